@@ -397,6 +397,30 @@ fn inspect_shows_the_names_of_classes() -> Result<()> {
 }
 
 #[test]
+fn inspect_shows_the_batching_that_a_load_has_measured() -> Result<()> {
+    let cache = tempfile::tempdir()?;
+    let repository = Repository::empty()?.with_model("m", "progression", None)?;
+    let model = repository.path().join("m");
+    let shown = |command: &str| -> Result<String> {
+        let mut shows = wisp();
+        shows.env_remove("ORT_DYLIB_PATH");
+        shows.arg(command).arg(&model);
+        let text = stdout(&run(shows.arg("--cache-dir").arg(cache.path()))?)?;
+        let mut lines = text.lines().map(str::trim_start);
+        let batching = lines.find_map(|line| line.strip_prefix("batching "));
+        let batching = batching.with_context(|| text.clone())?;
+        Ok(batching.trim_start().to_owned())
+    };
+    let before = shown("inspect")?;
+    ensure!(before.contains("measured when"), "{before}");
+    let measured = shown("check")?;
+    ensure!(measured.contains(" us"), "{measured}");
+    ensure!(shown("inspect")? == measured, "{measured}");
+    ensure!(shown("check")? == measured, "it is measured once");
+    Ok(())
+}
+
+#[test]
 fn inspect_shows_imports_and_signatures() -> Result<()> {
     let repository = Repository::of(&["wine"])?;
     let version = repository.path().join("wine/1");

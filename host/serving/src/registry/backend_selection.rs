@@ -172,6 +172,28 @@ impl BackendSelectionStore {
         Some(format!("auto: {default} unless it refuses, {rule}"))
     }
 
+    /// Returns the name of the backend whose selection is stored for this graph with these settings, or of the default
+    /// one if a rule chooses it. Returns `None` if neither exists.
+    pub(crate) fn stored_backend(
+        &self,
+        backends: &Backends,
+        path: &Path,
+        options: &LoadOptions,
+    ) -> Option<String> {
+        let file = GraphFile {
+            path,
+            options,
+            probe: None,
+        };
+        let outline = ModelOutline::read(path).ok();
+        let record = outline.as_ref().and_then(|found| self.record(&file, found));
+        if let Some(selection) = record.as_deref().and_then(read) {
+            return Some(selection.backend);
+        }
+        rule(&file, outline.as_ref())?;
+        Some(backends.default_backend().name().to_owned())
+    }
+
     /// Returns the path of the selection for this file with its settings and external data, if selections are
     /// stored.
     fn record(&self, file: &GraphFile<'_>, outline: &ModelOutline) -> Option<PathBuf> {

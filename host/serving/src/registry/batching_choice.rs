@@ -162,7 +162,16 @@ fn by_measurement(
     let Some(curve) = cost() else {
         return off("no inputs are known that could be measured");
     };
-    let mut decision = choose(&curve, threads);
+    by_cost(max_batch_size, &curve, threads)
+}
+
+/// Returns the decision for a graph of this cost, with batches of no more rows than a request may have.
+pub(super) fn by_cost(
+    max_batch_size: Option<u32>,
+    curve: &CostCurve,
+    threads: NonZeroUsize,
+) -> BatchingDecision {
+    let mut decision = choose(curve, threads);
     let limit = max_batch_size.and_then(NonZeroU32::new);
     if let (Some(policy), Some(limit)) = (&mut decision.policy, limit)
         && limit < policy.max_batch_size

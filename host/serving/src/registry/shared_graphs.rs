@@ -182,6 +182,11 @@ impl GraphIdentity {
         identity
     }
 
+    /// Returns the hash of the content and the settings; `None` if the files cannot be read.
+    pub(crate) fn key(&self) -> Option<&str> {
+        self.key.as_deref()
+    }
+
     fn hash(
         &mut self,
         path: &Path,
