@@ -1,14 +1,16 @@
 //! Measures requests that are computed together: `cargo bench --workspace --bench batching`.
 //!
-//! It has two parts: `settings` compares the settings of `batching` of four models on each backend, and `peers` compares
-//! Wisp with other servers that batch, for a text encoder. An argument selects one of them:
+//! It has two parts: `settings` compares the settings of `batching` of four models on each backend, and `peers`
+//! compares Wisp with other servers that batch, for a text encoder. An argument selects one of them:
 //! `cargo bench --workspace --bench batching -- peers`. Servers run on cpu 0 and the load generator on cpu 1. The
-//! contenders take turns within a round, and the report prints medians over rounds. Ratios are taken within each round.
+//! contenders take turns within a round, and the report prints medians over rounds. Ratios are taken within each
+//! round.
 //!
 //! Models and servers are created and installed below target/ on first use; nothing is downloaded but packages from
-//! PyPI. `WISP_BENCH_ROUNDS` sets the number of rounds (5 by default), and `WISP_BENCH_SECONDS` the shortest time that a
-//! contender is loaded in a round (1 in `settings`, 10 in `peers`). `WISP_BENCH_MODELS` and `WISP_BENCH_BACKENDS` select
-//! models and backends of `settings` by comma-separated names (all by default).
+//! PyPI. `WISP_BENCH_ROUNDS` sets the number of rounds (5 by default), and `WISP_BENCH_SECONDS` the time for which a
+//! contender is loaded in a round (1 in `settings`, 10 in `peers`), which is longer where requests take long.
+//! `WISP_BENCH_MODELS` and `WISP_BENCH_BACKENDS` select models and backends of `settings` by comma-separated names
+//! (all by default).
 
 #![allow(clippy::print_stdout, reason = "it reports to the terminal")]
 

@@ -1,7 +1,7 @@
 //! The stored cost of a graph's batches with one backend, so that a second load measures nothing.
 //!
-//! A record lies beside the selections of backends, under the hash of the graph's files and settings. It is used only for
-//! the version of the backend that it was measured with.
+//! A record lies beside the selections of backends, under the hash of the graph's files and settings. It is used only
+//! for the version of the backend that it was measured with.
 
 use super::{BackendSelectionStore, MAX_RECORD_BYTES, write_text};
 use crate::cost_curve::{CostCurve, CostPoint};
