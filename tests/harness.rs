@@ -44,7 +44,6 @@ use wisp_server::{ServerOptions, Sockets};
 use wisp_serving::fair_pool::{FairPool, PoolOptions, STACK_BYTES};
 use wisp_serving::model_control::{ControlMode, ModelControl};
 use wisp_serving::registry::backend_selection::BackendSelectionStore;
-use wisp_serving::registry::batching_record::BatchingRecords;
 use wisp_serving::registry::graph_loader::GraphLoader;
 use wisp_serving::registry::graph_probe::GraphProbe;
 use wisp_serving::registry::loader::Loader;
@@ -416,7 +415,6 @@ fn graph_loader(options: &TestOptions, store: &Path, threads: NonZeroUsize) -> R
         choice: BackendChoice::Named(default.name().to_owned()),
         backends: Backends::new(default, options.backends.clone()),
         selections: BackendSelectionStore::new(store.join("decisions")),
-        batching: BatchingRecords::default(),
         probe: (options.probe.clone())
             .map(|(limits, passed)| GraphProbe::new(child_program("load"), limits, Some(passed))),
         workers: WorkerPool::spawn("wisp-graph", PoolThreads::for_graphs(threads))?,

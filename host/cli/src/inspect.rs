@@ -2,8 +2,8 @@
 //!
 //! `wasm` reads components and core modules, `onnx` reads models.
 //! Each returns an outline, which is printed as text or as JSON. No code of the file runs, except that
-//! `handler` calls a handler for its signature. The backend of a model is the one that was selected before;
-//! `wisp check` selects one, and tests whether a backend accepts a model.
+//! `handler` calls a handler for its signature. The backend of a model is the one that was selected before, and so is
+//! its batching; `wisp check` selects them, and tests whether a backend accepts a model.
 
 mod baseline;
 mod class_names;
@@ -13,7 +13,7 @@ mod wasm;
 
 use crate::display;
 use crate::failure::bad_configuration;
-use crate::loading::{backends, batching_records, optional_cache_directory, selections};
+use crate::loading::{backends, optional_cache_directory, selections};
 use crate::options::{BackendArgs, InspectArgs};
 use anyhow::Context;
 use baseline::BaselineSummary;
@@ -28,6 +28,7 @@ use wisp_backend::{LoadOptions, foreign_content};
 use wisp_serving::registry::batching::Batching;
 use wisp_serving::registry::model_file::{BackendChoice, ModelFile};
 use wisp_serving::registry::repository;
+use wisp_serving::registry::stored_batching::GraphOfModel;
 use wisp_tensor::OneLine;
 
 /// The outline of one file, as printed with `--json`.
@@ -42,8 +43,7 @@ struct Report {
     /// The backend of a model and the reason for it, as far as they are known without loading the model.
     #[serde(skip_serializing_if = "Option::is_none")]
     backend: Option<String>,
-    /// The rules by which requests for a graph are computed together, as the model file sets them or the last load has
-    /// chosen them.
+    /// The rules by which requests for a graph are computed together, as far as they are known without loading it.
     #[serde(skip_serializing_if = "Option::is_none")]
     batching: Option<String>,
     /// The baseline of a version's data, for the file that clients call.
@@ -148,25 +148,16 @@ fn report(path: &Path, handlers: &mut HandlerInspection<'_>) -> anyhow::Result<R
     Ok(report)
 }
 
-/// Returns the backend of a graph file and the reason for it: named by its model, or selected before.
-fn backend(graph: &Path, cache_dir: Option<&Path>) -> Option<String> {
-    let version = graph.parent()?;
-    let directory = model_directory(version);
-    let model_file = directory.and_then(|directory| ModelFile::load(directory).ok());
-    let model_file = model_file.unwrap_or_default();
-    if let Some(BackendChoice::Named(name)) = &model_file.backend {
-        return Some(format!("{name}, named in model.toml"));
-    }
-    let cache = optional_cache_directory(cache_dir);
-    let cache = cache.as_deref();
-    let backends = backends(&BackendArgs::default(), cache);
-    let options = load_options(graph, version, &model_file);
-    selections(cache).explain(&backends, graph, &options)
+/// Returns the model file of the graph's model, if the graph is that of a model whose file can be read.
+fn model_file(graph: &Path) -> Option<ModelFile> {
+    let directory = model_directory(graph.parent()?)?;
+    ModelFile::load(directory).ok()
 }
 
-/// Returns the settings with which a graph of this version is loaded.
-fn load_options(graph: &Path, version: &Path, model_file: &ModelFile) -> LoadOptions {
+/// Returns the settings that a graph of this model is loaded with.
+fn load_options(graph: &Path, model_file: &ModelFile) -> LoadOptions {
     let mut options = model_file.load_options();
+    let version = graph.parent().unwrap_or(Path::new(""));
     let graphs = repository::graphs(version).unwrap_or_default();
     let mut named = graphs.iter().filter(|(_, path)| *path == graph);
     if named.any(|(name, _)| !repository::is_main_graph(name, &graphs)) {
@@ -175,21 +166,38 @@ fn load_options(graph: &Path, version: &Path, model_file: &ModelFile) -> LoadOpt
     options
 }
 
-/// Returns the rules by which requests for a graph file are computed together: as its model sets them, or as the last
-/// load has chosen them.
+/// Returns the backend of a graph file and the reason for it: named by its model, or selected before.
+fn backend(graph: &Path, cache_dir: Option<&Path>) -> Option<String> {
+    let model_file = model_file(graph).unwrap_or_default();
+    if let Some(BackendChoice::Named(name)) = &model_file.backend {
+        return Some(format!("{name}, named in model.toml"));
+    }
+    let cache = optional_cache_directory(cache_dir);
+    let cache = cache.as_deref();
+    let backends = backends(&BackendArgs::default(), cache);
+    let options = load_options(graph, &model_file);
+    selections(cache).explain(&backends, graph, &options)
+}
+
+/// Returns the rules by which requests for a graph file are computed together: set by its model, or chosen by the costs
+/// that an earlier load has measured.
 fn batching(graph: &Path, cache_dir: Option<&Path>) -> Option<String> {
-    let version = graph.parent()?;
-    let model_file = ModelFile::load(model_directory(version)?).ok()?;
+    let model_file = model_file(graph)?;
     Some(match &model_file.batching {
         Batching::Off => "off, set in model.toml".to_owned(),
         Batching::Auto => {
-            let options = load_options(graph, version, &model_file);
-            let choice = model_file.backend.clone().unwrap_or(BackendChoice::Auto);
-            let records = batching_records(optional_cache_directory(cache_dir).as_deref());
-            let stored = records.explain(graph, (&choice, &options), model_file.max_batch_size);
-            stored.unwrap_or_else(|| {
-                "auto: measured when the model is loaded, as by `wisp check`".to_owned()
-            })
+            let cache = optional_cache_directory(cache_dir);
+            let cache = cache.as_deref();
+            let backends = backends(&BackendArgs::default(), cache);
+            let graph = GraphOfModel {
+                path: graph,
+                model_file: &model_file,
+                options: &load_options(graph, &model_file),
+            };
+            match graph.stored_choice(&backends, &selections(cache)) {
+                Some(decision) => decision.to_string(),
+                None => "auto: measured when the model is loaded, as by `wisp check`".to_owned(),
+            }
         }
         Batching::Dynamic(policy) => format!(
             "up to {} rows and a delay of {} us, set in model.toml",

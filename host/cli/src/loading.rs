@@ -24,7 +24,6 @@ use wisp_sandbox::limited_process::{ChildProgram, ProcessLimits};
 use wisp_sandbox::limits::Limits;
 use wisp_serving::fair_pool::{FairPool, PoolOptions};
 use wisp_serving::registry::backend_selection::BackendSelectionStore;
-use wisp_serving::registry::batching_record::BatchingRecords;
 use wisp_serving::registry::graph_loader::GraphLoader;
 use wisp_serving::registry::graph_probe::GraphProbe;
 use wisp_serving::registry::loader::Loader;
@@ -143,7 +142,6 @@ fn graph_loader(
         backends,
         choice,
         selections: selections(cache),
-        batching: batching_records(cache),
         probe: None,
         workers: graph_threads(threads)?,
         shared: SharedGraphs::measured_by(allocated_bytes),
@@ -206,18 +204,12 @@ pub(crate) fn trial_store() -> AotStore {
     AotStore::in_memory().compiling_with(compiler(), BUNDLE_COMPILATION)
 }
 
-/// Returns the stored selections of backends.
+/// Returns the stored selections of backends and costs of batches.
 pub(crate) fn selections(cache: Option<&Path>) -> BackendSelectionStore {
     match cache {
         Some(cache) => BackendSelectionStore::new(cache.join("backends/decisions")),
         None => BackendSelectionStore::in_memory(),
     }
-}
-
-/// Returns the stored choices of batching.
-pub(crate) fn batching_records(cache: Option<&Path>) -> BatchingRecords {
-    let directory = cache.map(|cache| cache.join("batching"));
-    directory.map(BatchingRecords::new).unwrap_or_default()
 }
 
 /// Returns the command that runs this program as a child process that compiles components.

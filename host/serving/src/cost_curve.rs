@@ -5,7 +5,7 @@
 //! a batch does not pay, requests are computed one by one on several threads.
 //!
 //! [`measurement`] computes batches of rows of a few [`row_sizes`], [`curve`] has their times, and [`choice`] derives
-//! the rules.
+//! the rules. The times are stored, so that a later load only computes what a backend must [`prepare`].
 
 mod choice;
 mod curve;
@@ -14,4 +14,5 @@ mod row_sizes;
 
 pub use self::choice::{BatchingDecision, choose};
 pub use self::curve::{CostCurve, CostPoint, GraphCost};
+pub(crate) use self::measurement::prepare;
 pub use self::measurement::{Unmeasured, measure};

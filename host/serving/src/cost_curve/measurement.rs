@@ -10,6 +10,7 @@
 use super::curve::{CostCurve, CostPoint, GraphCost};
 use super::row_sizes::{has_variable_inner_axes, measured_rows};
 use crate::batcher::batch_sizes::row_elements;
+use crate::batcher::policy::BatchPolicy;
 use crate::per_row_graph::{batch_size, has_independent_rows};
 use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
@@ -77,16 +78,12 @@ pub fn measure(graph: &dyn Graph) -> Result<GraphCost, Unmeasured> {
     }
     let capacity = graph.preparation_capacity();
     let has_variable_rows = has_variable_inner_axes(graph.signature());
-    let sizes: &'static [u32] = match capacity {
-        None => &SIZES,
-        Some(capacity) => {
-            let sizes = prepared_sizes(capacity, has_variable_rows);
-            if sizes.len() < 2 {
-                return Err(Unmeasured::Preparations { capacity });
-            }
-            sizes
-        }
-    };
+    let sizes = sizes_to_measure(capacity, has_variable_rows);
+    if let Some(capacity) = capacity
+        && sizes.len() < 2
+    {
+        return Err(Unmeasured::Preparations { capacity });
+    }
     let rows = measured_rows(graph);
     let mut curves = Vec::with_capacity(rows.len());
     for row in &rows {
@@ -116,6 +113,39 @@ pub fn measure(graph: &dyn Graph) -> Result<GraphCost, Unmeasured> {
             has_variable_rows,
             preparation_capacity: capacity,
         }),
+    }
+}
+
+/// Computes a batch of each size that the rules allow, if the backend prepares for sizes. A graph whose cost is known from
+/// an earlier load is then prepared as if it had been measured, and does not prepare while requests wait.
+///
+/// Rows of several sizes are not computed: requests choose these sizes, and few have those of the measurement.
+pub(crate) fn prepare(graph: &dyn Graph, policy: &BatchPolicy) {
+    let allowed = &policy.sizes.allowed;
+    if allowed.is_empty() || has_variable_inner_axes(graph.signature()) {
+        return;
+    }
+    let rows = measured_rows(graph);
+    let Some(row) = rows.first() else {
+        return;
+    };
+    let most = policy.max_batch_size.get();
+    let several = allowed.iter().copied();
+    let several = several.filter(|size| (2..=most).contains(size));
+    // A single row is the last one, as in the measurement.
+    for size in several.chain([1]) {
+        if let Some(inputs) = repeated(row, size) {
+            // A failure shows with the first request.
+            let _ = graph.compute(&inputs);
+        }
+    }
+}
+
+/// Returns the numbers of rows to measure.
+fn sizes_to_measure(capacity: Option<NonZeroUsize>, has_variable_rows: bool) -> &'static [u32] {
+    match capacity {
+        None => &SIZES,
+        Some(capacity) => prepared_sizes(capacity, has_variable_rows),
     }
 }
 
@@ -151,6 +181,35 @@ fn repeated(row: &[NamedTensor], rows: u32) -> Option<Vec<NamedTensor>> {
         })
     });
     inputs.collect()
+}
+
+// === impl GraphCost ===
+
+impl GraphCost {
+    /// Returns whether a measurement of this graph may have had this result.
+    pub(crate) fn may_be_of(&self, graph: &dyn Graph) -> bool {
+        self.preparation_capacity == graph.preparation_capacity()
+            && self.has_variable_rows == has_variable_inner_axes(graph.signature())
+    }
+
+    /// Returns whether a measurement of any graph may have had this result: it has times of the numbers of rows that are
+    /// measured, for rows of one size or of several.
+    pub(crate) fn is_valid(&self) -> bool {
+        let sizes = sizes_to_measure(self.preparation_capacity, self.has_variable_rows);
+        let is_measured = |curve: &CostCurve| {
+            let rows = curve.points.iter().map(|point| point.rows);
+            let first = sizes.iter().copied().take(curve.points.len());
+            !curve.points.is_empty() && rows.eq(first)
+        };
+        let has_rows = match self.has_variable_rows {
+            true => !self.curves.is_empty(),
+            false => self.curves.len() == 1,
+        };
+        has_rows
+            && sizes.len() > 1
+            && self.curves.iter().all(is_measured)
+            && self.curves.is_sorted_by_key(|curve| curve.row_elements)
+    }
 }
 
 // === impl Measuring ===

@@ -2,11 +2,10 @@
 
 use crate::batcher::policy::BatchPolicy;
 use crate::call_durations::ExecutionMode;
-use crate::cost_curve::{BatchingDecision, CostCurve, choose, measure};
+use crate::cost_curve::{BatchingDecision, CostCurve, GraphCost, Unmeasured, choose, prepare};
 use crate::per_row_graph::has_independent_rows;
 use crate::registry::batching::{Batching, settings};
-use crate::registry::batching_record::BatchingRecords;
-use crate::registry::loaded_graph::LoadedGraph;
+use crate::registry::graph_loader::{GraphLoader, KnownCost, LoadedGraph};
 use crate::registry::model_file::ModelFile;
 use crate::registry::repository::MAIN_GRAPH;
 use std::collections::BTreeMap;
@@ -19,6 +18,9 @@ use wisp_protocol::statistics::{BatchMeasurement, GraphBatching};
 /// instance.
 const MAX_BATCHED_CALLS: usize = 256;
 
+/// A function that returns the cost of a graph.
+type CostSource<'a> = &'a dyn Fn() -> Result<KnownCost, Unmeasured>;
+
 /// The batching of each graph of a version. Lifetime: a model version.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct VersionBatching {
@@ -28,20 +30,17 @@ pub struct VersionBatching {
 }
 
 impl VersionBatching {
-    /// Decides for the graphs of a version, each of which is computed on up to `threads` threads at the same time, and
-    /// stores the choices that were measured.
+    /// Decides for the graphs of a version, each of which is computed on up to `threads` threads at the same time. The
+    /// loader measures what their batches cost, unless it is stored.
     pub(super) fn decide(
         model_file: &ModelFile,
         loaded: &BTreeMap<&str, LoadedGraph>,
         threads: NonZeroUsize,
-        records: &BatchingRecords,
+        loader: &GraphLoader,
     ) -> VersionBatching {
         let decisions = loaded.iter().map(|(name, loaded)| {
-            let decision = decide(model_file, &*loaded.graph, threads);
-            if model_file.batching == Batching::Auto {
-                let key = loaded.memory.key.as_deref();
-                records.store(key, model_file.max_batch_size, &decision);
-            }
+            let cost = || loader.cost(loaded);
+            let decision = decide(model_file, &*loaded.graph, threads, &cost);
             ((*name).to_owned(), decision)
         });
         VersionBatching {
@@ -114,8 +113,13 @@ impl VersionBatching {
     }
 }
 
-/// Decides for one graph.
-fn decide(model_file: &ModelFile, graph: &dyn Graph, threads: NonZeroUsize) -> BatchingDecision {
+/// Decides for one graph, whose cost is only asked for if it decides.
+fn decide(
+    model_file: &ModelFile,
+    graph: &dyn Graph,
+    threads: NonZeroUsize,
+    cost: CostSource<'_>,
+) -> BatchingDecision {
     match &model_file.batching {
         Batching::Off => BatchingDecision {
             policy: None,
@@ -123,7 +127,7 @@ fn decide(model_file: &ModelFile, graph: &dyn Graph, threads: NonZeroUsize) -> B
             cost: None,
         },
         Batching::Dynamic(policy) => by_setting(policy, model_file.max_batch_size, graph),
-        Batching::Auto => by_measurement(model_file.max_batch_size, graph, threads),
+        Batching::Auto => by_measurement(model_file.max_batch_size, graph, threads, cost),
     }
 }
 
@@ -158,6 +162,7 @@ fn by_measurement(
     max_batch_size: Option<u32>,
     graph: &dyn Graph,
     threads: NonZeroUsize,
+    cost: CostSource<'_>,
 ) -> BatchingDecision {
     let off = |reason: &str| BatchingDecision {
         policy: None,
@@ -170,10 +175,26 @@ fn by_measurement(
     if max_batch_size == Some(1) {
         return off("`max_batch_size` is 1");
     }
-    let mut decision = match measure(graph) {
-        Ok(cost) => choose(&cost, threads),
+    let known = match cost() {
+        Ok(known) => known,
         Err(reason) => return off(&reason.to_string()),
     };
+    let decision = by_cost(max_batch_size, &known.cost, threads);
+    if let Some(policy) = &decision.policy
+        && known.is_stored
+    {
+        prepare(graph, policy);
+    }
+    decision
+}
+
+/// Returns the decision for a graph of this cost, with batches of no more rows than a request may have.
+pub(super) fn by_cost(
+    max_batch_size: Option<u32>,
+    cost: &GraphCost,
+    threads: NonZeroUsize,
+) -> BatchingDecision {
+    let mut decision = choose(cost, threads);
     let limit = max_batch_size.and_then(NonZeroU32::new);
     if let (Some(policy), Some(limit)) = (&mut decision.policy, limit)
         && limit < policy.max_batch_size
@@ -214,7 +235,8 @@ fn refusal(max_batch_size: Option<u32>, graph: &dyn Graph) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cost_curve::{CostPoint, GraphCost};
+    use crate::cost_curve::{CostPoint, measure};
+    use std::sync::Mutex;
     use std::time::Duration;
     use wisp_backend::BackendError;
     use wisp_tensor::{Dimension, ElementType, NamedTensor, Signature, TensorError, TensorSpec};
@@ -244,6 +266,33 @@ mod tests {
         }
     }
 
+    /// A graph that prepares for numbers of rows, and records the numbers it has computed.
+    #[derive(Debug)]
+    struct Recording {
+        signature: Signature,
+        computed: Mutex<Vec<u32>>,
+    }
+
+    impl Graph for Recording {
+        fn signature(&self) -> &Signature {
+            &self.signature
+        }
+
+        fn rows(&self) -> Rows {
+            Rows::Independent
+        }
+
+        fn compute(&self, inputs: &[NamedTensor]) -> Result<Vec<NamedTensor>, BackendError> {
+            let rows = inputs[0].tensor.shape().dimensions()[0];
+            self.computed.lock().unwrap().push(rows);
+            Ok(inputs.to_vec())
+        }
+
+        fn preparation_capacity(&self) -> Option<NonZeroUsize> {
+            NonZeroUsize::new(64)
+        }
+    }
+
     fn graph(shape: &[i64], rows: Rows) -> Uncomputed {
         let shape = shape.iter().filter_map(|&size| Dimension::from_wire(size));
         let spec = TensorSpec {
@@ -266,7 +315,13 @@ mod tests {
     }
 
     fn decided(text: &str, graph: &Uncomputed) -> BatchingDecision {
-        decide(&model_file(text), graph, NonZeroUsize::MIN)
+        let cost = || -> Result<KnownCost, Unmeasured> {
+            Ok(KnownCost {
+                cost: measure(graph)?,
+                is_stored: false,
+            })
+        };
+        decide(&model_file(text), graph, NonZeroUsize::MIN, &cost)
     }
 
     fn version(decisions: &[(&str, Option<BatchPolicy>)]) -> VersionBatching {
@@ -342,6 +397,50 @@ mod tests {
             decision.to_string(),
             "requests are computed alone: rows may depend on each other: CumSum"
         );
+    }
+
+    #[test]
+    fn a_graph_of_known_cost_only_prepares_the_sizes_of_its_batches() {
+        let points = [
+            (1, 100),
+            (2, 110),
+            (4, 130),
+            (8, 170),
+            (16, 800),
+            (32, 3000),
+        ];
+        let points = points.map(|(rows, microseconds)| CostPoint {
+            rows,
+            took: Duration::from_micros(microseconds),
+        });
+        let cost = GraphCost {
+            curves: vec![CostCurve {
+                row_elements: 2,
+                points: points.to_vec(),
+            }],
+            has_variable_rows: false,
+            preparation_capacity: NonZeroUsize::new(64),
+        };
+        for (text, is_stored, expected) in [
+            ("", true, &[2, 4, 8, 1][..]),
+            ("max_batch_size = 5", true, &[2, 4, 1]),
+            // The measurement has prepared them.
+            ("", false, &[]),
+        ] {
+            let graph = Recording {
+                signature: graph(&[-1, 2], Rows::Independent).signature,
+                computed: Mutex::default(),
+            };
+            let known = || -> Result<KnownCost, Unmeasured> {
+                Ok(KnownCost {
+                    cost: cost.clone(),
+                    is_stored,
+                })
+            };
+            let decision = decide(&model_file(text), &graph, NonZeroUsize::MIN, &known);
+            assert_eq!(*graph.computed.lock().unwrap(), expected, "{decision}");
+            assert_eq!(decision.cost, Some(cost.clone()));
+        }
     }
 
     #[test]

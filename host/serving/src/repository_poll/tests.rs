@@ -5,7 +5,6 @@ use crate::fair_pool::{FairPool, PoolOptions};
 use crate::model_control::ControlMode;
 use crate::registry::ResolveError;
 use crate::registry::backend_selection::BackendSelectionStore;
-use crate::registry::batching_record::BatchingRecords;
 use crate::registry::graph_loader::GraphLoader;
 use crate::registry::loader::Loader;
 use crate::registry::model_file::BackendChoice;
@@ -91,7 +90,6 @@ impl Polled {
                 backends: Backends::new(Arc::new(Words), Vec::new()),
                 choice: BackendChoice::Named(Words.name().to_owned()),
                 selections: BackendSelectionStore::new(store.path().join("decisions")),
-                batching: BatchingRecords::default(),
                 probe: None,
                 workers: WorkerPool::spawn("test", PoolThreads::fixed(threads))?,
                 shared: SharedGraphs::default(),
