@@ -1,7 +1,7 @@
 //! The rules on the sizes of batches that the automatic choice of batching adds to those of Triton.
 //!
-//! A backend that prepares for each number of rows computes only numbers for which it is prepared, and long rows are
-//! joined to fewer than short ones. Policies that are set have no such rules.
+//! A backend that prepares for each number of rows computes numbers for which it is prepared, as far as the requests
+//! allow, and long rows are joined to fewer than short ones. Policies that are set have no such rules.
 
 use wisp_tensor::NamedTensor;
 
@@ -10,6 +10,9 @@ use wisp_tensor::NamedTensor;
 pub struct BatchSizes {
     /// The numbers of rows that several requests may have together, in ascending order; empty if they may have any.
     pub allowed: Vec<u32>,
+    /// Set if requests of which the first ones have no allowed number are joined to as many rows as fit: the backend keeps
+    /// a preparation for every number. If not, the first one is computed alone.
+    pub keeps_others: bool,
     /// The measured limits, in ascending order of the sizes of rows; empty if all rows have one size.
     pub limits: Vec<RowLimit>,
 }

@@ -7,7 +7,7 @@
 //!
 //! A policy of the automatic choice has further rules: the maximum depends on the size of the rows, and a batch that is
 //! sent has the largest of the allowed sizes that its first requests form. Without such a size, the first request is
-//! sent alone.
+//! sent alone, unless the backend keeps what it prepares for others.
 //!
 //! Pure logic: there is no clock and no thread here. Callers pass the time in, and a schedule says when it must be
 //! looked at again.
@@ -258,21 +258,23 @@ impl<T> Schedule<T> {
         Some(plan)
     }
 
-    /// Returns the number of the first requests, up to `count`, that have the largest allowed size together.
+    /// Returns the number of the first requests, up to `count`, that have the largest allowed size together. If they have
+    /// none, the backend must prepare for the first one anyway, and may as well prepare for all.
     fn allowed_count(&self, count: usize) -> usize {
         let sizes = &self.policy.sizes;
         if sizes.allowed.is_empty() {
             return count;
         }
-        // However many rows the first request has, it is not split.
-        let (mut largest, mut rows) = (1, 0_u64);
+        let (mut largest, mut rows) = (None, 0_u64);
         for (before, request) in self.requests().take(count).enumerate() {
             rows = rows.saturating_add(request.rows);
             if sizes.allows(rows) {
-                largest = before + 1;
+                largest = Some(before + 1);
             }
         }
-        largest
+        // However many rows the first request has, it is not split.
+        let without = if sizes.keeps_others { count } else { 1 };
+        largest.unwrap_or(without)
     }
 
     fn is_preferred(&self, rows: u64) -> bool {

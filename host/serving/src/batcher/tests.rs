@@ -281,6 +281,7 @@ async fn batches_of_the_automatic_choice_have_allowed_sizes_and_leave_at_once() 
                 row_elements: 1,
                 max_rows: 4,
             }],
+            ..BatchSizes::default()
         },
         ..BatchPolicy::default()
     };

@@ -30,7 +30,8 @@ impl fmt::Display for BatchingDecision {
 /// requests only wait while all threads are busy, a lower cost of each row is a gain whatever the number of threads.
 ///
 /// If requests have rows of several sizes, those of each size are batched as far as the measured ones gain. If the
-/// backend prepares for each number of rows, batches have only numbers that were measured, and thus prepared.
+/// backend prepares for each number of rows, batches have numbers that were measured, and thus prepared. Others are only
+/// joined if a preparation for each number is kept.
 pub fn choose(cost: &GraphCost, threads: NonZeroUsize) -> BatchingDecision {
     let policy = policy(cost);
     let names_sizes = cost.has_variable_rows;
@@ -50,8 +51,12 @@ pub fn choose(cost: &GraphCost, threads: NonZeroUsize) -> BatchingDecision {
         Some(policy) => {
             if !policy.sizes.allowed.is_empty() {
                 let allowed = NumberList(&policy.sizes.allowed);
+                let often = match policy.sizes.keeps_others {
+                    true => " if possible",
+                    false => "",
+                };
                 text = format!(
-                    "{text}; batches have {allowed} rows, since the backend prepares for each size"
+                    "{text}; batches have {allowed} rows{often}, since the backend prepares for each size"
                 );
             }
             format!("auto: {text}")
@@ -76,10 +81,13 @@ fn policy(cost: &GraphCost) -> Option<BatchPolicy> {
         });
         sizes.limits = limits.collect();
     }
-    if cost.preparation_capacity.is_some() {
+    if let Some(capacity) = cost.preparation_capacity {
         let measured = cost.curves.iter().flat_map(|curve| &curve.points);
         let measured: BTreeSet<u32> = measured.map(|point| point.rows).collect();
         sizes.allowed = measured.range(..=max_rows).copied().collect();
+        // One is left for requests of more rows.
+        let all_fit = usize::try_from(max_rows).is_ok_and(|rows| rows < capacity.get());
+        sizes.keeps_others = all_fit && !cost.has_variable_rows;
     }
     Some(BatchPolicy {
         max_batch_size,
@@ -312,6 +320,28 @@ mod tests {
         );
         let policy = decision.policy.unwrap();
         assert_eq!(policy.sizes.allowed, [1, 4, 16]);
-        assert!(policy.sizes.limits.is_empty());
+        assert!(policy.sizes.limits.is_empty() && !policy.sizes.keeps_others);
+    }
+
+    #[test]
+    fn a_backend_that_keeps_a_preparation_for_each_size_computes_others_if_no_measured_one_is_possible()
+     {
+        let keeps_others = |capacity: usize, has_variable_rows: bool| {
+            let cost = GraphCost {
+                preparation_capacity: NonZeroUsize::new(capacity),
+                has_variable_rows,
+                ..fixed(&[(1, 100), (2, 110), (4, 120), (8, 130)])
+            };
+            let decision = choose(&cost, THREADS);
+            let keeps = decision
+                .policy
+                .is_some_and(|policy| policy.sizes.keeps_others);
+            assert_eq!(decision.reason.contains("8 rows if possible, since"), keeps);
+            keeps
+        };
+        assert!(keeps_others(9, false));
+        assert!(!keeps_others(8, false));
+        assert!(!keeps_others(64, true));
+        assert!(!keeps_others(0, false));
     }
 }

@@ -309,7 +309,7 @@ fn allowing(sizes: &[u32], max_batch_size: u32) -> BatchPolicy {
     BatchPolicy {
         sizes: BatchSizes {
             allowed: sizes.to_vec(),
-            limits: Vec::new(),
+            ..BatchSizes::default()
         },
         ..greedy(max_batch_size)
     }
@@ -334,6 +334,22 @@ fn a_batch_of_the_automatic_choice_has_the_largest_allowed_size_that_waits() {
 }
 
 #[test]
+fn requests_without_an_allowed_size_are_joined_if_the_backend_keeps_all_preparations() {
+    let mut policy = allowing(&[1, 2, 4, 8], 8);
+    policy.sizes.keeps_others = true;
+    let mut schedule = schedule(policy);
+    push(&mut schedule, (0..3).map(|item| rows(item, 3)));
+    assert_eq!(schedule.take(at(0)), [0, 1]);
+    // An allowed size comes first, even if it is smaller.
+    push(&mut schedule, [rows(3, 1), rows(4, 3)]);
+    assert_eq!(schedule.take(at(0)), [2, 3]);
+    assert_eq!(schedule.take(at(0)), [4]);
+    push(&mut schedule, [rows(5, 2), rows(6, 3)]);
+    assert_eq!(schedule.take(at(0)), [5]);
+    assert_eq!(schedule.take(at(0)), [6]);
+}
+
+#[test]
 fn long_rows_form_smaller_batches_than_short_ones() {
     let limit = |row_elements, max_rows| RowLimit {
         row_elements,
@@ -341,8 +357,8 @@ fn long_rows_form_smaller_batches_than_short_ones() {
     };
     let mut schedule = schedule(BatchPolicy {
         sizes: BatchSizes {
-            allowed: Vec::new(),
             limits: vec![limit(8, 4), limit(100, 2)],
+            ..BatchSizes::default()
         },
         ..greedy(8)
     });
@@ -441,8 +457,10 @@ fn queue_policies() -> impl Strategy<Value = QueuePolicy> {
 fn batch_sizes() -> impl Strategy<Value = BatchSizes> {
     let allowed = prop::sample::subsequence(vec![1u32, 2, 4, 8], 0..=4);
     let limits = prop::collection::btree_map(1..25u64, 1..9u32, 0..3);
-    let measured = (allowed, limits).prop_map(|(allowed, limits)| BatchSizes {
+    let measured = (allowed, any::<bool>(), limits);
+    let measured = measured.prop_map(|(allowed, keeps_others, limits)| BatchSizes {
         allowed,
+        keeps_others,
         limits: limits
             .into_iter()
             .map(|(row_elements, max_rows)| RowLimit {
@@ -513,9 +531,12 @@ proptest! {
         while schedule.len() > 0 {
             let batch = schedule.take(at(0));
             prop_assert!(!batch.is_empty());
-            let together = batch.iter().map(|item| requests[usize::try_from(*item).unwrap()]);
-            let together: u64 = together.map(u64::from).sum();
-            prop_assert!(batch.len() == 1 || sizes.allows(together), "{} rows", together);
+            let members = batch.iter().map(|item| requests[usize::try_from(*item).unwrap()]);
+            let members: Vec<u64> = members.map(u64::from).collect();
+            let together: u64 = members.iter().sum();
+            let is_kept = sizes.keeps_others && !sizes.allows(members[0]);
+            let may_be_joined = sizes.allows(together) || is_kept;
+            prop_assert!(batch.len() == 1 || may_be_joined, "{} rows", together);
             prop_assert!(batch.len() == 1 || together <= u64::from(most));
             left.extend(batch);
         }

@@ -185,13 +185,17 @@ impl Reference {
                 .any(|one| u64::from(*one) == size)
         };
         let preferred = (1..=largest).rev().find(is_preferred);
-        let allowed = &self.policy.sizes.allowed;
+        let sizes = &self.policy.sizes;
         let is_allowed = |count: &usize| {
             let size = rows(ordered.get(..*count).unwrap());
-            *count == 1 || allowed.is_empty() || allowed.iter().any(|one| u64::from(*one) == size)
+            sizes.allowed.is_empty() || sizes.allowed.iter().any(|one| u64::from(*one) == size)
         };
         let numbers = |count: usize| -> Vec<u64> {
-            let count = (1..=count).rev().find(is_allowed).unwrap();
+            let count = match (1..=count).rev().find(is_allowed) {
+                Some(allowed) => allowed,
+                None if sizes.keeps_others => count,
+                None => 1,
+            };
             ordered
                 .iter()
                 .take(count)
