@@ -210,7 +210,7 @@ pub(crate) fn trial_store() -> AotStore {
     AotStore::in_memory().compiling_with(compiler(), BUNDLE_COMPILATION)
 }
 
-/// Returns the stored selections of backends.
+/// Returns the stored selections of backends and costs of batches.
 pub(crate) fn selections(cache: Option<&Path>) -> BackendSelectionStore {
     match cache {
         Some(cache) => BackendSelectionStore::new(cache.join("backends/decisions")),

@@ -43,6 +43,7 @@ pub mod shared_graphs;
 pub mod signature_error;
 pub mod skipped_entry;
 pub mod snapshot;
+pub mod stored_batching;
 pub mod triton_config;
 pub(crate) mod uploaded_model;
 pub mod value_section;

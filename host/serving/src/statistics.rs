@@ -155,6 +155,7 @@ impl Statistics {
             version,
             sums: self.sums(),
             data_quality: None,
+            batching: Vec::new(),
         }
     }
 

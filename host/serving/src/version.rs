@@ -245,10 +245,11 @@ impl ModelVersion {
         }
     }
 
-    /// Returns the current statistics, with the quality of its data.
+    /// Returns the current statistics, with the quality of its data and the batching of its graphs.
     pub fn statistics_snapshot(&self) -> VersionStatistics {
         VersionStatistics {
             data_quality: self.quality.as_ref().map(Quality::report),
+            batching: self.batching.report(),
             ..self.statistics.snapshot(&self.description)
         }
     }

@@ -211,7 +211,7 @@ impl Loader {
         let graphs = loaded.values().map(|graph| graph.measured_bytes);
         let measured_bytes = graphs.fold(0, u64::saturating_add);
         let threads = model_file.instances.unwrap_or(self.instances);
-        let batching = VersionBatching::decide(&model_file, &loaded, threads);
+        let batching = VersionBatching::decide(&model_file, &loaded, threads, &self.graphs);
         let mode = batching.mode(self.execution_mode(&model_file, &loaded));
         let settings = GraphSettings { threads, mode };
         let describe = Describe {
