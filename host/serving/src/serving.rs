@@ -9,6 +9,7 @@ use crate::case_call::call_case;
 use crate::current_request::{record_name, record_target, record_version};
 use crate::error::InferError;
 use crate::model_control::{ControlError, ControlMode, ModelControl};
+use crate::owner::OwnerShare;
 use crate::payload_log::{PayloadCounts, PayloadLog};
 use crate::readers::{Readers, ReadingSlot};
 use crate::registry::golden_cases::CaseCaller;
@@ -134,9 +135,15 @@ impl Serving {
         }
     }
 
-    /// Grants a request the right to wait for its body, the first stage of admission.
+    /// Grants a request of the local owner the right to wait for its body, the first stage of admission.
     pub fn admit(&self) -> ReadingSlot {
-        self.readers.grant()
+        self.readers.grant(None)
+    }
+
+    /// Grants a request of another owner the right to wait for its body. All that is done for the request is charged to
+    /// the owner.
+    pub fn admit_for(&self, owner: Arc<OwnerShare>) -> ReadingSlot {
+        self.readers.grant(Some(owner))
     }
 
     /// Returns the number of requests that wait for their bodies now.

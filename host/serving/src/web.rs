@@ -44,9 +44,10 @@ pub async fn respond(
     let component = version.web_component()?;
     let mut pending = version.statistics().begin();
     let admitting = async {
+        let owner = slot.owner();
         let request = slot.read(reading).await?;
         timer.finish_read();
-        let permit = serving.admission.admit(version.share())?;
+        let permit = serving.admission.admit_for(version.share(), owner)?;
         let mut memory = Footprint::new(&serving.options.memory);
         memory.resize(request.body().len())?;
         Ok::<_, InferError>((request, permit, memory))

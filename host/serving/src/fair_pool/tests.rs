@@ -153,7 +153,10 @@ async fn a_call_runs_on_a_thread_of_the_pool() -> anyhow::Result<()> {
         tokio::task::yield_now().await;
         std::thread::current().name().map(str::to_owned)
     };
-    assert_eq!(pool.flow().run(Owner::LOCAL, named).await?.as_deref(), Some("test"));
+    assert_eq!(
+        pool.flow().run(Owner::LOCAL, named).await?.as_deref(),
+        Some("test")
+    );
     Ok(())
 }
 
