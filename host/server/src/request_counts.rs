@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use wisp_protocol::error::{ErrorKind, Party};
 
 /// The number of counters for kinds of errors. There are fewer kinds.
-const PLACES: usize = 16;
+const PLACES: usize = 24;
 
 /// All kinds, in the order in which they are reported.
-const KINDS: [ErrorKind; 14] = [
+const KINDS: [ErrorKind; 15] = [
     ErrorKind::InvalidRequest,
     ErrorKind::NotFound,
     ErrorKind::Forbidden,
@@ -22,6 +22,7 @@ const KINDS: [ErrorKind; 14] = [
     ErrorKind::ClientGone,
     ErrorKind::Handler,
     ErrorKind::HandlerTimeout,
+    ErrorKind::OverQuota,
     ErrorKind::Unavailable,
     ErrorKind::DeadlineExceeded,
     ErrorKind::Internal,
@@ -120,6 +121,7 @@ fn reason(kind: ErrorKind) -> &'static str {
         ErrorKind::ClientGone => "client_gone",
         ErrorKind::Handler => "handler",
         ErrorKind::HandlerTimeout => "handler_timeout",
+        ErrorKind::OverQuota => "over_quota",
         ErrorKind::Unavailable => "unavailable",
         ErrorKind::DeadlineExceeded => "deadline_exceeded",
         ErrorKind::Internal => "internal",

@@ -190,6 +190,7 @@ pub(crate) fn error_type(kind: ErrorKind) -> &'static str {
         ErrorKind::ClientGone => "client_gone",
         ErrorKind::Handler => "handler",
         ErrorKind::HandlerTimeout => "handler_timeout",
+        ErrorKind::OverQuota => "over_quota",
         ErrorKind::Unavailable => "unavailable",
         ErrorKind::DeadlineExceeded => "deadline_exceeded",
         ErrorKind::Internal => "internal",

@@ -52,6 +52,7 @@ mod owner_accounts;
 pub mod payload_log;
 pub mod per_row_graph;
 pub mod quality;
+pub mod quota;
 mod readers;
 pub mod registry;
 pub mod release;

@@ -333,7 +333,7 @@ pub(crate) fn take_refusal(request: &mut InferRequest) -> bool {
 fn may_succeed_alone(error: &InferError, deadline: Instant) -> bool {
     let is_limit = matches!(
         error.kind(),
-        ErrorKind::Unavailable | ErrorKind::DeadlineExceeded
+        ErrorKind::Unavailable | ErrorKind::OverQuota | ErrorKind::DeadlineExceeded
     );
     is_limit && tokio::time::Instant::now() < tokio::time::Instant::from_std(deadline)
 }
