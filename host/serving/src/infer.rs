@@ -69,6 +69,7 @@ async fn run<D: RequestDecoder>(
     reading: impl Future<Output = Result<D::Source, BodyError>>,
 ) -> Result<Inferred<Encoded<D>>, InferError> {
     let mut timer = PhaseTimer::start(slot.granted()).recording(recorded_timings());
+    serving.pressure.check_inference()?;
     let version = serving.select(&call.selection, call.routing).await?;
     version.check_inference()?;
     let pending = pending.insert(version.statistics().begin());

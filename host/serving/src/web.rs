@@ -36,6 +36,7 @@ pub async fn respond(
     reading: impl Future<Output = Result<WebRequest, BodyError>>,
 ) -> Result<WebResponded, InferError> {
     let mut timer = PhaseTimer::start(slot.granted()).recording(recorded_timings());
+    serving.pressure.check_inference()?;
     let target = Target {
         model,
         version: VersionChoice::Default,
