@@ -33,6 +33,8 @@ pub enum ErrorKind {
     Handler,
     /// The handler's own code exceeded its time limit.
     HandlerTimeout,
+    /// The client has used up what it may use for now, whatever capacity the server has.
+    OverQuota,
     /// No capacity at the moment: a queue or all instances are full, the server is draining, or the model
     /// is not ready.
     Unavailable,
@@ -105,7 +107,10 @@ impl ErrorKind {
 
     /// Returns whether the same request may succeed later. The response then carries `retry-after`.
     pub fn is_retryable(self) -> bool {
-        self.status() == StatusCode::SERVICE_UNAVAILABLE
+        matches!(
+            self.status(),
+            StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS
+        )
     }
 
     fn row(self) -> (Party, StatusCode, StatusCode, GrpcCode) {
@@ -153,6 +158,10 @@ impl ErrorKind {
                 let status = S::GATEWAY_TIMEOUT;
                 (P::Handler, status, status, G::DeadlineExceeded)
             }
+            ErrorKind::OverQuota => {
+                let status = S::TOO_MANY_REQUESTS;
+                (P::Capacity, status, status, G::ResourceExhausted)
+            }
             ErrorKind::Unavailable => {
                 let status = S::SERVICE_UNAVAILABLE;
                 (P::Capacity, status, status, G::Unavailable)
@@ -192,6 +201,7 @@ mod tests {
             (ErrorKind::Conflict, 6),
             (ErrorKind::StorageFull, 8),
             (ErrorKind::TooLarge, 8),
+            (ErrorKind::OverQuota, 8),
             (ErrorKind::NotImplemented, 12),
             (ErrorKind::UnsupportedEncoding, 12),
             (ErrorKind::Handler, 13),
@@ -200,6 +210,17 @@ mod tests {
         ] {
             assert_eq!(kind.grpc_code().number(), number, "{kind:?}");
         }
+    }
+
+    #[test]
+    fn a_quota_and_the_capacity_are_told_apart_and_both_may_be_tried_again() {
+        for (kind, status) in [(ErrorKind::OverQuota, 429), (ErrorKind::Unavailable, 503)] {
+            assert_eq!(kind.status().as_u16(), status);
+            assert_eq!(kind.tfs_status().as_u16(), status);
+            assert_eq!(kind.party(), Party::Capacity);
+            assert!(kind.is_retryable());
+        }
+        assert!(!ErrorKind::TooLarge.is_retryable());
     }
 
     #[test]

@@ -19,6 +19,7 @@ mod connections;
 mod histogram_samples;
 mod inference;
 mod machine;
+mod memory_pressure;
 mod models;
 mod page;
 mod prediction;
@@ -169,6 +170,7 @@ impl MetricsService {
         quality::write(&mut page, &self.serving);
         cache::write_memory(&mut page, &self.serving);
         admission::write(&mut page, &self.serving);
+        memory_pressure::write(&mut page, self.serving.memory_pressure());
         requests::write(&mut page, &self.requests);
         connections::write(&mut page, &self.connections, self.max_connections);
         let spans = self.spans.as_ref().map(|spans| spans.queue().counts());

@@ -10,7 +10,7 @@ use wisp_protocol::error::{ErrorKind, Party};
 const PLACES: usize = 32;
 
 /// All kinds, in the order in which they are reported.
-const KINDS: [ErrorKind; 16] = [
+const KINDS: [ErrorKind; 17] = [
     ErrorKind::InvalidRequest,
     ErrorKind::NotFound,
     ErrorKind::Forbidden,
@@ -23,6 +23,7 @@ const KINDS: [ErrorKind; 16] = [
     ErrorKind::ClientGone,
     ErrorKind::Handler,
     ErrorKind::HandlerTimeout,
+    ErrorKind::OverQuota,
     ErrorKind::Unavailable,
     ErrorKind::StorageFull,
     ErrorKind::DeadlineExceeded,
@@ -123,6 +124,7 @@ fn reason(kind: ErrorKind) -> &'static str {
         ErrorKind::ClientGone => "client_gone",
         ErrorKind::Handler => "handler",
         ErrorKind::HandlerTimeout => "handler_timeout",
+        ErrorKind::OverQuota => "over_quota",
         ErrorKind::Unavailable => "unavailable",
         ErrorKind::StorageFull => "storage_full",
         ErrorKind::DeadlineExceeded => "deadline_exceeded",

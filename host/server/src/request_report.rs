@@ -191,6 +191,7 @@ pub(crate) fn error_type(kind: ErrorKind) -> &'static str {
         ErrorKind::ClientGone => "client_gone",
         ErrorKind::Handler => "handler",
         ErrorKind::HandlerTimeout => "handler_timeout",
+        ErrorKind::OverQuota => "over_quota",
         ErrorKind::Unavailable => "unavailable",
         ErrorKind::StorageFull => "storage_full",
         ErrorKind::DeadlineExceeded => "deadline_exceeded",

@@ -1,5 +1,6 @@
 //! The request that a task works on: its id, for the lines that its handler logs, and the model that it names,
-//! and its timings, for the line that is logged and the span that is exported when it ends.
+//! and its timings, for the line that is logged and the span that is exported when it ends, and its owner, for work that
+//! leaves the thread.
 //!
 //! The server makes ids, and only where something is logged; the sandbox does not see requests. Every call of
 //! every protocol looks up its model through [`crate::Serving`], which records it here; a failed call returns
@@ -8,6 +9,7 @@
 
 mod request_model;
 
+use crate::owner::Owner;
 use crate::timings::RecordedTimings;
 use std::fmt;
 use std::sync::Arc;
@@ -27,6 +29,7 @@ pub struct CurrentRequest {
     model: RequestModel,
     /// The place for its timings, if somebody reads them.
     timings: Option<RecordedTimings>,
+    owner: Owner,
 }
 
 impl CurrentRequest {
@@ -39,7 +42,14 @@ impl CurrentRequest {
             id,
             model,
             timings: None,
+            owner: Owner::LOCAL,
         }
+    }
+
+    /// Returns the request of another owner, to which the work of its task belongs.
+    pub fn with_owner(mut self, owner: Owner) -> CurrentRequest {
+        self.owner = owner;
+        self
     }
 
     /// Returns the request with a place for its timings.
@@ -69,6 +79,12 @@ impl fmt::Debug for CurrentRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CurrentRequest").finish_non_exhaustive()
     }
+}
+
+/// Returns the owner of the request that the current task works on, or the local one.
+pub(crate) fn owner_of_task() -> Owner {
+    let owner = CURRENT.try_with(|current| current.owner);
+    owner.unwrap_or_default()
 }
 
 /// Records the model and version that a call names.

@@ -8,9 +8,11 @@ use crate::body::BodyError;
 use crate::call_error::CallError;
 use crate::expected_wait::WouldMissDeadline;
 use crate::model_control::ControlError;
+use crate::quota::OverQuota;
 use crate::registry::ResolveError;
 use crate::uploads::upload_error::UploadError;
 use std::sync::Arc;
+use std::time::Duration;
 use wisp_protocol::codec::CodecError;
 use wisp_protocol::error::{ErrorKind, HasErrorKind};
 use wisp_protocol::target::UnknownTarget;
@@ -26,6 +28,8 @@ pub struct InferError {
     message: String,
     /// The model or version that does not exist, for protocols with texts of their own.
     unknown_target: Option<UnknownTarget>,
+    /// The time after which the same request may succeed, if it is known.
+    retry_after: Option<Duration>,
     /// Shared by the requests that wait for one computation.
     source: Option<Arc<dyn std::error::Error + Send + Sync>>,
 }
@@ -36,6 +40,7 @@ impl InferError {
             kind,
             message: message.to_string(),
             unknown_target: None,
+            retry_after: None,
             source: None,
         }
     }
@@ -50,6 +55,7 @@ impl InferError {
             kind,
             message: message.to_owned(),
             unknown_target: None,
+            retry_after: None,
             source: Some(Arc::from(source)),
         }
     }
@@ -69,6 +75,11 @@ impl InferError {
         &self.message
     }
 
+    /// Returns the time after which the same request may succeed, if it is known.
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
+    }
+
     /// Returns the model or version that the client named and that does not exist, if that is the failure.
     pub fn unknown_target(&self) -> Option<&UnknownTarget> {
         self.unknown_target.as_ref()
@@ -78,6 +89,15 @@ impl InferError {
 impl From<AdmissionError> for InferError {
     fn from(error: AdmissionError) -> InferError {
         InferError::plain(ErrorKind::Unavailable, error)
+    }
+}
+
+impl From<OverQuota> for InferError {
+    fn from(error: OverQuota) -> InferError {
+        InferError {
+            retry_after: error.retry_after,
+            ..InferError::plain(error.kind(), error)
+        }
     }
 }
 
@@ -311,7 +331,6 @@ impl From<Arc<WebError>> for InferError {
 mod tests {
     use super::*;
     use crate::web_error_kind::web_error_kind;
-    use std::time::Duration;
     use wisp_protocol::call::{ModelName, Version};
     use wisp_protocol::error::Party;
 

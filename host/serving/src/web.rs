@@ -36,6 +36,7 @@ pub async fn respond(
     reading: impl Future<Output = Result<WebRequest, BodyError>>,
 ) -> Result<WebResponded, InferError> {
     let mut timer = PhaseTimer::start(slot.granted()).recording(recorded_timings());
+    serving.pressure.check_inference()?;
     let target = Target {
         model,
         version: VersionChoice::Default,
@@ -44,9 +45,10 @@ pub async fn respond(
     let component = version.web_component()?;
     let mut pending = version.statistics().begin();
     let admitting = async {
+        let owner = slot.owner();
         let request = slot.read(reading).await?;
         timer.finish_read();
-        let permit = serving.admission.admit(version.share())?;
+        let permit = serving.admission.admit_for(version.share(), owner)?;
         let mut memory = Footprint::new(&serving.options.memory);
         memory.resize(request.body().len())?;
         Ok::<_, InferError>((request, permit, memory))

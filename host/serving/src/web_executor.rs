@@ -99,7 +99,8 @@ impl WebExecutor {
         let deadline = admitted.deadline;
         // From its deadline on, a request is dropped because it is late.
         admitted.pending.set_deadline(deadline);
-        let slot = self.slots.acquire(deadline).await;
+        let owner = admitted.permit.owner();
+        let slot = self.slots.acquire(owner, deadline).await;
         let slot = slot.map_err(|error| {
             admitted.pending.fail(ErrorKind::Unavailable);
             CallError::WouldMissDeadline(error)
@@ -109,7 +110,7 @@ impl WebExecutor {
             admitted.pending.fail(ErrorKind::Unavailable);
             CallError::Admission(error)
         })?;
-        let called = self.app.call(request, deadline);
+        let called = self.app.call(request, (deadline, owner.into()));
         let (call, response) = called.map_err(|error| {
             let error = Arc::new(error);
             admitted.fail(&error);
@@ -118,7 +119,7 @@ impl WebExecutor {
         let log = Arc::clone(&self.log);
         let statistics = Arc::clone(&self.statistics);
         let current = CurrentRequest::of_task();
-        let running = self.flow.start(async move {
+        let running = self.flow.start(owner, async move {
             // They are free only once the instance is gone.
             let _slots = (slot, instance);
             let started = Instant::now();
