@@ -89,6 +89,7 @@ impl<'a> HandlerInspection<'a> {
                 memory: None,
                 limits: Limits::default(),
                 model_load: None,
+                spawner: None,
                 // No graphs are loaded, so the default backend is enough.
                 backend: &BackendArgs::default(),
             })?,
