@@ -74,7 +74,7 @@ const SHARED: [(&str, &[&str]); 22] = [
 ];
 
 /// The paths below `host/` to which foreign crates are limited, where these are less than whole crates.
-const ROOMS: [(&str, &[&str]); 30] = [
+const ROOMS: [(&str, &[&str]); 33] = [
     (
         "serde",
         &[
@@ -93,6 +93,9 @@ const ROOMS: [(&str, &[&str]); 30] = [
             "serving/src/response_cache",
         ],
     ),
+    ("landlock", &["cli/src/confinement"]),
+    ("seccompiler", &["cli/src/confinement"]),
+    ("libc", &["cli/src/confinement"]),
     ("moka", &["serving/src/response_cache"]),
     ("redis", &["serving/src/response_cache"]),
     (

@@ -69,7 +69,6 @@ fn attempts(args: &AttemptArgs) -> Vec<(&'static str, io::Result<()>)> {
         pid.ok_or(io::Error::from(io::ErrorKind::InvalidInput))
     };
     let memory = format!("/proc/{}/mem", args.process);
-    let environment = format!("/proc/{}/environ", args.process);
     vec![
         ("compute in a thread", compute()),
         ("read inside", read(&args.read.join("file"))),
@@ -90,10 +89,6 @@ fn attempts(args: &AttemptArgs) -> Vec<(&'static str, io::Result<()>)> {
         ),
         ("become a program", Err(Command::new("/bin/true").exec())),
         ("open the memory of a process", File::open(memory).map(drop)),
-        (
-            "read the environment of a process",
-            read(Path::new(&environment)),
-        ),
         (
             "watch a process",
             process().and_then(|pid| {

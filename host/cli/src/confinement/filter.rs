@@ -81,11 +81,14 @@ fn programs(profile: Profile) -> Result<Vec<BpfProgram>, BackendError> {
 /// Returns the filter of a server that has started.
 fn started(sockets: Sockets) -> Result<BpfProgram, BackendError> {
     let mut calls = all(&[calls::STARTING]);
-    if !sockets.connections {
-        let rules = match sockets.notifications {
-            true => vec![SeccompRule::new(vec![differs(0, number(libc::AF_UNIX))?])?],
-            false => Vec::new(),
-        };
+    let unix = number(libc::AF_UNIX);
+    let refused = match (sockets.connections, sockets.notifications) {
+        (true, true) => None,
+        (true, false) => Some(vec![SeccompRule::new(vec![equals(0, unix)?])?]),
+        (false, true) => Some(vec![SeccompRule::new(vec![differs(0, unix)?])?]),
+        (false, false) => Some(Vec::new()),
+    };
+    if let Some(rules) = refused {
         calls.insert(libc::SYS_socket, rules);
     }
     refusing(calls)

@@ -17,8 +17,8 @@ const LIBRARIES: [&str; 8] = [
     "/etc/ld.so.preload",
 ];
 
-/// Facts about the machine and about the process itself. Landlock keeps the memory and the environment of processes
-/// outside of the rules unreadable, whatever is allowed in `/proc`.
+/// Facts about the machine and about the process itself. Whatever is allowed in `/proc`, Landlock keeps the memory of
+/// processes outside of the rules unreadable, and for users other than root their environment too.
 const MACHINE: [&str; 7] = [
     "/proc",
     "/sys/devices/system",

@@ -184,10 +184,15 @@ fn a_server_that_has_started_makes_the_sockets_that_its_settings_need() -> Resul
         notifications: true,
         ..NO_SOCKETS
     };
+    let both = Sockets {
+        connections: true,
+        notifications: true,
+    };
     for (sockets, internet, unix) in [
         (NO_SOCKETS, PERMISSION, PERMISSION),
         (notifying, PERMISSION, Outcome::Allowed),
-        (connecting, Outcome::Allowed, Outcome::Allowed),
+        (connecting, Outcome::Allowed, PERMISSION),
+        (both, Outcome::Allowed, Outcome::Allowed),
     ] {
         ensure!(socket(sockets, libc::AF_INET)? == internet, "{sockets:?}");
         ensure!(socket(sockets, libc::AF_INET6)? == internet, "{sockets:?}");
