@@ -23,6 +23,10 @@ const STACK_BYTES: usize = 2 << 20;
 /// The number of descriptors that a child may have: its streams, and libraries and external data while they are read.
 const DESCRIPTORS: u64 = 256;
 
+/// The size in bytes to which a child can make a file grow, on a kernel that lets it open one. Some versions of ONNX
+/// Runtime write a small one in the user's directory, and a child that exceeds the limit ends.
+const FILE_BYTES: u64 = 16 << 20;
+
 pub(crate) fn run(args: &ChildArgs) -> anyhow::Result<ExitCode> {
     match &args.task {
         ChildTask::Compile => {
@@ -69,8 +73,7 @@ fn loader_rules(args: &LoadArgs) -> FileRules {
 /// Locks this child in. A kernel that cannot do so is reported by the server.
 fn lock_in(rules: &FileRules, profile: Profile) -> anyhow::Result<()> {
     for (resource, most) in [
-        // No file grows, wherever it is.
-        (Resource::Fsize, 0),
+        (Resource::Fsize, FILE_BYTES),
         (Resource::Nofile, DESCRIPTORS),
         (Resource::Core, 0),
     ] {
