@@ -217,8 +217,8 @@ fn links_that_lead_out_of_a_repository_are_followed_if_they_are_there_at_the_sta
     let elsewhere = tempfile::tempdir()?;
     let graph = elsewhere.path().join("graph.onnx");
     fs::copy(root().join("examples/progression/1/model.onnx"), &graph)?;
-    let repository = Repository::empty()?.with_file("linked/labels.txt", "")?;
-    fs::create_dir(repository.path().join("linked/1"))?;
+    let repository = Repository::empty()?;
+    fs::create_dir_all(repository.path().join("linked/1"))?;
     std::os::unix::fs::symlink(&graph, repository.path().join("linked/1/model.onnx"))?;
     let server = Serve::start(repository.path())?;
     server.get("/v2/models/linked")?.ok()?;

@@ -11,7 +11,7 @@ use crate::loading::{backends, optional_cache_directory};
 use crate::options::{ChildArgs, ChildTask, LoadArgs};
 use crate::spawner;
 use anyhow::Context;
-use rustix::process::{Resource, Rlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::process::ExitCode;
 use wisp_sandbox::{aot, limited_process, worker_process};
 use wisp_serving::registry::load_child;
@@ -77,6 +77,10 @@ fn lock_in(rules: &FileRules, profile: Profile) -> anyhow::Result<()> {
         (Resource::Nofile, DESCRIPTORS),
         (Resource::Core, 0),
     ] {
+        // This process may have less already, and cannot raise it.
+        let most = getrlimit(resource)
+            .maximum
+            .map_or(most, |maximum| most.min(maximum));
         let limit = Rlimit {
             current: Some(most),
             maximum: Some(most),

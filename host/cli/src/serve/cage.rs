@@ -152,7 +152,8 @@ fn report_end(mut process: Child) -> anyhow::Result<()> {
 fn model_places(args: &ServeArgs, cache: Option<&Path>) -> Vec<PathBuf> {
     let mut read = places::of_repository(&args.repository);
     read.extend(args.cage_read.iter().cloned());
-    read.extend(cache.map(Path::to_owned));
+    // Installed backends. The key of compiled code is beside them, and no child needs it.
+    read.extend(cache.map(|cache| cache.join("backends")));
     if let Some(library) = args.backend.onnxruntime_library() {
         read.extend(places::directories_of(&library));
     }
