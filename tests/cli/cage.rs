@@ -14,7 +14,7 @@ use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::Stdio;
 
-/// What a locked process may do.
+/// The attempts of a locked server that succeed.
 const WORK: [&str; 3] = ["compute in a thread", "read inside", "write inside"];
 
 /// Returns the outcome of each attempt of a process that is locked in as one of this kind.
@@ -187,7 +187,7 @@ fn a_caged_server_compiles_new_handlers_and_tries_new_model_files() -> Result<()
     let _repository = repository.with_example("wine", "later")?;
     load(&server, "later")?.ok()?;
     server.get("/v2/models/later")?.ok()?;
-    ensure!(compiled()? == handlers + 1, "{}", compiled()?);
+    ensure!(compiled()? > handlers, "{}", compiled()?);
     ensure!(passed()? > files, "{}", passed()?);
     Ok(())
 }

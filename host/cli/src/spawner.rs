@@ -26,12 +26,12 @@ use wisp_sandbox::spawner::{self, SpawnTask, SpawnedCommand, Spawner};
 /// The most paths that are passed as arguments. With more, children read what their user may read.
 const MAX_PATHS: usize = 1000;
 
-/// What the children of a server need.
+/// The needs of the children of a server.
 #[derive(Debug)]
 pub(crate) struct SpawnerOptions<'a> {
     pub(crate) backend: &'a BackendArgs,
     pub(crate) cache: Option<&'a Path>,
-    /// What children that load models may read.
+    /// The places that children which load models may read.
     pub(crate) read: &'a [PathBuf],
     /// The limits on loading a model file.
     pub(crate) load: ProcessLimits,

@@ -96,7 +96,7 @@ pub(super) fn gap(enforced: LandlockStatus) -> Option<String> {
     let version = match enforced {
         LandlockStatus::NotImplemented => {
             return Some(
-                "there are no rules for files, since this kernel has no Landlock (Linux 5.13)"
+                "there are no rules for files: this kernel has no Landlock (Linux 5.13), or the service manager or the container refuses its calls"
                     .to_owned(),
             );
         }

@@ -56,7 +56,7 @@ fn apply(programs: &[BpfProgram]) -> anyhow::Result<Option<String>> {
             Ok(()) => {}
             Err(Error::Seccomp(error) | Error::Prctl(error)) => {
                 return Ok(Some(format!(
-                    "system calls are not filtered, since this kernel has no filters (CONFIG_SECCOMP_FILTER): {error}"
+                    "system calls are not filtered: this kernel has no filters (CONFIG_SECCOMP_FILTER), or the service manager or the container refuses the call `seccomp`: {error}"
                 )));
             }
             Err(error) => return Err(error).context("failed to set the filter of system calls"),
