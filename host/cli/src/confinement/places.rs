@@ -188,7 +188,9 @@ fn targets(directories: &[PathBuf]) -> Vec<PathBuf> {
                 continue;
             };
             let is_known = |place: &PathBuf| target.starts_with(place);
-            if roots.iter().any(is_known) || found.iter().any(is_known) {
+            // A directory around the repository is no part of any model.
+            let is_around = roots.iter().any(|root| root.starts_with(&target));
+            if is_around || roots.iter().any(is_known) || found.iter().any(is_known) {
                 continue;
             }
             let place = hub_folder(&target).unwrap_or_else(|| target.clone());
@@ -249,6 +251,8 @@ mod tests {
         symlink(root.join("store"), version.join("store"))?;
         symlink("model.onnx", version.join("inside.onnx"))?;
         symlink("/no/such/file", version.join("nothing"))?;
+        symlink("/", version.join("everything"))?;
+        symlink("../../..", version.join("around"))?;
         // A link in a directory to which another one leads.
         symlink(
             root.join("elsewhere/secret"),
