@@ -75,7 +75,7 @@ const SHARED: [(&str, &[&str]); 23] = [
 ];
 
 /// The paths below `host/` to which foreign crates are limited, where these are less than whole crates.
-const ROOMS: [(&str, &[&str]); 31] = [
+const ROOMS: [(&str, &[&str]); 34] = [
     (
         "serde",
         &[
@@ -94,6 +94,9 @@ const ROOMS: [(&str, &[&str]); 31] = [
             "serving/src/response_cache",
         ],
     ),
+    ("landlock", &["cli/src/confinement"]),
+    ("seccompiler", &["cli/src/confinement"]),
+    ("libc", &["cli/src/confinement"]),
     ("moka", &["serving/src/response_cache"]),
     ("redis", &["serving/src/response_cache"]),
     (

@@ -36,7 +36,9 @@ pub(crate) use backend::{
 };
 pub(crate) use baseline::BaselineArgs;
 pub(crate) use bundle::{BundleArgs, EngineChoice, TargetChoice};
-pub(crate) use child::{CHILD, ChildArgs, ChildTask, LoadArgs};
+pub(crate) use child::{
+    AttemptArgs, CHILD, ChildArgs, ChildTask, ConfinedChoice, LoadArgs, SpawnArgs,
+};
 pub(crate) use config::{ConfigCommand, ConfigCommandArgs};
 pub(crate) use handler_limits::HandlerLimitArgs;
 pub(crate) use health::HealthArgs;

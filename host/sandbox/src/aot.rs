@@ -399,7 +399,7 @@ fn read_or_make_key(directory: &Path, path: &Path) -> io::Result<[u8; blake3::KE
 fn deserialize(engine: &Engine, code: &[u8]) -> wasmtime::Result<Component> {
     // SAFETY: `code` must be the unmodified output of `precompile_component`. Both callers ensure it:
     // `load` has just produced it, or has received it from a child process of this program through a pipe
-    // that no other process holds; or `read_verified` has checked these very bytes against a MAC whose
+    // that no other process holds (a spawner has held it only to give it to the child); or `read_verified` has checked these very bytes against a MAC whose
     // key only this user can read. The bytes are in this process's memory, out of reach of other
     // processes.
     unsafe { Component::deserialize(&engine.wasmtime, code) }

@@ -91,6 +91,7 @@ impl<'a> HandlerInspection<'a> {
                 limits: Limits::default(),
                 model_load: None,
                 signatures: SignaturePolicy::default(),
+                spawner: None,
                 // No graphs are loaded, so the default backend is enough.
                 backend: &BackendArgs::default(),
             })?,

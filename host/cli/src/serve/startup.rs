@@ -20,6 +20,7 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 use wisp_backend::process_memory::process_memory;
 use wisp_protocol::routing::{RoutingSource, hash};
+use wisp_sandbox::spawner::Spawner;
 use wisp_server::authority::AllowedHosts;
 use wisp_server::tls::{Tls, TlsFiles};
 use wisp_server::{ListeningSocket, ServerOptions, Sockets};
@@ -140,7 +141,7 @@ pub(super) fn load_certificate(args: &TlsArgs) -> anyhow::Result<Option<Arc<Tls>
 }
 
 /// Loads every model of the repository.
-pub(super) fn load(args: &ServeArgs) -> anyhow::Result<StartedModels> {
+pub(super) fn load(args: &ServeArgs, spawner: Option<&Spawner>) -> anyhow::Result<StartedModels> {
     let options = serving_options(args)?;
     let loader = loader(&LoadingOptions {
         cache_dir: args.cache.cache_dir.as_deref(),
@@ -155,6 +156,7 @@ pub(super) fn load(args: &ServeArgs) -> anyhow::Result<StartedModels> {
             args.model_load_memory_bytes,
         )),
         signatures: args.upload.signatures()?,
+        spawner,
     })?;
     let uploads = open_uploads(args)?;
     // Taken before the models are loaded, so that a change during loading is detected as a change.
@@ -223,7 +225,7 @@ fn serving_options(args: &ServeArgs) -> anyhow::Result<ServingOptions> {
 
 /// Returns the directory for the states of releases. By default it is one of the repository, since servers of several
 /// repositories share a cache directory.
-fn state_directory(args: &ServeArgs) -> Option<PathBuf> {
+pub(super) fn state_directory(args: &ServeArgs) -> Option<PathBuf> {
     if let Some(directory) = &args.state_dir {
         return Some(directory.clone());
     }
