@@ -5,9 +5,9 @@ use anyhow::Result;
 use std::ops::Range;
 use wasmparser::{Parser, Payload, Validator};
 
-/// The maximum number of mutations that are tried for one that is valid. About one of five is: another constant,
+/// The maximum number of mutations that are tried for one that is valid. One of five to ten is: another constant,
 /// offset, local or branch.
-const TRIES: usize = 50;
+const TRIES: usize = 1000;
 
 /// A component with the places of its functions.
 #[derive(Debug)]
