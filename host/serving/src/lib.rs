@@ -59,6 +59,7 @@ pub mod sample_ratio;
 mod serving;
 pub mod signature_check;
 pub mod statistics;
+pub mod tenants;
 mod thread_policy;
 pub mod timings;
 pub mod version;

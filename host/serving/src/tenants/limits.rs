@@ -1,0 +1,43 @@
+//! The limits of a tenant, as an operator sets them. A limit that is not set does not exist.
+
+use serde::{Deserialize, Serialize};
+
+/// The limits of one tenant.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Limits {
+    /// Inference requests per second, of which twice as many may come at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requests_per_second: Option<u32>,
+    /// Inference requests at the same time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub concurrent_requests: Option<u32>,
+    /// The size of a request body or message, at most that of the server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body_bytes: Option<u64>,
+    /// The bodies of all requests at the same time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_bytes: Option<u64>,
+    /// Processor time of handlers in each second, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guest_milliseconds_per_second: Option<u32>,
+    /// Time of computations in each second, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backend_milliseconds_per_second: Option<u32>,
+    /// The memory of the tenant's own loaded models.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model_memory_bytes: Option<u64>,
+    /// The number of the tenant's own models.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub models: Option<u32>,
+    /// The files of the tenant's own models.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stored_bytes: Option<u64>,
+}
+
+impl Limits {
+    /// Returns whether there is no limit.
+    pub fn is_empty(&self) -> bool {
+        *self == Limits::default()
+    }
+}
