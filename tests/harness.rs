@@ -392,7 +392,9 @@ pub(crate) fn loader(options: &TestOptions) -> Result<Loader> {
     let store = Path::new(env!("CARGO_TARGET_TMPDIR")).join("aot");
     Ok(Loader {
         engine: Arc::new(engine),
-        aot: AotStore::open(&store)?.compiling_with(child_program("compile"), options.compilation),
+        aot: Arc::new(
+            AotStore::open(&store)?.compiling_with(child_program("compile"), options.compilation),
+        ),
         graphs: graph_loader(options, &store, threads)?,
         pool: FairPool::spawn("wisp-handler", PoolOptions::with_threads_per_flow(threads))?,
         instances: threads,

@@ -118,7 +118,7 @@ pub(crate) fn loader(options: &LoadingOptions<'_>) -> anyhow::Result<Loader> {
     })?;
     Ok(Loader {
         engine: Arc::new(engine),
-        aot: compiled_code(cache)?.compiling_with(compiler(), COMPILATION),
+        aot: Arc::new(compiled_code(cache)?.compiling_with(compiler(), COMPILATION)),
         graphs: GraphLoader {
             probe: model_load.map(|limits| probe(backend, cache, limits)),
             ..graph_loader(backend, cache, threads)?

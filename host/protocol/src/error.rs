@@ -13,6 +13,8 @@ pub enum ErrorKind {
     InvalidRequest,
     /// An unknown model, version or route.
     NotFound,
+    /// A request without a valid key, on a server that requires one.
+    Unauthenticated,
     /// A valid request that this client may not make.
     Forbidden,
     /// An existing route called with a method it does not have.
@@ -23,6 +25,8 @@ pub enum ErrorKind {
     UnsupportedEncoding,
     /// A part of the protocol that the server does not implement.
     NotImplemented,
+    /// More requests or more work than the limits of the client's tenant allow.
+    OverQuota,
     /// The client did not send its request in time.
     ClientTimeout,
     /// The client disconnected; the status appears only in the log.
@@ -68,6 +72,7 @@ pub enum GrpcCode {
     Unimplemented = 12,
     Internal = 13,
     Unavailable = 14,
+    Unauthenticated = 16,
 }
 
 impl GrpcCode {
@@ -100,7 +105,10 @@ impl ErrorKind {
 
     /// Returns whether the same request may succeed later. The response then carries `retry-after`.
     pub fn is_retryable(self) -> bool {
-        self.status() == StatusCode::SERVICE_UNAVAILABLE
+        matches!(
+            self.status(),
+            StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS
+        )
     }
 
     fn row(self) -> (Party, StatusCode, StatusCode, GrpcCode) {
@@ -115,6 +123,10 @@ impl ErrorKind {
                 G::InvalidArgument,
             ),
             ErrorKind::NotFound => (P::Client, S::NOT_FOUND, S::NOT_FOUND, G::NotFound),
+            ErrorKind::Unauthenticated => {
+                let status = S::UNAUTHORIZED;
+                (P::Client, status, status, G::Unauthenticated)
+            }
             ErrorKind::Forbidden => (P::Client, S::FORBIDDEN, S::FORBIDDEN, G::PermissionDenied),
             ErrorKind::MethodNotAllowed => {
                 let status = S::METHOD_NOT_ALLOWED;
@@ -131,6 +143,10 @@ impl ErrorKind {
             ErrorKind::NotImplemented => {
                 let status = S::NOT_IMPLEMENTED;
                 (P::Client, status, status, G::Unimplemented)
+            }
+            ErrorKind::OverQuota => {
+                let status = S::TOO_MANY_REQUESTS;
+                (P::Client, status, status, G::ResourceExhausted)
             }
             ErrorKind::ClientTimeout => {
                 let status = S::REQUEST_TIMEOUT;
@@ -180,11 +196,13 @@ mod tests {
             (ErrorKind::DeadlineExceeded, 4),
             (ErrorKind::NotFound, 5),
             (ErrorKind::TooLarge, 8),
+            (ErrorKind::OverQuota, 8),
             (ErrorKind::NotImplemented, 12),
             (ErrorKind::UnsupportedEncoding, 12),
             (ErrorKind::Handler, 13),
             (ErrorKind::Internal, 13),
             (ErrorKind::Unavailable, 14),
+            (ErrorKind::Unauthenticated, 16),
         ] {
             assert_eq!(kind.grpc_code().number(), number, "{kind:?}");
         }

@@ -6,18 +6,20 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use wisp_protocol::error::{ErrorKind, Party};
 
-/// The number of counters for kinds of errors. There are fewer kinds.
+/// The number of counters for kinds of errors. There are no more kinds.
 const PLACES: usize = 16;
 
 /// All kinds, in the order in which they are reported.
-const KINDS: [ErrorKind; 14] = [
+const KINDS: [ErrorKind; 16] = [
     ErrorKind::InvalidRequest,
     ErrorKind::NotFound,
+    ErrorKind::Unauthenticated,
     ErrorKind::Forbidden,
     ErrorKind::MethodNotAllowed,
     ErrorKind::TooLarge,
     ErrorKind::UnsupportedEncoding,
     ErrorKind::NotImplemented,
+    ErrorKind::OverQuota,
     ErrorKind::ClientTimeout,
     ErrorKind::ClientGone,
     ErrorKind::Handler,
@@ -111,11 +113,13 @@ fn reason(kind: ErrorKind) -> &'static str {
     match kind {
         ErrorKind::InvalidRequest => "invalid_request",
         ErrorKind::NotFound => "not_found",
+        ErrorKind::Unauthenticated => "unauthenticated",
         ErrorKind::Forbidden => "forbidden",
         ErrorKind::MethodNotAllowed => "method_not_allowed",
         ErrorKind::TooLarge => "too_large",
         ErrorKind::UnsupportedEncoding => "unsupported_encoding",
         ErrorKind::NotImplemented => "not_implemented",
+        ErrorKind::OverQuota => "over_quota",
         ErrorKind::ClientTimeout => "client_timeout",
         ErrorKind::ClientGone => "client_gone",
         ErrorKind::Handler => "handler",

@@ -181,11 +181,13 @@ pub(crate) fn error_type(kind: ErrorKind) -> &'static str {
     match kind {
         ErrorKind::InvalidRequest => "invalid_request",
         ErrorKind::NotFound => "not_found",
+        ErrorKind::Unauthenticated => "unauthenticated",
         ErrorKind::Forbidden => "forbidden",
         ErrorKind::MethodNotAllowed => "method_not_allowed",
         ErrorKind::TooLarge => "too_large",
         ErrorKind::UnsupportedEncoding => "unsupported_encoding",
         ErrorKind::NotImplemented => "not_implemented",
+        ErrorKind::OverQuota => "over_quota",
         ErrorKind::ClientTimeout => "client_timeout",
         ErrorKind::ClientGone => "client_gone",
         ErrorKind::Handler => "handler",

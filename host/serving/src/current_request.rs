@@ -1,4 +1,4 @@
-//! The request that a task works on: its id, for the lines that its handler logs, and the model that it names,
+//! The request that a task works on: its id, for the lines that its handler logs, the model that it names, its tenant,
 //! and its timings, for the line that is logged and the span that is exported when it ends.
 //!
 //! The server makes ids, and only where something is logged; the sandbox does not see requests. Every call of
@@ -8,6 +8,7 @@
 
 mod request_model;
 
+use crate::tenants::tenant_id::TenantId;
 use crate::timings::RecordedTimings;
 use std::fmt;
 use std::sync::Arc;
@@ -83,6 +84,12 @@ pub(crate) fn record_target(target: &Target) {
 /// Records the model that a call names.
 pub(crate) fn record_name(model: &ModelName) {
     record(model, None);
+}
+
+/// Records the tenant whose request it is.
+pub(crate) fn record_tenant(tenant: &TenantId) {
+    // Fails outside of a request.
+    let _ = CURRENT.try_with(|current| current.model.set_tenant(tenant));
 }
 
 /// Records the version that serves a call.

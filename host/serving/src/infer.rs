@@ -89,10 +89,12 @@ async fn run<D: RequestDecoder>(
         permit: &permit,
         deadline,
         is_declined: take_refusal(&mut request),
+        tenant: &serving.tenant().id,
     };
-    let observed = Observed::begin(serving, &call.selection, &version, &request);
+    let space = serving.space(&version.description().model);
+    let observed = Observed::begin(space, &call.selection, &version, &request);
     let called = serving.cache.call(&version, request, terms).await;
-    observed.record(serving, called.as_ref().map(|called| (&called.0, called.2)));
+    observed.record(space, called.as_ref().map(|called| (&called.0, called.2)));
     let (response, usage, cache) = called?;
     timer.finish_call(&usage);
     LoggedCall::end(logged, &response);

@@ -5,7 +5,8 @@
 //! them while the server runs, for clients or a [`repository_poll`], in turns ([`load_locks`]); `case_call` computes their
 //! golden cases before; [`file_state`] detects changed files. A [`release`] splits the requests between two versions.
 //! [`residency`] decides which models are loaded within a budget, which [`memory_ledger`] counts. A [`response_cache`]
-//! remembers responses. [`admission`] decides whether a call may run, once [`readers`] has its body. A
+//! remembers responses. The [`namespaces`] of the [`tenants`] have a [`Serving`] each.
+//! [`admission`] decides whether a call may run, once [`readers`] has its body. A
 //! version runs a call on a [`batcher`] or with a [`handler_executor`] in the [`fair_pool`]; `call_slots`
 //! bounds the handler calls, and `call_durations` chooses their threads; a [`web_executor`] runs those of web components.
 //! A [`logged_handler`] and a [`guest_log_writer`] write what guests log, with the request that [`current_request`] names. All graphs share the threads of a
@@ -46,6 +47,7 @@ pub mod logged_handler;
 pub mod memory_ledger;
 pub mod model_control;
 mod moving_average;
+pub mod namespaces;
 pub mod payload_log;
 pub mod per_row_graph;
 pub mod quality;

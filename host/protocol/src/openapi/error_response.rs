@@ -8,14 +8,16 @@ use http::StatusCode;
 use serde_json::{Map, Value, json};
 
 /// Every kind whose status a client can receive.
-const KINDS: [ErrorKind; 13] = [
+const KINDS: [ErrorKind; 15] = [
     ErrorKind::InvalidRequest,
     ErrorKind::NotFound,
+    ErrorKind::Unauthenticated,
     ErrorKind::Forbidden,
     ErrorKind::MethodNotAllowed,
     ErrorKind::TooLarge,
     ErrorKind::UnsupportedEncoding,
     ErrorKind::NotImplemented,
+    ErrorKind::OverQuota,
     ErrorKind::ClientTimeout,
     ErrorKind::Handler,
     ErrorKind::HandlerTimeout,
@@ -136,6 +138,7 @@ fn meaning(kind: ErrorKind) -> &'static str {
     match kind {
         ErrorKind::InvalidRequest => "The request is invalid.",
         ErrorKind::NotFound => "The model or version does not exist.",
+        ErrorKind::Unauthenticated => "A valid API key is required.",
         ErrorKind::Forbidden => "The operation, host or origin is not allowed.",
         ErrorKind::MethodNotAllowed => "The route does not support this method.",
         ErrorKind::TooLarge => "The body is larger than the server's limit.",
@@ -143,6 +146,7 @@ fn meaning(kind: ErrorKind) -> &'static str {
         ErrorKind::NotImplemented => {
             "The request uses a part of the protocol that is not supported."
         }
+        ErrorKind::OverQuota => "The limits of the tenant are reached.",
         ErrorKind::ClientTimeout => "The body did not arrive in time.",
         ErrorKind::ClientGone => "The client closed the connection.",
         ErrorKind::Handler => "The model's handler failed.",

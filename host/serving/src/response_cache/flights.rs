@@ -108,6 +108,7 @@ impl<T> fmt::Debug for Flights<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tenants::tenant_id::TenantId;
     use crate::response_cache::policy::CachePolicy;
     use std::convert::Infallible;
     use std::sync::atomic::{AtomicUsize, Ordering};
@@ -126,7 +127,7 @@ mod tests {
             outputs: Vec::new(),
             scheduling: Default::default(),
         };
-        CacheKey::of(&policy, &request).await
+        CacheKey::of(&TenantId::local(), &policy, &request).await
     }
 
     fn nothing() -> Option<Infallible> {

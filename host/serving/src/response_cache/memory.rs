@@ -156,6 +156,7 @@ fn parameter_bytes(parameter: &Parameter) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tenants::tenant_id::TenantId;
     use crate::response_cache::policy::CachePolicy;
     use wisp_protocol::call::InferRequest;
     use wisp_tensor::{ElementType, MemoryBudget, Shape};
@@ -173,7 +174,7 @@ mod tests {
             outputs: Vec::new(),
             scheduling: Default::default(),
         };
-        CacheKey::of(&policy, &request).await
+        CacheKey::of(&TenantId::local(), &policy, &request).await
     }
 
     fn response(content: Bytes) -> InferResponse {

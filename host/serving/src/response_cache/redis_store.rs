@@ -265,6 +265,7 @@ fn reason(error: &RedisError) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tenants::tenant_id::TenantId;
     use crate::response_cache::policy::CachePolicy;
     use crate::response_cache::redis_server::RedisSettings;
     use std::io::{Read, Write};
@@ -282,7 +283,7 @@ mod tests {
             outputs: Vec::new(),
             scheduling: Default::default(),
         };
-        CacheKey::of(&policy, &request).await
+        CacheKey::of(&TenantId::local(), &policy, &request).await
     }
 
     /// Returns a store in the server that listens here.

@@ -154,6 +154,7 @@ impl Rest {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tenants::tenant_id::TenantId;
     use crate::response_cache::policy::CachePolicy;
     use std::time::Duration;
     use wisp_protocol::call::InferRequest;
@@ -169,7 +170,7 @@ mod tests {
             outputs: Vec::new(),
             scheduling: Default::default(),
         };
-        CacheKey::of(&policy, &request).await
+        CacheKey::of(&TenantId::local(), &policy, &request).await
     }
 
     fn response() -> InferResponse {
