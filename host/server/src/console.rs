@@ -66,7 +66,8 @@ pub(crate) async fn page(serving: &Serving) -> Result<HttpResponse, Failure> {
 impl Snapshot {
     fn take(serving: &Serving) -> Snapshot {
         let mut ready = BTreeMap::new();
-        for (name, entry) in serving.entries() {
+        // The statistics of public models count the requests of all tenants.
+        for (name, entry) in serving.own_entries() {
             for (number, version) in &entry.versions {
                 if let LoadedVersion::Ready(version) = version {
                     let key = (name.to_string(), number.to_string());

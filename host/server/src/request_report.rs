@@ -115,6 +115,7 @@ fn write_line(report: &Report, ended: &EndedRequest<'_>) {
         method = beginning(ended.head.method.as_str(), MAX_METHOD_BYTES),
         route = route_template(ended.head.uri.path()),
         path = beginning(ended.head.uri.path(), MAX_PATH_BYTES),
+        tenant = ended.model.tenant().map(display),
         model = ended.model.name().map(display),
         model_version = ended.model.version().map(display),
         status = ended.status,

@@ -4,7 +4,7 @@
 //! `wisp_protocol::route`.
 
 /// The routes of HTTP requests. A segment in braces stands for any text; what follows the braces is part of the route.
-const TEMPLATES: [&str; 47] = [
+const TEMPLATES: [&str; 48] = [
     "/",
     "/v2/models/{model}/infer",
     "/v2/models/{model}/versions/{version}/infer",
@@ -31,6 +31,7 @@ const TEMPLATES: [&str; 47] = [
     "/v2/repository/models/{model}/unload",
     "/v2/trace/setting",
     "/v2/logging",
+    "/v1/limits",
     "/v1/models",
     "/v1/models/{model}",
     "/v1/models/{model}:predict",

@@ -160,11 +160,7 @@ impl Namespaces {
     }
 
     /// Returns the service for a request with this key, which is valid `now`, or for one without a key.
-    pub fn identify(
-        &self,
-        key: Option<&str>,
-        now: SystemTime,
-    ) -> Result<Caller, NotAuthenticated> {
+    pub fn identify(&self, key: Option<&str>, now: SystemTime) -> Result<Caller, NotAuthenticated> {
         let local = || Caller {
             serving: Arc::clone(&self.local),
             role: self.local_role,

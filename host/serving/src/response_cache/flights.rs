@@ -108,8 +108,8 @@ impl<T> fmt::Debug for Flights<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tenants::tenant_id::TenantId;
     use crate::response_cache::policy::CachePolicy;
+    use crate::tenants::tenant_id::TenantId;
     use std::convert::Infallible;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::time::Duration;

@@ -156,8 +156,8 @@ fn parameter_bytes(parameter: &Parameter) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tenants::tenant_id::TenantId;
     use crate::response_cache::policy::CachePolicy;
+    use crate::tenants::tenant_id::TenantId;
     use wisp_protocol::call::InferRequest;
     use wisp_tensor::{ElementType, MemoryBudget, Shape};
 

@@ -265,9 +265,9 @@ fn reason(error: &RedisError) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tenants::tenant_id::TenantId;
     use crate::response_cache::policy::CachePolicy;
     use crate::response_cache::redis_server::RedisSettings;
+    use crate::tenants::tenant_id::TenantId;
     use std::io::{Read, Write};
     use std::net::TcpListener;
     use wisp_protocol::call::InferRequest;

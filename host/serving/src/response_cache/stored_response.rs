@@ -154,8 +154,8 @@ impl Rest {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tenants::tenant_id::TenantId;
     use crate::response_cache::policy::CachePolicy;
+    use crate::tenants::tenant_id::TenantId;
     use std::time::Duration;
     use wisp_protocol::call::InferRequest;
 

@@ -84,8 +84,13 @@ async fn the_model_of_another_tenant_has_the_answer_of_one_that_does_not_exist()
         let target = target(model)?;
         let replaced = |text: String| text.replace(model, "M");
         let called = other.version(&target).await;
-        let called = called.err().map(|error| (error.kind(), replaced(error.to_string())));
-        let states = other.states(&target).err().map(|error| replaced(error.to_string()));
+        let called = called
+            .err()
+            .map(|error| (error.kind(), replaced(error.to_string())));
+        let states = other
+            .states(&target)
+            .err()
+            .map(|error| replaced(error.to_string()));
         let statistics = other.statistics(Some(&target)).err();
         let statistics = statistics.map(|error| (error.kind(), replaced(error.to_string())));
         let versions = other.ready_versions(&target.model).err();
@@ -107,8 +112,10 @@ async fn the_model_of_another_tenant_has_the_answer_of_one_that_does_not_exist()
 async fn an_own_model_comes_before_a_public_one_of_the_same_name() -> anyhow::Result<()> {
     let public = public(&["wine"])?;
     let acme = tenant("acme", &public, &["wine"])?;
-    acme.registry
-        .replace(ModelName::new("wine")?, ModelEntry::problem("mine".to_owned()));
+    acme.registry.replace(
+        ModelName::new("wine")?,
+        ModelEntry::problem("mine".to_owned()),
+    );
     let reason = |called: Result<_, InferError>| {
         let error: Option<InferError> = called.err();
         error.map(|error| error.to_string()).unwrap_or_default()
