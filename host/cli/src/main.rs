@@ -39,6 +39,7 @@ mod push;
 mod release;
 mod serve;
 mod server_client;
+mod tenant;
 
 use options::Command;
 use std::process::ExitCode;
@@ -70,6 +71,7 @@ fn main() -> ExitCode {
         Command::Backend(args) => backend::run(args),
         Command::Health(args) => health::run(args),
         Command::Release(args) => release::run(args),
+        Command::Tenant(args) => tenant::run(args),
         Command::Config(args) => config::run(args),
         Command::Child(args) => child::run(args),
     };

@@ -19,6 +19,8 @@ mod release;
 mod response_cache;
 mod serve;
 mod telemetry;
+mod tenancy;
+mod tenant;
 mod value;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -51,6 +53,11 @@ pub(crate) use serve::{
     CONFIG_VARIABLE, DEFAULT_GRPC, DEFAULT_METRICS, LogFormat, ModelControlMode, ServeArgs, TlsArgs,
 };
 pub(crate) use telemetry::{CollectorUrl, PayloadDestination, TelemetryArgs};
+pub(crate) use tenancy::TenancyArgs;
+pub(crate) use tenant::{
+    NewKeyArgs, TenantAddArgs, TenantCommand, TenantCommandArgs, TenantListArgs, TenantRevokeArgs,
+    TenantRotateArgs,
+};
 pub(crate) use value::{
     AdditionalAddress, InputShape, InputSource, Milliseconds, NamedInput, NamedShape, Seconds,
 };
@@ -96,6 +103,7 @@ pub(crate) enum Command {
     Backend(BackendCommandArgs),
     Health(HealthArgs),
     Release(ReleaseCommandArgs),
+    Tenant(TenantCommandArgs),
     Config(ConfigCommandArgs),
     #[command(name = CHILD, hide = true)]
     Child(ChildArgs),

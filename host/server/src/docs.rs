@@ -375,7 +375,10 @@ mod tests {
         let mut headers = HeaderMap::new();
         let first = docs.openapi(&serving, &headers).await?;
         assert_eq!(first.status(), 200);
-        let tag = docs.current(&serving).get().map(|document| document.tag.clone());
+        let tag = docs
+            .current(&serving)
+            .get()
+            .map(|document| document.tag.clone());
         headers.insert(IF_NONE_MATCH, tag.unwrap());
         let again = docs.openapi(&serving, &headers).await?;
         assert_eq!(again.status(), 304);

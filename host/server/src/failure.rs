@@ -16,6 +16,7 @@ use wisp_serving::tenants::document::DocumentError;
 use wisp_serving::tenants::records::ChangeError;
 use wisp_serving::tenants::role::Role;
 use wisp_serving::tenants::tenant_file::TenantError;
+use wisp_serving::tenants::tenant_id::TenantId;
 use wisp_serving::tenants::tenant_set::NotAuthenticated;
 
 /// The most bytes of a path that are repeated to a client. The paths of existing methods are shorter.
@@ -50,9 +51,7 @@ pub(crate) enum Failure {
     #[error(transparent)]
     Tenants(#[from] TenantsChangeError),
     #[error("there is no tenant `{0}`")]
-    UnknownTenant(String),
-    #[error("`{0}` is not the id of a key")]
-    KeyId(String),
+    UnknownTenant(TenantId),
     #[error(transparent)]
     Route(#[from] RouteError),
     #[error(transparent)]
@@ -102,7 +101,7 @@ impl Failure {
             Failure::ForeignHost | Failure::ForeignOrigin => ErrorKind::Forbidden,
             Failure::Identity(_) => ErrorKind::Unauthenticated,
             Failure::Role(_) | Failure::NoTenants => ErrorKind::Forbidden,
-            Failure::TenantDocument(_) | Failure::KeyId(_) => ErrorKind::InvalidRequest,
+            Failure::TenantDocument(_) => ErrorKind::InvalidRequest,
             Failure::Tenants(error) => tenants_kind(error),
             Failure::UnknownTenant(_) => ErrorKind::NotFound,
             Failure::Route(error) => error.kind(),

@@ -6,8 +6,8 @@
 //! [`authority`], [`cors`] and `access`, which finds its tenant; `grpc` serves it, or `dispatch`, with its `body`. `failure`, `docs`, `console`, `reply`,
 //! `web_response` and `server_timing` make the response, `log` and `trace` the log line, `request_report` the line and the
 //! span ([`spans`]) with the `route_template` that an operator asks for. `drain` ends the server.
-//! `request_counts` and `connection_counts` are part of the `metrics`, which have a `metrics_listener`; a `responder`
-//! distinguishes its connections from those of the API.
+//! `request_counts` and `connection_counts` are part of the `metrics`, which have a `metrics_listener`; `admin` changes
+//! the tenants, on an `admin_listener`. A `responder` distinguishes their connections from those of the API.
 //!
 //! Invariant: nothing here depends on what a model is. A request's work runs in the future of its
 //! connection or stream and ends with it; no task is spawned for it.
@@ -15,6 +15,8 @@
 
 mod acceptor;
 mod access;
+mod admin;
+mod admin_listener;
 pub mod assemble;
 pub mod authority;
 mod body;
