@@ -136,6 +136,19 @@ mod tests {
     }
 
     #[test]
+    fn every_route_is_in_the_audit_of_keys() {
+        let audited = include_str!("../../../tests/fixtures/tenants/routes.txt");
+        let paths = audited
+            .lines()
+            .filter_map(|line| line.split_whitespace().nth(2));
+        let paths: Vec<&str> = paths.collect();
+        for template in TEMPLATES {
+            let mut found = paths.iter().filter_map(|path| route_template(path));
+            assert!(found.any(|found| found == template), "{template}");
+        }
+    }
+
+    #[test]
     fn every_route_is_its_own() {
         for template in TEMPLATES {
             let path = template.replace(['{', '}'], "");

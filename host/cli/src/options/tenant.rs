@@ -51,7 +51,7 @@ pub(crate) enum TenantCommand {
 Examples:
 
   wisp tenant --tenants DIR add acme
-  wisp tenant --tenants DIR add acme --role deploy --requests-per-second 50 --concurrent-requests 8
+  wisp tenant --tenants DIR add acme --role deploy --requests-per-second 50 --concurrency 8
   wisp tenant --tenants DIR add visitors --anonymous --requests-per-second 5")]
 pub(crate) struct TenantAddArgs {
     /// The name of the tenant: up to 63 lower-case letters, digits and hyphens. `local` owns the public models.
@@ -70,27 +70,27 @@ pub(crate) struct TenantAddArgs {
 
     /// Limit on inference requests per second, of which twice as many may come at once [default: none].
     #[arg(long, value_name = "N")]
-    pub(crate) requests_per_second: Option<u32>,
+    pub(crate) requests_per_second: Option<u64>,
 
     /// Limit on inference requests at the same time [default: none].
     #[arg(long, value_name = "N")]
-    pub(crate) concurrent_requests: Option<u32>,
+    pub(crate) concurrency: Option<u64>,
 
     /// Limit on the size of a request body or message [default: that of the server].
     #[arg(long, value_name = "N")]
     pub(crate) body_bytes: Option<u64>,
 
-    /// Limit on the bodies of all requests at the same time [default: none].
+    /// Limit on the bytes of tensors that all requests hold at the same time [default: none].
     #[arg(long, value_name = "N")]
-    pub(crate) request_bytes: Option<u64>,
+    pub(crate) tensor_bytes: Option<u64>,
 
     /// Limit on the processor time of handlers in each second, in milliseconds [default: none].
     #[arg(long, value_name = "N")]
-    pub(crate) guest_milliseconds_per_second: Option<u32>,
+    pub(crate) guest_milliseconds_per_second: Option<u64>,
 
     /// Limit on the time of computations in each second, in milliseconds [default: none].
     #[arg(long, value_name = "N")]
-    pub(crate) backend_milliseconds_per_second: Option<u32>,
+    pub(crate) backend_milliseconds_per_second: Option<u64>,
 
     /// Limit on the memory of the tenant's own loaded models [default: none].
     #[arg(long, value_name = "N")]
@@ -98,7 +98,7 @@ pub(crate) struct TenantAddArgs {
 
     /// Limit on the number of the tenant's own models [default: none].
     #[arg(long, value_name = "N")]
-    pub(crate) models: Option<u32>,
+    pub(crate) models: Option<u64>,
 
     /// Limit on the files of the tenant's own models [default: none].
     #[arg(long, value_name = "N")]

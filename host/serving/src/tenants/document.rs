@@ -156,7 +156,7 @@ mod tests {
     #[test]
     fn a_document_has_all_of_a_tenant_but_its_hashes() -> anyhow::Result<()> {
         let body = br#"{"id": "acme", "weight": 2, "role": "deploy", "lifetime_seconds": 60,
-            "limits": {"concurrent_requests": 8}}"#;
+            "limits": {"concurrency": 8}}"#;
         let new = decode_tenant(body)?;
         let mut records = TenantRecords::default();
         let key = records.add(&new, SystemTime::now())?;
@@ -166,7 +166,7 @@ mod tests {
         let document: Value = serde_json::from_str(&text)?;
         let acme = &document["tenants"][0];
         assert_eq!(acme["id"], "acme");
-        assert_eq!(acme["limits"], json!({ "concurrent_requests": 8 }));
+        assert_eq!(acme["limits"], json!({ "concurrency": 8 }));
         assert_eq!(acme["keys"][0]["role"], "deploy");
         assert_eq!(acme["keys"][0]["id"], key.id().to_string());
         let one = tenant_document(&records, &new.id).unwrap_or_default();

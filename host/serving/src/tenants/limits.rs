@@ -8,28 +8,28 @@ use serde::{Deserialize, Serialize};
 pub struct Limits {
     /// Inference requests per second, of which twice as many may come at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub requests_per_second: Option<u32>,
+    pub requests_per_second: Option<u64>,
     /// Inference requests at the same time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub concurrent_requests: Option<u32>,
+    pub concurrency: Option<u64>,
     /// The size of a request body or message, at most that of the server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body_bytes: Option<u64>,
-    /// The bodies of all requests at the same time.
+    /// The bytes of tensors that all requests hold at the same time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub request_bytes: Option<u64>,
+    pub tensor_bytes: Option<u64>,
     /// Processor time of handlers in each second, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub guest_milliseconds_per_second: Option<u32>,
+    pub guest_milliseconds_per_second: Option<u64>,
     /// Time of computations in each second, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub backend_milliseconds_per_second: Option<u32>,
+    pub backend_milliseconds_per_second: Option<u64>,
     /// The memory of the tenant's own loaded models.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model_memory_bytes: Option<u64>,
     /// The number of the tenant's own models.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub models: Option<u32>,
+    pub models: Option<u64>,
     /// The files of the tenant's own models.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stored_bytes: Option<u64>,
