@@ -11,10 +11,12 @@ use std::fs;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, SystemTime};
+use wisp_serving::tenants::api_key::KeyId;
 use wisp_serving::tenants::limits::Limits;
 use wisp_serving::tenants::records::{NewKey, NewTenant};
 use wisp_serving::tenants::role::Role;
 use wisp_serving::tenants::tenant_file::TenantFile;
+use wisp_serving::tenants::tenant_id::TenantId;
 
 /// A server with tenants, and the directory of these.
 struct Tenants {
@@ -229,7 +231,7 @@ fn a_change_of_the_tenants_needs_no_restart() -> Result<()> {
         role: Role::Deploy,
         lifetime: None,
     };
-    let acme_id = "acme".parse()?;
+    let acme_id: TenantId = "acme".parse()?;
     let rotated = tenants.file.change(|records| {
         records.rotate(&acme_id, (new, Duration::from_secs(60)), SystemTime::now())
     })?;
@@ -240,14 +242,14 @@ fn a_change_of_the_tenants_needs_no_restart() -> Result<()> {
     }
     let statistics = tenants.get("/v2/models/secret/stats", &acme)?.ok()?;
     ensure!(statistics["model_stats"][0]["inference_stats"]["success"]["count"] == 3);
-    let id = acme.split('_').nth(1).context("no id")?.parse()?;
+    let id: KeyId = acme.split('_').nth(1).context("no id")?.parse()?;
     tenants
         .file
         .change(|records| records.revoke(&acme_id, id))?;
     tenants.refresh()?;
     ensure!(tenants.infer("secret", &acme)?.status == 401);
     tenants.infer("secret", &rotated)?.ok()?;
-    let other_id = "other".parse()?;
+    let other_id: TenantId = "other".parse()?;
     tenants.file.change(|records| records.remove(&other_id))?;
     tenants.refresh()?;
     ensure!(tenants.infer("shared", &other)?.status == 401);
@@ -418,6 +420,8 @@ fn metrics_have_the_tenant_of_its_own_models_and_no_text_of_clients() -> Result<
     tenants.infer("shared", &other)?.ok()?;
     tenants.infer("nothing", &other)?;
     tenants.infer("shared", "wrong")?;
+    // Some numbers need a page before them.
+    page()?;
     let before = page()?;
     let own = "wisp_model_ready{model=\"secret\",version=\"1\",tenant=\"acme\"} 1";
     ensure!(before.contains(own), "{before}");

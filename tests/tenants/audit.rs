@@ -16,6 +16,7 @@ use std::time::{Duration, SystemTime};
 use tokio::net::TcpStream;
 use wisp_serving::tenants::records::NewKey;
 use wisp_serving::tenants::role::Role;
+use wisp_serving::tenants::tenant_id::TenantId;
 
 const ROUTES: &str = include_str!("../fixtures/tenants/routes.txt");
 
@@ -136,7 +137,7 @@ fn every_route_asks_for_the_key_and_the_role_that_it_requires() -> Result<()> {
         let key = file.change(|records| records.add(&expired, then))?;
         refused.push(Some(key.reveal()));
         let revoked = add(file, &new_tenant("revoked", Role::Admin)?)?;
-        let id = "revoked".parse()?;
+        let id: TenantId = "revoked".parse()?;
         file.change(|records| records.revoke_all(&id))?;
         refused.push(Some(revoked));
         refused.push(Some("wrong".to_owned()));

@@ -55,8 +55,8 @@ pub(crate) use serve::{
 pub(crate) use telemetry::{CollectorUrl, PayloadDestination, TelemetryArgs};
 pub(crate) use tenancy::TenancyArgs;
 pub(crate) use tenant::{
-    NewKeyArgs, TenantAddArgs, TenantCommand, TenantCommandArgs, TenantListArgs, TenantRevokeArgs,
-    TenantRotateArgs,
+    NewKeyArgs, TenantAddArgs, TenantCommand, TenantCommandArgs, TenantDirectoryArgs,
+    TenantListArgs, TenantRemoveArgs, TenantRevokeArgs, TenantRotateArgs,
 };
 pub(crate) use value::{
     AdditionalAddress, InputShape, InputSource, Milliseconds, NamedInput, NamedShape, Seconds,

@@ -4,8 +4,8 @@
 //! written to standard error.
 
 use crate::options::{
-    NewKeyArgs, TenantAddArgs, TenantCommand, TenantCommandArgs, TenantListArgs, TenantRevokeArgs,
-    TenantRotateArgs,
+    NewKeyArgs, TenantAddArgs, TenantCommand, TenantCommandArgs, TenantDirectoryArgs,
+    TenantListArgs, TenantRemoveArgs, TenantRevokeArgs, TenantRotateArgs,
 };
 use anyhow::Context;
 use std::fmt::Write as _;
@@ -21,22 +21,28 @@ use wisp_serving::tenants::tenant_id::TenantId;
 
 /// Runs the selected subcommand of `wisp tenant`.
 pub(crate) fn run(args: &TenantCommandArgs) -> anyhow::Result<ExitCode> {
-    let file = TenantFile::new(&args.tenants);
     match &args.command {
-        TenantCommand::Add(args) => add(&file, args)?,
-        TenantCommand::List(args) => list(&file, args)?,
-        TenantCommand::Rotate(args) => rotate(&file, args)?,
-        TenantCommand::Revoke(args) => revoke(&file, args)?,
-        TenantCommand::Remove(args) => {
-            file.change(|records| records.remove(&args.id))?;
-            let models = file.directory().join(args.id.as_str());
-            eprintln!("Removed tenant `{}`.", args.id);
-            if models.exists() {
-                eprintln!("Its files stay in `{}`.", models.display());
-            }
-        }
+        TenantCommand::Add(args) => add(&file(&args.directory), args)?,
+        TenantCommand::List(args) => list(&file(&args.directory), args)?,
+        TenantCommand::Rotate(args) => rotate(&file(&args.directory), args)?,
+        TenantCommand::Revoke(args) => revoke(&file(&args.directory), args)?,
+        TenantCommand::Remove(args) => remove(&file(&args.directory), args)?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn file(directory: &TenantDirectoryArgs) -> TenantFile {
+    TenantFile::new(&directory.tenants)
+}
+
+fn remove(file: &TenantFile, args: &TenantRemoveArgs) -> anyhow::Result<()> {
+    file.change(|records| records.remove(&args.id))?;
+    let files = file.directory().join(args.id.as_str());
+    eprintln!("Removed tenant `{}`.", args.id);
+    if files.exists() {
+        eprintln!("Its files stay in `{}`.", files.display());
+    }
+    Ok(())
 }
 
 fn add(file: &TenantFile, args: &TenantAddArgs) -> anyhow::Result<()> {
@@ -54,6 +60,7 @@ fn add(file: &TenantFile, args: &TenantAddArgs) -> anyhow::Result<()> {
         model_memory_bytes,
         models,
         stored_bytes,
+        directory: _,
     } = args;
     let new = NewTenant {
         id: id.clone(),

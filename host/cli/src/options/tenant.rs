@@ -17,11 +17,11 @@ use wisp_serving::tenants::tenant_id::TenantId;
     after_help = "\
 Examples:
 
-  wisp tenant --tenants /var/lib/wisp/tenants add acme
-  wisp tenant --tenants /var/lib/wisp/tenants add operator --role admin
-  wisp tenant --tenants /var/lib/wisp/tenants list
-  wisp tenant --tenants /var/lib/wisp/tenants rotate acme --role deploy
-  wisp tenant --tenants /var/lib/wisp/tenants revoke acme --key 0123456789abcdef"
+  wisp tenant add acme --tenants /var/lib/wisp/tenants
+  wisp tenant add operator --role admin --tenants /var/lib/wisp/tenants
+  wisp tenant list --tenants /var/lib/wisp/tenants
+  wisp tenant rotate acme --role deploy --tenants /var/lib/wisp/tenants
+  wisp tenant revoke acme --key 0123456789abcdef --tenants /var/lib/wisp/tenants"
 )]
 pub(crate) struct TenantCommandArgs {
     /// The directory of the tenants.
@@ -36,12 +36,11 @@ pub(crate) struct TenantCommandArgs {
 pub(crate) enum TenantCommand {
     Add(Box<TenantAddArgs>),
     /// List the tenants with their limits and the ids of their keys.
-    #[command(after_help = "Example:\n\n  wisp tenant --tenants DIR list --json")]
     List(TenantListArgs),
     Rotate(TenantRotateArgs),
     Revoke(TenantRevokeArgs),
     /// Remove a tenant with all its keys. The files of its models stay.
-    #[command(after_help = "Example:\n\n  wisp tenant --tenants DIR remove acme")]
+    #[command(after_help = "Example:\n\n  wisp tenant remove acme --tenants DIR")]
     Remove(TenantRemoveArgs),
 }
 
@@ -50,9 +49,9 @@ pub(crate) enum TenantCommand {
 #[command(after_help = "\
 Examples:
 
-  wisp tenant --tenants DIR add acme
-  wisp tenant --tenants DIR add acme --role deploy --requests-per-second 50 --concurrency 8
-  wisp tenant --tenants DIR add visitors --anonymous --requests-per-second 5")]
+  wisp tenant add acme --tenants DIR
+  wisp tenant add acme --role deploy --requests-per-second 50 --concurrency 8 --tenants DIR
+  wisp tenant add visitors --anonymous --requests-per-second 5 --tenants DIR")]
 pub(crate) struct TenantAddArgs {
     /// The name of the tenant: up to 63 lower-case letters, digits and hyphens. `local` owns the public models.
     pub(crate) id: TenantId,
@@ -103,6 +102,9 @@ pub(crate) struct TenantAddArgs {
     /// Limit on the files of the tenant's own models [default: none].
     #[arg(long, value_name = "N")]
     pub(crate) stored_bytes: Option<u64>,
+
+    #[command(flatten)]
+    pub(crate) directory: TenantDirectoryArgs,
 }
 
 /// The role and the lifetime of a new key.
@@ -124,6 +126,9 @@ pub(crate) struct TenantListArgs {
     /// Print one JSON document.
     #[arg(long)]
     pub(crate) json: bool,
+
+    #[command(flatten)]
+    pub(crate) directory: TenantDirectoryArgs,
 }
 
 /// Add a key to a tenant and print it.
@@ -134,8 +139,8 @@ pub(crate) struct TenantListArgs {
 #[command(after_help = "\
 Examples:
 
-  wisp tenant --tenants DIR rotate acme
-  wisp tenant --tenants DIR rotate acme --role deploy --grace-secs 0")]
+  wisp tenant rotate acme --tenants DIR
+  wisp tenant rotate acme --role deploy --grace-secs 0 --tenants DIR")]
 pub(crate) struct TenantRotateArgs {
     /// The name of the tenant.
     pub(crate) id: TenantId,
@@ -146,6 +151,9 @@ pub(crate) struct TenantRotateArgs {
     /// Seconds for which the replaced key of the same role stays valid.
     #[arg(long, value_name = "N", default_value_t = 86_400)]
     pub(crate) grace_secs: u64,
+
+    #[command(flatten)]
+    pub(crate) directory: TenantDirectoryArgs,
 }
 
 /// Make one key of a tenant invalid, or all of them.
@@ -153,8 +161,8 @@ pub(crate) struct TenantRotateArgs {
 #[command(after_help = "\
 Examples:
 
-  wisp tenant --tenants DIR revoke acme --key 0123456789abcdef
-  wisp tenant --tenants DIR revoke acme --all-keys")]
+  wisp tenant revoke acme --key 0123456789abcdef --tenants DIR
+  wisp tenant revoke acme --all-keys --tenants DIR")]
 pub(crate) struct TenantRevokeArgs {
     /// The name of the tenant.
     pub(crate) id: TenantId,
@@ -166,6 +174,9 @@ pub(crate) struct TenantRevokeArgs {
     /// Make all keys of the tenant invalid.
     #[arg(long, conflicts_with = "key")]
     pub(crate) all_keys: bool,
+
+    #[command(flatten)]
+    pub(crate) directory: TenantDirectoryArgs,
 }
 
 /// The tenant that is removed.
@@ -173,4 +184,7 @@ pub(crate) struct TenantRevokeArgs {
 pub(crate) struct TenantRemoveArgs {
     /// The name of the tenant.
     pub(crate) id: TenantId,
+
+    #[command(flatten)]
+    pub(crate) directory: TenantDirectoryArgs,
 }

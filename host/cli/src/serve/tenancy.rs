@@ -41,7 +41,7 @@ pub(super) fn check(args: &ServeArgs) -> anyhow::Result<()> {
     let shown = directory.display();
     if !directory.is_dir() {
         return Err(bad_configuration(format!(
-            "`{shown}` (--tenants) is not a directory; `wisp tenant --tenants {shown} add NAME` creates it with its first tenant"
+            "`{shown}` (--tenants) is not a directory; `wisp tenant add NAME --tenants {shown}` creates it with its first tenant"
         )));
     }
     let invalid = || BadConfiguration::new("cannot use the tenants of --tenants");
