@@ -24,18 +24,25 @@ Examples:
   wisp tenant revoke acme --key 0123456789abcdef --tenants /var/lib/wisp/tenants"
 )]
 pub(crate) struct TenantCommandArgs {
+    #[command(subcommand)]
+    pub(crate) command: TenantCommand,
+}
+
+/// The directory that is changed.
+#[derive(Debug, Args)]
+pub(crate) struct TenantDirectoryArgs {
     /// The directory of the tenants.
     #[arg(long, value_name = "DIR", env = "WISP_TENANTS", hide_env_values = true)]
     pub(crate) tenants: PathBuf,
-
-    #[command(subcommand)]
-    pub(crate) command: TenantCommand,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum TenantCommand {
     Add(Box<TenantAddArgs>),
     /// List the tenants with their limits and the ids of their keys.
+    #[command(after_help = "Example:
+
+  wisp tenant list --json --tenants DIR")]
     List(TenantListArgs),
     Rotate(TenantRotateArgs),
     Revoke(TenantRevokeArgs),
