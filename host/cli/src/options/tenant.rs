@@ -40,9 +40,7 @@ pub(crate) struct TenantDirectoryArgs {
 pub(crate) enum TenantCommand {
     Add(Box<TenantAddArgs>),
     /// List the tenants with their limits and the ids of their keys.
-    #[command(after_help = "Example:
-
-  wisp tenant list --json --tenants DIR")]
+    #[command(after_help = "Example:\n\n  wisp tenant list --json --tenants DIR")]
     List(TenantListArgs),
     Rotate(TenantRotateArgs),
     Revoke(TenantRevokeArgs),
