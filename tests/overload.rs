@@ -57,6 +57,34 @@ fn a_request_above_the_limit_is_refused_with_a_time_to_retry() -> Result<()> {
 }
 
 #[test]
+fn a_server_short_of_memory_refuses_inferences_and_answers_questions() -> Result<()> {
+    let repository = Repository::empty()?.with_model("bare", "progression", None)?;
+    let options = TestOptions {
+        serving: ServingOptions {
+            memory_limit_bytes: Some(1000),
+            ..ServingOptions::default()
+        },
+        ..TestOptions::default()
+    };
+    let server = TestServer::with_options(repository, options)?;
+    let pressure = server.serving().memory_pressure();
+    pressure.observe(949);
+    server.infer("bare", &patient())?.ok()?;
+    pressure.observe(950);
+    let refusal = server.infer("bare", &patient())?;
+    refusal.error(503)?;
+    ensure!(refusal.header("retry-after").is_some(), "{refusal:?}");
+    for path in ["/v2/health/live", "/v2/health/ready", "/v2/models/bare"] {
+        let answer = server.get(path)?;
+        ensure!(answer.status == 200, "{path}: {answer:?}");
+    }
+    ensure!(pressure.refused() == 1, "{pressure:?}");
+    pressure.observe(0);
+    server.infer("bare", &patient())?.ok()?;
+    Ok(())
+}
+
+#[test]
 fn an_incomplete_body_does_not_count_as_an_admitted_request() -> Result<()> {
     let gate = Gate::default();
     gate.open();

@@ -409,6 +409,35 @@ fn an_anonymous_tenant_gets_the_requests_without_a_key_and_no_others() -> Result
 }
 
 #[test]
+fn a_request_above_a_limit_of_its_tenant_is_refused_and_others_are_not() -> Result<()> {
+    let public = Repository::empty()?.with_model("shared", "progression", None)?;
+    let mut keys = Vec::new();
+    let tenants = Tenants::start(public, Repository::empty()?, |file| {
+        let limited = NewTenant {
+            limits: Limits {
+                requests_per_second: Some(1),
+                tensor_bytes: Some(1000),
+                ..Limits::default()
+            },
+            ..new_tenant("limited", Role::Infer)?
+        };
+        keys.push(add(file, &limited)?);
+        keys.push(add(file, &new_tenant("other", Role::Infer)?)?);
+        Ok(())
+    })?;
+    // Two may come at once; of many, some are refused however slow the machine is.
+    let refused = (0..50).map(|_| tenants.infer("shared", &keys[0]));
+    let refused = refused.collect::<Result<Vec<Response>>>()?;
+    let refused = refused.iter().find(|response| response.status != 200);
+    let refused = refused.context("no request was refused")?;
+    ensure!(refused.header("retry-after").is_some(), "{refused:?}");
+    let reason = refused.error(429)?;
+    ensure!(reason.contains("requests_per_second"), "{reason}");
+    tenants.infer("shared", &keys[1])?.ok()?;
+    Ok(())
+}
+
+#[test]
 fn metrics_have_the_tenant_of_its_own_models_and_no_text_of_clients() -> Result<()> {
     let (tenants, acme, other) = two_tenants()?;
     let page = || -> Result<String> {

@@ -40,6 +40,7 @@ use telemetry::Telemetry;
 use wisp_server::{ServerOptions, serve};
 use wisp_serving::Serving;
 use wisp_serving::fair_pool::STACK_BYTES;
+use wisp_serving::memory_watch::watch_memory;
 
 /// The time that a drained server has to end by itself, in addition to its own limits.
 const END: Duration = Duration::from_secs(2);
@@ -133,6 +134,7 @@ async fn run_server(args: &ServeArgs, prepared: Prepared) -> anyhow::Result<Infa
     let polling = control::poll_repository(&serving, files, args.repository_poll_secs.0);
     let watching = watch::rebuild_on_change(&serving, watch);
     let stopping = notification::stopping(&serving);
+    let watching_memory = watch_memory(Arc::clone(&serving));
     // Kept until the process ends: dropping the versions would wait for their threads.
     let _kept = (serving, Arc::clone(&namespaces));
     let following = Arc::clone(&namespaces).follow(tenancy::INTERVAL);
@@ -144,6 +146,7 @@ async fn run_server(args: &ServeArgs, prepared: Prepared) -> anyhow::Result<Infa
         never = reload => match never {},
         never = watching => match never {},
         never = stopping => match never {},
+        never = watching_memory => match never {},
     };
     telemetry.finish();
     match ended {

@@ -25,8 +25,6 @@ pub enum ErrorKind {
     UnsupportedEncoding,
     /// A part of the protocol that the server does not implement.
     NotImplemented,
-    /// More requests or more work than the limits of the client's tenant allow.
-    OverQuota,
     /// The client did not send its request in time.
     ClientTimeout,
     /// The client disconnected; the status appears only in the log.
@@ -35,6 +33,8 @@ pub enum ErrorKind {
     Handler,
     /// The handler's own code exceeded its time limit.
     HandlerTimeout,
+    /// The client has used up what it may use for now, whatever capacity the server has.
+    OverQuota,
     /// No capacity at the moment: a queue or all instances are full, the server is draining, or the model
     /// is not ready.
     Unavailable,
@@ -144,10 +144,6 @@ impl ErrorKind {
                 let status = S::NOT_IMPLEMENTED;
                 (P::Client, status, status, G::Unimplemented)
             }
-            ErrorKind::OverQuota => {
-                let status = S::TOO_MANY_REQUESTS;
-                (P::Client, status, status, G::ResourceExhausted)
-            }
             ErrorKind::ClientTimeout => {
                 let status = S::REQUEST_TIMEOUT;
                 (P::Client, status, status, G::DeadlineExceeded)
@@ -162,6 +158,10 @@ impl ErrorKind {
             ErrorKind::HandlerTimeout => {
                 let status = S::GATEWAY_TIMEOUT;
                 (P::Handler, status, status, G::DeadlineExceeded)
+            }
+            ErrorKind::OverQuota => {
+                let status = S::TOO_MANY_REQUESTS;
+                (P::Capacity, status, status, G::ResourceExhausted)
             }
             ErrorKind::Unavailable => {
                 let status = S::SERVICE_UNAVAILABLE;
@@ -206,6 +206,17 @@ mod tests {
         ] {
             assert_eq!(kind.grpc_code().number(), number, "{kind:?}");
         }
+    }
+
+    #[test]
+    fn a_quota_and_the_capacity_are_told_apart_and_both_may_be_tried_again() {
+        for (kind, status) in [(ErrorKind::OverQuota, 429), (ErrorKind::Unavailable, 503)] {
+            assert_eq!(kind.status().as_u16(), status);
+            assert_eq!(kind.tfs_status().as_u16(), status);
+            assert_eq!(kind.party(), Party::Capacity);
+            assert!(kind.is_retryable());
+        }
+        assert!(!ErrorKind::TooLarge.is_retryable());
     }
 
     #[test]

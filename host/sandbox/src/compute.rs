@@ -33,6 +33,23 @@ pub struct ComputeOptions {
     pub priority: u32,
     /// The time that the computation may wait in the queue; `None` for that of the graph.
     pub queue_timeout: Option<Duration>,
+    /// The party that is charged for the computation.
+    pub payer: Payer,
+}
+
+/// A party that is charged for computations, as the caller of the sandbox numbers it. The sandbox passes it on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Payer {
+    pub id: u32,
+    /// The part of the threads that the party gets, relative to the weights of the others.
+    pub weight: u32,
+}
+
+impl Default for Payer {
+    /// Returns the only party of a caller that does not tell parties apart.
+    fn default() -> Payer {
+        Payer { id: 0, weight: 1 }
+    }
 }
 
 impl ComputeOptions {
@@ -42,6 +59,7 @@ impl ComputeOptions {
             deadline,
             priority: 0,
             queue_timeout: None,
+            payer: Payer::default(),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The host's state for one sandboxed call.
 
-use crate::compute::{ComputeError, ComputeOptions, Graphs};
+use crate::compute::{ComputeError, ComputeOptions, Graphs, Payer};
 use crate::configuration::HandlerConfiguration;
 use crate::limits::{GuestClock, LimitError, Limits, MemoryMeter, TensorBudget};
 use crate::logging::LogMeter;
@@ -23,6 +23,8 @@ pub(crate) struct InstanceState {
     pub(crate) priority: u32,
     /// The time that each computation may wait in its queue; `None` for that of the graph.
     pub(crate) queue_timeout: Option<Duration>,
+    /// The party that is charged for the computations.
+    pub(crate) payer: Payer,
     /// The time at which the call began, for the guest.
     pub(crate) started: SystemTime,
     pub(crate) clock: GuestClock,
@@ -86,6 +88,7 @@ impl InstanceState {
             deadline,
             priority: 0,
             queue_timeout: None,
+            payer: Payer::default(),
             started: SystemTime::now(),
             clock: GuestClock::start(),
             preprocess: None,
@@ -106,6 +109,7 @@ impl InstanceState {
             deadline: self.deadline,
             priority: self.priority,
             queue_timeout: self.queue_timeout,
+            payer: self.payer,
         }
     }
 

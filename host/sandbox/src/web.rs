@@ -26,7 +26,7 @@ pub use self::outgoing::{AllowedHosts, InvalidHost};
 pub use self::response::{PendingResponse, RunningCall, WebBody, WebBodyError};
 
 use self::call::{GuestCall, WebParts};
-use crate::compute::Graphs;
+use crate::compute::{Graphs, Payer};
 use crate::engine::Engine;
 use crate::limits::Limits;
 use crate::text::bounded;
@@ -107,7 +107,8 @@ impl WebApp {
         })
     }
 
-    /// Returns the work of a request, which yields its thread at every epoch, and the response that it makes.
+    /// Returns the work of a request, which yields its thread at every epoch, and the response that it makes. Its
+    /// computations are charged to the payer.
     ///
     /// Must be called within a tokio runtime with timers and I/O, on which the guest's timers and connections run. The
     /// work itself may be polled by any thread.
@@ -117,7 +118,7 @@ impl WebApp {
     pub fn call(
         &self,
         request: WebRequest,
-        deadline: Instant,
+        (deadline, payer): (Instant, Payer),
     ) -> Result<(WebCall, PendingResponse), WebError> {
         let named = request.headers().get(HOST);
         let is_named = named.is_some_and(|host| host.to_str().is_ok());
@@ -130,6 +131,7 @@ impl WebApp {
             parts: Arc::clone(&self.parts),
             request,
             deadline,
+            payer,
             head,
             end,
         };
@@ -146,7 +148,7 @@ impl WebApp {
         request: WebRequest,
         deadline: Instant,
     ) -> Result<WebResponse, Arc<WebError>> {
-        let (call, pending) = self.call(request, deadline)?;
+        let (call, pending) = self.call(request, (deadline, Payer::default()))?;
         #[expect(
             clippy::disallowed_methods,
             reason = "the response owns the task, and ends it when it is dropped"

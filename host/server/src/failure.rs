@@ -22,6 +22,9 @@ use wisp_serving::tenants::tenant_set::NotAuthenticated;
 /// The most bytes of a path that are repeated to a client. The paths of existing methods are shorter.
 const MAX_PATH_BYTES: usize = 200;
 
+/// The longest time that a client is asked to wait: a day.
+const MAX_RETRY_AFTER_SECONDS: u64 = 86_400;
+
 /// A refused or failed request. Lifetime: one request.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
@@ -148,6 +151,21 @@ impl Failure {
             Failure::Serving(error) => error.unknown_target(),
             _ => None,
         }
+    }
+
+    /// Returns the number of seconds after which the request may succeed, if it is known.
+    pub(crate) fn retry_after_seconds(&self) -> Option<u64> {
+        let Failure::Serving(error) = self else {
+            return None;
+        };
+        // Rounded up: a client that comes too early is refused again.
+        let wait = error.retry_after()?;
+        let rest = u64::from(wait.subsec_nanos() > 0);
+        Some(
+            wait.as_secs()
+                .saturating_add(rest)
+                .clamp(1, MAX_RETRY_AFTER_SECONDS),
+        )
     }
 
     /// Returns the methods that the route allows, if the method of the request was not one of them.

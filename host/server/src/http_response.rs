@@ -257,11 +257,11 @@ impl HttpResponse {
         if self.varies {
             headers.insert(VARY, HeaderValue::from_static("accept-encoding"));
         }
-        let is_retryable = matches!(
+        let is_refused = matches!(
             self.status,
             StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS
         );
-        if is_retryable {
+        if is_refused {
             headers.insert(RETRY_AFTER, RETRY_AFTER_SECONDS);
         }
         response
@@ -352,6 +352,9 @@ impl Failure {
         };
         let mut response = reply.into_response(framing, guard);
         let headers = response.headers_mut();
+        if let Some(seconds) = self.retry_after_seconds() {
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
         if let Some(methods) = self.allow() {
             headers.insert(ALLOW, HeaderValue::from_static(methods));
         }

@@ -19,6 +19,7 @@ mod connections;
 mod histogram_samples;
 mod inference;
 mod machine;
+mod memory_pressure;
 mod models;
 mod page;
 mod prediction;
@@ -29,6 +30,7 @@ mod requests;
 mod residency;
 mod sandbox;
 mod telemetry;
+mod tenants;
 mod versions;
 
 use crate::authority::AllowedHosts;
@@ -170,9 +172,11 @@ impl MetricsService {
         models::write(&mut page, &self.namespaces);
         residency::write(&mut page, &self.serving);
         releases::write(&mut page, &self.serving.releases().statuses());
+        tenants::write(&mut page, &self.namespaces);
         quality::write(&mut page, &self.serving);
         cache::write_memory(&mut page, &self.serving);
         admission::write(&mut page, &self.serving);
+        memory_pressure::write(&mut page, self.serving.memory_pressure());
         requests::write(&mut page, &self.requests);
         connections::write(&mut page, &self.connections, self.max_connections);
         let spans = self.spans.as_ref().map(|spans| spans.queue().counts());

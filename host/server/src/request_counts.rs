@@ -6,8 +6,8 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use wisp_protocol::error::{ErrorKind, Party};
 
-/// The number of counters for kinds of errors. There are no more kinds.
-const PLACES: usize = 16;
+/// The number of counters for kinds of errors. There are fewer kinds.
+const PLACES: usize = 24;
 
 /// All kinds, in the order in which they are reported.
 const KINDS: [ErrorKind; 16] = [
@@ -19,11 +19,11 @@ const KINDS: [ErrorKind; 16] = [
     ErrorKind::TooLarge,
     ErrorKind::UnsupportedEncoding,
     ErrorKind::NotImplemented,
-    ErrorKind::OverQuota,
     ErrorKind::ClientTimeout,
     ErrorKind::ClientGone,
     ErrorKind::Handler,
     ErrorKind::HandlerTimeout,
+    ErrorKind::OverQuota,
     ErrorKind::Unavailable,
     ErrorKind::DeadlineExceeded,
     ErrorKind::Internal,
@@ -119,11 +119,11 @@ fn reason(kind: ErrorKind) -> &'static str {
         ErrorKind::TooLarge => "too_large",
         ErrorKind::UnsupportedEncoding => "unsupported_encoding",
         ErrorKind::NotImplemented => "not_implemented",
-        ErrorKind::OverQuota => "over_quota",
         ErrorKind::ClientTimeout => "client_timeout",
         ErrorKind::ClientGone => "client_gone",
         ErrorKind::Handler => "handler",
         ErrorKind::HandlerTimeout => "handler_timeout",
+        ErrorKind::OverQuota => "over_quota",
         ErrorKind::Unavailable => "unavailable",
         ErrorKind::DeadlineExceeded => "deadline_exceeded",
         ErrorKind::Internal => "internal",

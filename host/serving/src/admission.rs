@@ -1,15 +1,17 @@
 //! Admission control: grants a [`Permit`] for a request or refuses it at once.
 //!
 //! Counts requests and sandbox instances, both in total and for each model version. A version's [`Share`]
-//! is a part of the total, so that no version can use the whole capacity. Admission does not depend on
+//! is a part of the total, so that no version can use the whole capacity; an [`OwnerShare`] is one too, so that no
+//! tenant can, however many versions it uses. Admission does not depend on
 //! the content of a request. Running a model requires a permit; dropping the permit frees its capacity.
 
+use crate::fair_slots::{FairSlot, FairSlots};
+use crate::owner::{OwnedRequest, Owner, OwnerShare};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::Instant;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// The multiple of the free permits that one version may hold. With 7, a single busy version holds at
+/// The multiple of the free permits that one version, or one owner, may hold. With 7, a single busy version holds at
 /// most 7/8 of all permits, two hold 14/15 together, and so on, so that some permits are always free.
 const SHARE_OF_FREE: usize = 7;
 
@@ -17,8 +19,7 @@ const SHARE_OF_FREE: usize = 7;
 #[derive(Debug)]
 pub struct Admission {
     requests: Arc<Requests>,
-    instances: Arc<Semaphore>,
-    max_instances: usize,
+    instances: Arc<FairSlots>,
 }
 
 #[derive(Debug)]
@@ -28,6 +29,7 @@ struct Requests {
     admissions: AtomicU64,
     overloaded: AtomicU64,
     share_used: AtomicU64,
+    owner_share_used: AtomicU64,
     no_instance: AtomicU64,
 }
 
@@ -37,6 +39,8 @@ pub struct AdmissionCounts {
     pub admitted: u64,
     pub overloaded: u64,
     pub share_used: u64,
+    /// The requests of owners that had their shares of the capacity.
+    pub owner_share_used: u64,
     /// The requests for which no sandbox instance became free in time.
     pub no_instance: u64,
     /// The requests that waited longest for their bodies when there were too many. Set by
@@ -55,13 +59,15 @@ pub struct Share {
 pub struct Permit {
     requests: Arc<Requests>,
     share: Arc<Share>,
-    instances: Arc<Semaphore>,
+    /// The place of the request in the share of its owner; `None` for the local one.
+    owner: Option<OwnedRequest>,
+    instances: Arc<FairSlots>,
 }
 
 /// A place in the sandbox for one instance. Dropping it frees the place, so it is kept with the instance.
 #[derive(Debug)]
 pub struct InstanceSlot {
-    _slot: OwnedSemaphorePermit,
+    _slot: FairSlot,
 }
 
 /// The reason that a request was not admitted.
@@ -74,6 +80,11 @@ pub enum AdmissionError {
          models"
     )]
     ShareUsed { max_requests: usize },
+    #[error(
+        "the tenant is at its share of the server's {max_requests} requests; the rest is for other \
+         tenants"
+    )]
+    OwnerShareUsed { max_requests: usize },
     #[error("no sandbox instance became free before the deadline")]
     NoInstance,
 }
@@ -87,8 +98,6 @@ impl Share {
 
 impl Admission {
     pub fn new(max_requests: usize, max_instances: usize) -> Admission {
-        // A limit above what a semaphore counts is no limit; it must not cause a panic.
-        let max_instances = max_instances.min(Semaphore::MAX_PERMITS);
         Admission {
             requests: Arc::new(Requests {
                 admitted: AtomicUsize::new(0),
@@ -96,10 +105,10 @@ impl Admission {
                 admissions: AtomicU64::new(0),
                 overloaded: AtomicU64::new(0),
                 share_used: AtomicU64::new(0),
+                owner_share_used: AtomicU64::new(0),
                 no_instance: AtomicU64::new(0),
             }),
-            instances: Arc::new(Semaphore::new(max_instances)),
-            max_instances,
+            instances: FairSlots::new(max_instances),
         }
     }
 
@@ -120,6 +129,7 @@ impl Admission {
             admitted: requests.admissions.load(Relaxed),
             overloaded: requests.overloaded.load(Relaxed),
             share_used: requests.share_used.load(Relaxed),
+            owner_share_used: requests.owner_share_used.load(Relaxed),
             no_instance: requests.no_instance.load(Relaxed),
             evicted: 0,
         }
@@ -127,11 +137,27 @@ impl Admission {
 
     /// Returns the number of sandbox call_slots in use now.
     pub fn live_instances(&self) -> usize {
-        self.max_instances - self.instances.available_permits()
+        self.instances.used()
     }
 
-    /// Admits one request of the version that owns `share`, or refuses it without waiting.
+    /// Admits one request of the server itself, as [`Admission::admit_for`] does.
+    ///
+    /// # Errors
+    /// Returns the reason if the request is not admitted.
     pub fn admit(&self, share: &Arc<Share>) -> Result<Permit, AdmissionError> {
+        self.admit_for(share, None)
+    }
+
+    /// Admits one request of an owner for the version that owns `share`, or refuses it without waiting. `None` is the
+    /// local owner.
+    ///
+    /// # Errors
+    /// Returns the reason if the request is not admitted.
+    pub fn admit_for(
+        &self,
+        share: &Arc<Share>,
+        owner: Option<Arc<OwnerShare>>,
+    ) -> Result<Permit, AdmissionError> {
         let max_requests = self.requests.max;
         let admitted = &self.requests.admitted;
         let take = |admitted: usize| (admitted < max_requests).then(|| admitted + 1);
@@ -140,10 +166,15 @@ impl Admission {
             AdmissionError::Overloaded { max_requests }
         })?;
         let of_version = share.admitted.fetch_add(1, Relaxed);
+        let (owner, of_owner) = match owner.map(OwnerShare::enter) {
+            Some((owned, before)) => (Some(owned), before),
+            None => (None, 0),
+        };
         // Dropping the permit from here on gives both counts back.
         let permit = Permit {
             requests: Arc::clone(&self.requests),
             share: Arc::clone(share),
+            owner,
             instances: Arc::clone(&self.instances),
         };
         let free = max_requests - before;
@@ -151,19 +182,29 @@ impl Admission {
             self.requests.share_used.fetch_add(1, Relaxed);
             return Err(AdmissionError::ShareUsed { max_requests });
         }
+        if of_owner >= free.saturating_mul(SHARE_OF_FREE) {
+            self.requests.owner_share_used.fetch_add(1, Relaxed);
+            return Err(AdmissionError::OwnerShareUsed { max_requests });
+        }
         self.requests.admissions.fetch_add(1, Relaxed);
         Ok(permit)
     }
 }
 
 impl Permit {
-    /// Waits for a place in the sandbox, first come, first served.
+    /// Returns the owner of the request.
+    pub fn owner(&self) -> Owner {
+        self.owner
+            .as_ref()
+            .map_or(Owner::LOCAL, OwnedRequest::owner)
+    }
+
+    /// Waits for a place in the sandbox: owners in turns, and the requests of each in the order of their arrival.
     pub async fn instance(&self, deadline: Instant) -> Result<InstanceSlot, AdmissionError> {
-        let acquire = Arc::clone(&self.instances).acquire_owned();
+        let acquire = self.instances.acquire(self.owner());
         match tokio::time::timeout_at(deadline.into(), acquire).await {
-            Ok(Ok(slot)) => Ok(InstanceSlot { _slot: slot }),
-            // The semaphore is never closed; if it were, no place would be available either.
-            Ok(Err(_)) | Err(_) => {
+            Ok(slot) => Ok(InstanceSlot { _slot: slot }),
+            Err(_) => {
                 self.requests.no_instance.fetch_add(1, Relaxed);
                 Err(AdmissionError::NoInstance)
             }
@@ -216,6 +257,30 @@ mod tests {
         drop((first, second));
         assert_eq!(admission.admitted_requests(), 0);
         assert_eq!(all(&other).len(), 1024 * 7 / 8);
+    }
+
+    #[test]
+    fn no_owner_takes_all_there_is_however_many_versions_it_uses() {
+        let admission = Admission::new(1024, 1);
+        let noisy = OwnerShare::new(Owner { id: 1, weight: 1 });
+        let quiet = OwnerShare::new(Owner { id: 2, weight: 1 });
+        let mut permits = Vec::new();
+        for _ in 0..20 {
+            let share = Arc::default();
+            while let Ok(permit) = admission.admit_for(&share, Some(Arc::clone(&noisy))) {
+                permits.push(permit);
+            }
+        }
+        assert_eq!(
+            (permits.len(), noisy.admitted()),
+            (1024 * 7 / 8, 1024 * 7 / 8)
+        );
+        assert!(admission.counts().owner_share_used > 0);
+        let share = Arc::default();
+        let permit = admission.admit_for(&share, Some(Arc::clone(&quiet)));
+        assert_eq!(permit.map(|permit| permit.owner().id), Ok(2));
+        drop(permits);
+        assert_eq!((noisy.admitted(), quiet.admitted()), (0, 0));
     }
 
     #[test]

@@ -30,6 +30,7 @@ use self::schedule::{Arrival, Schedule};
 use self::turn::Member;
 use crate::call_durations::{CallDurations, CallKind, ExecutionMode};
 use crate::expected_wait::ExpectedWait;
+use crate::owner::Owner;
 use crate::per_row_graph::{batch_size, has_independent_rows};
 use crate::worker_pool::{WorkerOptions, WorkerPool};
 use std::sync::Arc;
@@ -162,7 +163,8 @@ impl Batcher {
         options: ComputeOptions,
     ) -> Result<Computed, ComputeError> {
         let deadline = options.deadline;
-        let call = self.executor.wait.begin();
+        let owner = Owner::from(options.payer);
+        let call = self.executor.wait.begin(owner);
         call.check_wait(deadline)
             .map_err(|_| ComputeError::WouldMissDeadline)?;
         let kind = self.kind(&mut inputs);
@@ -172,6 +174,7 @@ impl Batcher {
         let entry = Entry {
             inputs,
             rows,
+            owner,
             deadline,
             submitted: Instant::now(),
             has_to_wait: call.has_to_wait(),
@@ -183,6 +186,7 @@ impl Batcher {
             kind,
             priority: options.priority,
             timeout: options.queue_timeout,
+            owner,
             item: entry,
         })?;
         let mut waiting = WaitingCall {

@@ -1,19 +1,22 @@
 //! Threads for work that would delay connections, with at most as much of it at a time as there are cores.
 //!
 //! Such work is decoding and encoding long JSON, compressing and decompressing bodies, and decoding long
-//! messages. Further work waits in order, for at most the time limit of its request. The threads are
-//! started in advance, so that the number of requests does not change the number of threads. They have
+//! messages. Further work waits for at most the time limit of its request: owners in turns, and that of each in order.
+//! The threads are started in advance, so that the number of requests does not change the number of threads. They have
 //! the scheduling policy of batch work: connections take precedence.
 //!
 //! This module does not depend on the work that it runs. Tensors sent as bytes cost a codec nothing; JSON does.
 
+use crate::current_request::owner_of_task;
 use crate::error::InferError;
+use crate::fair_slots::FairSlots;
+use crate::owner::Owner;
 use crate::worker_pool::{PoolThreads, WorkerOptions, WorkerPool, WorkerQueue};
 use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::oneshot;
 use wisp_protocol::error::ErrorKind;
 
 /// The number of bytes of JSON from which a codec runs on another thread: about a millisecond of numbers.
@@ -26,7 +29,7 @@ pub struct BlockingPool(Arc<Threads>);
 
 #[derive(Debug)]
 struct Threads {
-    permits: Arc<Semaphore>,
+    permits: Arc<FairSlots>,
     /// `None` if the operating system refused the threads. Long work is then refused, and short work still runs.
     workers: Option<WorkerQueue>,
     longest_wait: Duration,
@@ -49,25 +52,32 @@ impl BlockingPool {
         let options = WorkerOptions { threads, queue };
         let pool = WorkerPool::spawn("wisp-codec", PoolThreads::fixed(threads));
         BlockingPool(Arc::new(Threads {
-            permits: Arc::new(Semaphore::new(threads.get().min(Semaphore::MAX_PERMITS))),
+            permits: FairSlots::new(threads.get()),
             workers: pool.ok().map(|pool| pool.queue(options)),
             longest_wait,
         }))
     }
 
-    /// Runs `work` on a thread that may block and returns its result. A panic in `work` resumes in the caller.
+    /// Runs `work` on a thread that may block and returns its result. A panic in `work` resumes in the caller. The work
+    /// belongs to the owner of the request that the task works on.
     pub async fn run<T: Send + 'static>(
         &self,
         deadline: Instant,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, BlockingPoolError> {
+        self.run_for((owner_of_task(), deadline), work).await
+    }
+
+    /// Runs the `work` of an owner as [`BlockingPool::run`] does.
+    async fn run_for<T: Send + 'static>(
+        &self,
+        (owner, deadline): (Owner, Instant),
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, BlockingPoolError> {
         let workers = self.0.workers.as_ref().ok_or(BlockingPoolError::NoThread)?;
-        let acquire = Arc::clone(&self.0.permits).acquire_owned();
-        let permit = match tokio::time::timeout_at(deadline.into(), acquire).await {
-            Ok(Ok(permit)) => permit,
-            // The semaphore is never closed; if it were, no permit would be available either.
-            Ok(Err(_)) | Err(_) => return Err(BlockingPoolError::Deadline),
-        };
+        let acquire = self.0.permits.acquire(owner);
+        let acquired = tokio::time::timeout_at(deadline.into(), acquire).await;
+        let permit = acquired.map_err(|_| BlockingPoolError::Deadline)?;
         let (reply, answer) = oneshot::channel();
         let job = move || {
             // Released when the work has ended, even if its caller is gone.
@@ -78,7 +88,7 @@ impl BlockingPool {
             }
         };
         let _ticket = workers
-            .submit(job)
+            .submit_for(owner, job)
             .map_err(|_| BlockingPoolError::NoThread)?;
         match answer.await {
             Ok(Ok(made)) => Ok(made),
@@ -96,12 +106,12 @@ impl BlockingPool {
         self.run(Instant::now() + self.0.longest_wait, work).await
     }
 
-    /// Returns the result of `codec`, which decodes or encodes about `text_bytes` bytes of text. Short
+    /// Returns the result of the `codec` of an owner, which decodes or encodes about `text_bytes` bytes of text. Short
     /// text is handled on the calling thread.
     pub(crate) async fn run_codec<T, E>(
         &self,
         text_bytes: usize,
-        deadline: Instant,
+        terms: (Owner, Instant),
         codec: impl FnOnce() -> Result<T, E> + Send + 'static,
     ) -> Result<T, InferError>
     where
@@ -111,7 +121,7 @@ impl BlockingPool {
         if text_bytes < LONG_TEXT_BYTES {
             return codec().map_err(Into::into);
         }
-        self.run(deadline, codec).await?.map_err(Into::into)
+        self.run_for(terms, codec).await?.map_err(Into::into)
     }
 }
 
@@ -143,7 +153,9 @@ mod tests {
         let here = current().id();
         for (bytes, stays) in [(0, true), (LONG_TEXT_BYTES, false)] {
             let codec = || Ok::<_, InferError>(current().id());
-            let ran = blocking().run_codec(bytes, later(), codec).await?;
+            let ran = blocking()
+                .run_codec(bytes, (Owner::LOCAL, later()), codec)
+                .await?;
             assert_eq!(ran == here, stays, "{bytes}");
         }
         Ok(())

@@ -1,17 +1,18 @@
-//! A bounded number of call_slots for the calls of one model version, first come, first served.
+//! A bounded number of call_slots for the calls of one model version, for which owners wait in turns.
 //!
 //! A call that would probably wait beyond its deadline is refused at once. The estimate uses the number
 //! of waiting calls and the time that call_slots were recently held.
 
 use crate::expected_wait::{ExpectedWait, InFlight, WouldMissDeadline};
+use crate::fair_slots::{FairSlot, FairSlots};
+use crate::owner::Owner;
 use std::sync::Arc;
 use std::time::Instant;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// The call_slots of a model version. Lifetime: a model version.
 #[derive(Debug)]
 pub(crate) struct CallSlots {
-    free: Arc<Semaphore>,
+    free: Arc<FairSlots>,
     /// The expected wait for a place, by the time that call_slots were recently held.
     wait: Arc<ExpectedWait>,
 }
@@ -21,41 +22,40 @@ pub(crate) struct CallSlots {
 pub(crate) struct CallSlot {
     of: Arc<CallSlots>,
     since: Instant,
-    _permit: OwnedSemaphorePermit,
+    _permit: FairSlot,
     _in_flight: InFlight,
 }
 
 impl CallSlots {
-    /// Returns `count` call_slots, at least 1. A count above the limit of a semaphore is no bound in practice.
+    /// Returns `count` call_slots, at least 1.
     pub(crate) fn new(count: usize) -> Arc<CallSlots> {
-        let count = count.clamp(1, Semaphore::MAX_PERMITS);
+        let count = count.max(1);
         Arc::new(CallSlots {
-            free: Arc::new(Semaphore::new(count)),
+            free: FairSlots::new(count),
             wait: ExpectedWait::new(count),
         })
     }
 
-    /// Waits for a place. The caller bounds the wait by `deadline`.
+    /// Waits for a place for a call of an owner. The caller bounds the wait by `deadline`.
     ///
     /// # Errors
     /// Returns [`WouldMissDeadline`] if the wait would probably outlast `deadline`, or if it has left too little time.
     pub(crate) async fn acquire(
         self: &Arc<CallSlots>,
+        owner: Owner,
         deadline: Instant,
     ) -> Result<CallSlot, WouldMissDeadline> {
-        let free = Arc::clone(&self.free);
-        let call = self.wait.begin();
-        if let Ok(permit) = Arc::clone(&free).try_acquire_owned() {
+        let call = self.wait.begin(owner);
+        if let Some(permit) = self.free.try_acquire(owner) {
             return Ok(self.place(permit, call));
         }
         call.check_wait(deadline)?;
-        // The semaphore is never closed; if it were, no place would be available either.
-        let permit = free.acquire_owned().await.map_err(|_| WouldMissDeadline)?;
+        let permit = self.free.acquire(owner).await;
         self.wait.check_start(Instant::now(), deadline)?;
         Ok(self.place(permit, call))
     }
 
-    fn place(self: &Arc<CallSlots>, permit: OwnedSemaphorePermit, call: InFlight) -> CallSlot {
+    fn place(self: &Arc<CallSlots>, permit: FairSlot, call: InFlight) -> CallSlot {
         CallSlot {
             of: Arc::clone(self),
             since: Instant::now(),
@@ -96,8 +96,8 @@ mod tests {
     async fn a_slot_is_free_again_after_its_call() -> anyhow::Result<()> {
         let call_slots = CallSlots::new(1);
         let deadline = Instant::now() + Duration::from_secs(60);
-        let first = call_slots.acquire(deadline).await?;
-        let mut second = pin!(call_slots.acquire(deadline));
+        let first = call_slots.acquire(Owner::LOCAL, deadline).await?;
+        let mut second = pin!(call_slots.acquire(Owner::LOCAL, deadline));
         assert!(poll(second.as_mut()).is_pending());
         drop(first);
         assert!(matches!(poll(second.as_mut()), Poll::Ready(Ok(_))));
@@ -109,18 +109,18 @@ mod tests {
         let call_slots = held_for(2, Duration::from_secs(4));
         let deadline = Instant::now() + Duration::from_secs(20);
         let _taken = (
-            call_slots.acquire(deadline).await?,
-            call_slots.acquire(deadline).await?,
+            call_slots.acquire(Owner::LOCAL, deadline).await?,
+            call_slots.acquire(Owner::LOCAL, deadline).await?,
         );
         // The two waiting calls wait a turn of 4 s and take one themselves; a third would end after 12 s, and twice that is too late.
         let (mut first, mut second) = (
-            pin!(call_slots.acquire(deadline)),
-            pin!(call_slots.acquire(deadline)),
+            pin!(call_slots.acquire(Owner::LOCAL, deadline)),
+            pin!(call_slots.acquire(Owner::LOCAL, deadline)),
         );
         assert!(poll(first.as_mut()).is_pending());
         assert!(poll(second.as_mut()).is_pending());
         assert_eq!(
-            call_slots.acquire(deadline).await.err(),
+            call_slots.acquire(Owner::LOCAL, deadline).await.err(),
             Some(WouldMissDeadline)
         );
         Ok(())
@@ -130,7 +130,7 @@ mod tests {
     async fn a_free_slot_is_granted_whatever_was_measured() -> anyhow::Result<()> {
         let call_slots = held_for(1, Duration::from_secs(100));
         let deadline = Instant::now() + Duration::from_secs(10);
-        assert!(call_slots.acquire(deadline).await.is_ok());
+        assert!(call_slots.acquire(Owner::LOCAL, deadline).await.is_ok());
         Ok(())
     }
 
@@ -138,16 +138,16 @@ mod tests {
     async fn a_call_that_gives_up_waiting_is_no_longer_counted() -> anyhow::Result<()> {
         let call_slots = held_for(1, Duration::from_secs(4));
         let deadline = Instant::now() + Duration::from_secs(20);
-        let _taken = call_slots.acquire(deadline).await?;
+        let _taken = call_slots.acquire(Owner::LOCAL, deadline).await?;
         {
-            let mut waiting = pin!(call_slots.acquire(deadline));
+            let mut waiting = pin!(call_slots.acquire(Owner::LOCAL, deadline));
             assert!(poll(waiting.as_mut()).is_pending());
             assert_eq!(
-                call_slots.acquire(deadline).await.err(),
+                call_slots.acquire(Owner::LOCAL, deadline).await.err(),
                 Some(WouldMissDeadline)
             );
         }
-        let mut next = pin!(call_slots.acquire(deadline));
+        let mut next = pin!(call_slots.acquire(Owner::LOCAL, deadline));
         assert!(poll(next.as_mut()).is_pending());
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! The request that a task works on: its id, for the lines that its handler logs, the model that it names, its tenant,
-//! and its timings, for the line that is logged and the span that is exported when it ends.
+//! and its timings, for the line that is logged and the span that is exported when it ends, and its owner, for work that
+//! leaves the thread.
 //!
 //! The server makes ids, and only where something is logged; the sandbox does not see requests. Every call of
 //! every protocol looks up its model through [`crate::Serving`], which records it here; a failed call returns
@@ -8,6 +9,7 @@
 
 mod request_model;
 
+use crate::owner::Owner;
 use crate::tenants::tenant_id::TenantId;
 use crate::timings::RecordedTimings;
 use std::fmt;
@@ -72,6 +74,12 @@ impl fmt::Debug for CurrentRequest {
     }
 }
 
+/// Returns the owner of the request that the current task works on, or the local one.
+pub(crate) fn owner_of_task() -> Owner {
+    let owner = CURRENT.try_with(|current| current.model.owner());
+    owner.unwrap_or_default()
+}
+
 /// Records the model and version that a call names.
 pub(crate) fn record_target(target: &Target) {
     let version = match target.version {
@@ -86,10 +94,10 @@ pub(crate) fn record_name(model: &ModelName) {
     record(model, None);
 }
 
-/// Records the tenant whose request it is.
-pub(crate) fn record_tenant(tenant: &TenantId) {
+/// Records the tenant whose request it is, and the owner of the work for it.
+pub(crate) fn record_tenant(tenant: &TenantId, owner: Owner) {
     // Fails outside of a request.
-    let _ = CURRENT.try_with(|current| current.model.set_tenant(tenant));
+    let _ = CURRENT.try_with(|current| current.model.set_tenant(tenant, owner));
 }
 
 /// Records the version that serves a call.

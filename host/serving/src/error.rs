@@ -8,8 +8,10 @@ use crate::body::BodyError;
 use crate::call_error::CallError;
 use crate::expected_wait::WouldMissDeadline;
 use crate::model_control::ControlError;
+use crate::quota::OverQuota;
 use crate::registry::ResolveError;
 use std::sync::Arc;
+use std::time::Duration;
 use wisp_protocol::codec::CodecError;
 use wisp_protocol::error::ErrorKind;
 use wisp_protocol::target::UnknownTarget;
@@ -25,6 +27,8 @@ pub struct InferError {
     message: String,
     /// The model or version that does not exist, for protocols with texts of their own.
     unknown_target: Option<UnknownTarget>,
+    /// The time after which the same request may succeed, if it is known.
+    retry_after: Option<Duration>,
     /// Shared by the requests that wait for one computation.
     source: Option<Arc<dyn std::error::Error + Send + Sync>>,
 }
@@ -35,6 +39,7 @@ impl InferError {
             kind,
             message: message.to_string(),
             unknown_target: None,
+            retry_after: None,
             source: None,
         }
     }
@@ -49,6 +54,7 @@ impl InferError {
             kind,
             message: message.to_owned(),
             unknown_target: None,
+            retry_after: None,
             source: Some(Arc::from(source)),
         }
     }
@@ -68,6 +74,11 @@ impl InferError {
         &self.message
     }
 
+    /// Returns the time after which the same request may succeed, if it is known.
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
+    }
+
     /// Returns the model or version that the client named and that does not exist, if that is the failure.
     pub fn unknown_target(&self) -> Option<&UnknownTarget> {
         self.unknown_target.as_ref()
@@ -77,6 +88,15 @@ impl InferError {
 impl From<AdmissionError> for InferError {
     fn from(error: AdmissionError) -> InferError {
         InferError::plain(ErrorKind::Unavailable, error)
+    }
+}
+
+impl From<OverQuota> for InferError {
+    fn from(error: OverQuota) -> InferError {
+        InferError {
+            retry_after: error.retry_after,
+            ..InferError::plain(error.kind(), error)
+        }
     }
 }
 
@@ -295,7 +315,6 @@ impl From<Arc<WebError>> for InferError {
 mod tests {
     use super::*;
     use crate::web_error_kind::web_error_kind;
-    use std::time::Duration;
     use wisp_protocol::call::{ModelName, Version};
     use wisp_protocol::error::Party;
 

@@ -1,11 +1,13 @@
 //! Estimates the time that a call waits for its result behind the calls before it.
 //!
 //! A call that would probably end after its deadline is refused at once. An overloaded version therefore
-//! still completes the calls that it admits, instead of starting work that ends too late.
+//! still completes the calls that it admits, instead of starting work that ends too late. Owners are served in turns,
+//! so that a call waits for those before it of its own owner, and for the parts of the others meanwhile.
 
 use crate::moving_average::MovingAverage;
-use std::sync::Arc;
+use crate::owner::Owner;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// The multiple of the expected time that a call which has to wait must have left.
@@ -17,6 +19,8 @@ pub(crate) struct ExpectedWait {
     /// The number of calls that run at the same time.
     parallel: usize,
     in_flight: AtomicUsize,
+    /// The calls in flight of each owner other than the local one, without those that have none.
+    of_owners: Mutex<Vec<OwnedCalls>>,
     /// The recent mean duration of a call.
     took: MovingAverage<3>,
     /// The recent mean time that a thread spends for one call. It is shorter if several calls are made together.
@@ -28,12 +32,22 @@ pub(crate) struct ExpectedWait {
 #[error("the model has more requests than it can process in time")]
 pub struct WouldMissDeadline;
 
+/// The calls in flight of one owner.
+#[derive(Debug, Clone, Copy)]
+struct OwnedCalls {
+    owner: Owner,
+    calls: usize,
+}
+
 /// A call that waits or runs, counted as in flight until this value is dropped. Lifetime: one request.
 #[derive(Debug)]
 pub(crate) struct InFlight {
     of: Arc<ExpectedWait>,
+    owner: Owner,
     /// The number of calls that were in flight before this one.
     before: usize,
+    /// The number of calls that are served before this one.
+    ahead: usize,
 }
 
 impl ExpectedWait {
@@ -42,17 +56,64 @@ impl ExpectedWait {
         Arc::new(ExpectedWait {
             parallel: parallel.max(1),
             in_flight: AtomicUsize::new(0),
+            of_owners: Mutex::default(),
             took: MovingAverage::default(),
             share: MovingAverage::default(),
         })
     }
 
-    /// Counts a call as in flight.
-    pub(crate) fn begin(self: &Arc<ExpectedWait>) -> InFlight {
+    /// Counts a call of an owner as in flight.
+    pub(crate) fn begin(self: &Arc<ExpectedWait>, owner: Owner) -> InFlight {
+        let before = self.in_flight.fetch_add(1, Relaxed);
+        let ahead = match owner.is_local() {
+            true => before,
+            false => self.enter(owner).min(before),
+        };
         InFlight {
-            before: self.in_flight.fetch_add(1, Relaxed),
+            owner,
+            before,
+            ahead,
             of: Arc::clone(self),
         }
+    }
+
+    /// Counts a call of an owner other than the local one. Returns the number of calls that are served before it, if the
+    /// owners that have some now keep having them.
+    fn enter(&self, owner: Owner) -> usize {
+        let mut owners = self.lock_owners();
+        let position = owners.iter().position(|of| of.owner.id == owner.id);
+        let position = position.unwrap_or_else(|| {
+            owners.push(OwnedCalls { owner, calls: 0 });
+            owners.len() - 1
+        });
+        let weights = owners.iter().map(|of| u64::from(of.owner.weight.max(1)));
+        let all = weights.fold(0, u64::saturating_add);
+        let Some(own) = owners.get_mut(position) else {
+            return 0;
+        };
+        let before = u64::try_from(own.calls).unwrap_or(u64::MAX);
+        own.calls = own.calls.saturating_add(1);
+        let ahead = before.saturating_mul(all) / u64::from(owner.weight.max(1));
+        usize::try_from(ahead).unwrap_or(usize::MAX)
+    }
+
+    fn leave(&self, owner: Owner) {
+        let mut owners = self.lock_owners();
+        if let Some(position) = owners.iter().position(|of| of.owner.id == owner.id)
+            && let Some(own) = owners.get_mut(position)
+        {
+            own.calls = own.calls.saturating_sub(1);
+            if own.calls == 0 {
+                owners.swap_remove(position);
+            }
+        }
+    }
+
+    fn lock_owners(&self) -> MutexGuard<'_, Vec<OwnedCalls>> {
+        // No code panics while the lock is held.
+        self.of_owners
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Adds the measured duration of this many calls that were made together.
@@ -92,7 +153,7 @@ impl InFlight {
     /// Returns [`WouldMissDeadline`] if the calls before it leave too little time. A call that can start at once is
     /// never refused, however long the calls before it took.
     pub(crate) fn check_wait(&self, deadline: Instant) -> Result<(), WouldMissDeadline> {
-        let turns = u32::try_from(self.before / self.of.parallel).unwrap_or(u32::MAX);
+        let turns = u32::try_from(self.ahead / self.of.parallel).unwrap_or(u32::MAX);
         let wait = self.of.share.get().saturating_mul(turns);
         let expected = wait.saturating_add(self.of.took.get());
         let needed = expected.saturating_mul(MARGIN);
@@ -107,6 +168,9 @@ impl InFlight {
 impl Drop for InFlight {
     fn drop(&mut self) {
         self.of.in_flight.fetch_sub(1, Relaxed);
+        if !self.owner.is_local() {
+            self.of.leave(self.owner);
+        }
     }
 }
 
@@ -129,13 +193,20 @@ mod tests {
         let deadline = Instant::now() + Duration::from_secs(20);
         // Two calls run, and two wait one turn of 4 s before their own; a fifth would end after 12 s, and twice
         // that is too late.
-        let _calls = [wait.begin(), wait.begin(), wait.begin()];
-        let fourth = wait.begin();
+        let _calls = [
+            wait.begin(Owner::LOCAL),
+            wait.begin(Owner::LOCAL),
+            wait.begin(Owner::LOCAL),
+        ];
+        let fourth = wait.begin(Owner::LOCAL);
         assert_eq!(fourth.check_wait(deadline), Ok(()));
-        assert_eq!(wait.begin().check_wait(deadline), Err(WouldMissDeadline));
+        assert_eq!(
+            wait.begin(Owner::LOCAL).check_wait(deadline),
+            Err(WouldMissDeadline)
+        );
         // A call that is no longer in flight makes room for another one.
         drop(fourth);
-        assert_eq!(wait.begin().check_wait(deadline), Ok(()));
+        assert_eq!(wait.begin(Owner::LOCAL).check_wait(deadline), Ok(()));
     }
 
     #[test]
@@ -146,18 +217,21 @@ mod tests {
         }
         let deadline = Instant::now() + Duration::from_secs(20);
         // Seven calls before it take 3.5 s and the call 4 s, of which twice the sum is left.
-        let calls: Vec<InFlight> = (0..7).map(|_| wait.begin()).collect();
-        assert_eq!(wait.begin().check_wait(deadline), Ok(()));
+        let calls: Vec<InFlight> = (0..7).map(|_| wait.begin(Owner::LOCAL)).collect();
+        assert_eq!(wait.begin(Owner::LOCAL).check_wait(deadline), Ok(()));
         drop(calls);
-        let _calls: Vec<InFlight> = (0..20).map(|_| wait.begin()).collect();
-        assert_eq!(wait.begin().check_wait(deadline), Err(WouldMissDeadline));
+        let _calls: Vec<InFlight> = (0..20).map(|_| wait.begin(Owner::LOCAL)).collect();
+        assert_eq!(
+            wait.begin(Owner::LOCAL).check_wait(deadline),
+            Err(WouldMissDeadline)
+        );
     }
 
     #[test]
     fn a_call_that_can_start_at_once_is_never_refused() {
         let wait = calls_of(1, Duration::from_secs(100));
         let deadline = Instant::now() + Duration::from_secs(10);
-        let call = wait.begin();
+        let call = wait.begin(Owner::LOCAL);
         assert!(!call.has_to_wait());
         assert_eq!(call.check_wait(deadline), Ok(()));
     }
@@ -170,5 +244,27 @@ mod tests {
         assert_eq!(wait.check_start(arrived, deadline), Ok(()));
         let late = arrived + Duration::from_secs(7);
         assert_eq!(wait.check_start(late, deadline), Err(WouldMissDeadline));
+    }
+    #[test]
+    fn the_calls_of_one_owner_do_not_keep_those_of_another_from_trying() {
+        let wait = calls_of(1, Duration::from_secs(1));
+        let deadline = Instant::now() + Duration::from_secs(10);
+        let (noisy, quiet) = (Owner { id: 1, weight: 1 }, Owner { id: 2, weight: 1 });
+        let flood: Vec<InFlight> = (0..100).map(|_| wait.begin(noisy)).collect();
+        assert_eq!(
+            wait.begin(noisy).check_wait(deadline),
+            Err(WouldMissDeadline)
+        );
+        let first = wait.begin(quiet);
+        assert!(first.has_to_wait());
+        assert_eq!(first.check_wait(deadline), Ok(()));
+        // Each call of its own is followed by one of the other owner, so that the fourth ends after 7 s at best.
+        let _more = [wait.begin(quiet), wait.begin(quiet)];
+        assert_eq!(
+            wait.begin(quiet).check_wait(deadline),
+            Err(WouldMissDeadline)
+        );
+        drop(flood);
+        assert_eq!(wait.lock_owners().len(), 1);
     }
 }

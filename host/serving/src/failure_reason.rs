@@ -96,6 +96,7 @@ mod tests {
     fn the_party_that_has_to_act_determines_the_reason() {
         for (kind, expected) in [
             (ErrorKind::Unavailable, FailureReason::Rejected),
+            (ErrorKind::OverQuota, FailureReason::Rejected),
             (ErrorKind::DeadlineExceeded, FailureReason::Rejected),
             (ErrorKind::ClientGone, FailureReason::Canceled),
             (ErrorKind::Handler, FailureReason::Backend),

@@ -1,16 +1,22 @@
 //! A thread pool that shares its time fairly between several flows of jobs.
 //!
 //! A [`Flow`] is the jobs of one model version: inline calls, and polls of its guests, which yield their
-//! thread at every epoch. A free thread takes the first job of the flow that has used the least processor
-//! time (start-time fair queueing), so a flow of long jobs delays another flow only by its running jobs, never
+//! thread at every epoch. Each job has an [`Owner`]. A free thread takes a job of the owner that has used the least
+//! processor time by its weight, and among its flows the first job of the one that has used the least (start-time fair
+//! queueing), so a flow of long jobs delays another flow only by its running jobs, never
 //! by its queued ones. A flow that was idle resumes at the time of the busy flows: being idle earns no
 //! credit. Threads for long jobs are separate and run at a lower priority, so that a short job rarely
 //! waits for a processor. There are more of them than one flow may occupy, so that a busy flow leaves
 //! some for the others; the operating system shares the processors between the running threads. The queue
 //! is a mutex and a condition variable, for the same reason as in [`worker_pool`](crate::worker_pool).
 
+mod meter;
+mod state;
+
+use self::meter::Meter;
+use self::state::{Class, Notified, State, Taken, Times};
+use crate::owner::Owner;
 use crate::thread_policy::run_as_batch;
-use std::collections::VecDeque;
 use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -20,12 +26,6 @@ use std::time::{Duration, Instant};
 /// The native stack in bytes that a thread needs for inline and direct calls: it contains the stack of the
 /// guest, and backends recurse over graphs.
 pub const STACK_BYTES: usize = 8 << 20;
-
-/// The mean processor time of a call above which a flow is one of long jobs.
-const LONG_CALL: Duration = Duration::from_millis(1);
-
-/// The mean processor time of a call below which a flow of long jobs becomes one of short jobs again.
-const SHORT_CALL: Duration = Duration::from_micros(500);
 
 /// The niceness that threads for long jobs have in addition to that of the others. They get about a tenth
 /// of a processor while the others use the rest.
@@ -43,7 +43,7 @@ pub struct PoolOptions {
     pub long_threads: NonZeroUsize,
     /// The number of jobs of one flow that run at the same time, and the number of threads for short jobs.
     pub threads_per_flow: NonZeroUsize,
-    /// The number of jobs of one flow that may wait.
+    /// The number of jobs of one flow that may wait, for each owner.
     pub queue_per_flow: usize,
 }
 
@@ -107,95 +107,11 @@ struct FlowHandle {
 }
 
 struct FairQueue {
-    state: Mutex<State>,
+    state: Mutex<State<Job>>,
     /// The condition variables, by [`Class`]. Each is notified for every job that a sleeping thread must
     /// take, and when the queue closes.
     wake: [Condvar; 2],
     options: PoolOptions,
-}
-
-/// The class of a flow, by the mean processor time of its calls, and of the threads that run them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-enum Class {
-    #[default]
-    Short,
-    Long,
-}
-
-#[derive(Default)]
-struct State {
-    /// The flows, by index; `None` if the flow has been removed.
-    flows: Vec<Option<FlowState>>,
-    free: Vec<usize>,
-    /// The state of each class, by [`Class`].
-    classes: [ClassState; 2],
-    closed: bool,
-}
-
-/// The state that the flows and threads of one class share.
-#[derive(Default)]
-struct ClassState {
-    /// The indices of the flows that have a job and may run it.
-    ready: Vec<usize>,
-    /// The used time of the flow that was served last.
-    clock: Duration,
-    /// The number of sleeping threads that have not been notified yet. A count that is too high costs a
-    /// system call for each surplus thread; one that is too low would lose a wake-up. A thread counts
-    /// itself again each time that it goes to sleep.
-    sleeping: usize,
-}
-
-#[derive(Default)]
-struct FlowState {
-    class: Class,
-    jobs: VecDeque<Job>,
-    running: usize,
-    /// The processor time that the flow has used, on the clock of its class.
-    used: Duration,
-    /// The mean processor time of its jobs, which is charged when a job starts and corrected when it ends.
-    mean: Duration,
-    /// The mean processor time that a call has used at the end of a job, which determines the class. A job
-    /// alone would not: the polls of a long call are short if its thread rarely gets a processor.
-    mean_call: Duration,
-    /// Set once no handle is left; the state is removed with the last running job.
-    orphaned: bool,
-}
-
-/// Measures the processor time of the jobs of one thread. Their time by the clock would include that of
-/// waiting for a processor, and short jobs would be taken for long ones on a busy machine.
-///
-/// Reading the processor time is a system call, so jobs that are short by the clock are charged that time.
-struct Meter {
-    /// The processor time of the thread at the last reading.
-    read: Duration,
-    /// The time and the number of the jobs since then.
-    since: Duration,
-    jobs: u32,
-}
-
-/// The number of jobs after which the processor time is read, since it includes the work between jobs.
-const JOBS_PER_READING: u32 = 64;
-
-/// A job that a thread has taken from the queue.
-struct Taken {
-    job: Job,
-    charge: Charge,
-}
-
-/// The processor time of a job that has ended.
-#[derive(Clone, Copy)]
-struct Times {
-    job: Duration,
-    /// The time of the call up to the end of this job.
-    call: Duration,
-}
-
-/// The estimated time that a flow was charged for a running job.
-struct Charge {
-    flow: usize,
-    estimate: Duration,
-    /// The class of the thread that runs the job.
-    class: Class,
 }
 
 // === impl FairPool ===
@@ -231,19 +147,7 @@ impl FairPool {
 
     /// Returns a new flow without jobs.
     pub fn flow(self: &Arc<FairPool>) -> Flow {
-        let mut state = self.queue.lock();
-        let flow = Some(FlowState::default());
-        let index = match state.free.pop() {
-            Some(index) => {
-                state.flows[index] = flow;
-                index
-            }
-            None => {
-                state.flows.push(flow);
-                state.flows.len() - 1
-            }
-        };
-        drop(state);
+        let index = self.queue.lock().add();
         Flow(Arc::new(FlowHandle {
             pool: Arc::clone(self),
             index,
@@ -268,34 +172,45 @@ impl Drop for FairPool {
 // === impl Flow ===
 
 impl Flow {
-    /// Queues a job. The job should check first whether its result is still wanted.
+    /// Queues a job of an owner. The job should check first whether its result is still wanted.
     ///
     /// # Errors
-    /// Returns [`QueueFull`] if the flow already has its maximum number of waiting jobs.
-    pub fn submit(&self, job: impl FnOnce() + Send + 'static) -> Result<(), QueueFull> {
+    /// Returns [`QueueFull`] if the owner already has its maximum number of waiting jobs in the flow.
+    pub fn submit(
+        &self,
+        owner: Owner,
+        job: impl FnOnce() + Send + 'static,
+    ) -> Result<(), QueueFull> {
         let limit = self.0.pool.queue.options.queue_per_flow;
-        self.push(Job::Call(Box::new(job)), limit)
+        self.push(owner, Job::Call(Box::new(job)), limit)
             .map_err(|_| QueueFull)
     }
 
-    /// Runs `call` on the threads of the pool and returns its result. Dropping the future cancels the call.
+    /// Runs the `call` of an owner on the threads of the pool and returns its result. Dropping the future cancels the
+    /// call.
     ///
     /// # Errors
     /// Returns [`Lost`] if the call panics.
     pub async fn run<T: Send + 'static>(
         &self,
+        owner: Owner,
         call: impl Future<Output = T> + Send + 'static,
     ) -> Result<T, Lost> {
-        self.spawn(call).fallible().await.ok_or(Lost)
+        self.spawn(owner, call).fallible().await.ok_or(Lost)
     }
 
-    /// Starts `call` on the threads of the pool.
-    pub fn start(&self, call: impl Future<Output = ()> + Send + 'static) -> RunningTask {
-        RunningTask(self.spawn(call))
+    /// Starts the `call` of an owner on the threads of the pool.
+    pub fn start(
+        &self,
+        owner: Owner,
+        call: impl Future<Output = ()> + Send + 'static,
+    ) -> RunningTask {
+        RunningTask(self.spawn(owner, call))
     }
 
     fn spawn<T: Send + 'static>(
         &self,
+        owner: Owner,
         call: impl Future<Output = T> + Send + 'static,
     ) -> async_task::Task<T> {
         let flow = self.clone();
@@ -303,46 +218,21 @@ impl Flow {
         let schedule = move |task| {
             let earlier = Arc::clone(&earlier);
             // Polls do not count against the queue limit and so are never refused: each call has at most one.
-            let _ = flow.push(Job::Poll { task, earlier }, usize::MAX);
+            let _ = flow.push(owner, Job::Poll { task, earlier }, usize::MAX);
         };
         let (runnable, task) = async_task::spawn(call, schedule);
         runnable.schedule();
         task
     }
 
-    fn push(&self, job: Job, limit: usize) -> Result<(), Job> {
+    fn push(&self, owner: Owner, job: Job, limit: usize) -> Result<(), Job> {
         let queue = &self.0.pool.queue;
         let mut state = queue.lock();
-        let State { flows, classes, .. } = &mut *state;
-        let index = self.0.index;
-        let Some(flow) = flows[index].as_mut() else {
-            return Err(job);
-        };
-        if flow.jobs.len() >= limit {
-            return Err(job);
-        }
-        let class = &mut classes[flow.class as usize];
-        let may_run = flow.running < queue.options.threads_per_flow.get();
-        if flow.jobs.is_empty() {
-            if flow.running == 0 {
-                flow.used = flow.used.max(class.clock);
-            }
-            if may_run {
-                class.ready.push(index);
-            }
-        }
-        let waits_for_its_own = flow.running + flow.jobs.len();
-        flow.jobs.push_back(job);
-        // If the flow already runs all the jobs that it may, the thread that ends one of them takes the next.
-        let is_first = waits_for_its_own < queue.options.threads_per_flow.get();
-        let wake = is_first && class.sleeping > 0;
-        let class_of_flow = flow.class;
-        if wake {
-            class.sleeping -= 1;
-        }
+        let threads = queue.options.threads_per_flow.get();
+        let pushed = state.push((self.0.index, owner), job, (limit, threads));
         drop(state);
-        if wake {
-            queue.wake[class_of_flow as usize].notify_one();
+        if let Some(class) = pushed? {
+            queue.wake[class as usize].notify_one();
         }
         Ok(())
     }
@@ -357,19 +247,7 @@ impl RunningTask {
 
 impl Drop for FlowHandle {
     fn drop(&mut self) {
-        let mut state = self.pool.queue.lock();
-        let index = self.index;
-        let State { flows, classes, .. } = &mut *state;
-        let Some(flow) = flows[index].as_mut() else {
-            return;
-        };
-        classes[flow.class as usize].forget(index);
-        let jobs = std::mem::take(&mut flow.jobs);
-        flow.orphaned = true;
-        if flow.running == 0 {
-            state.remove(index);
-        }
-        drop(state);
+        let jobs = self.pool.queue.lock().orphan(self.index);
         // Outside the lock, since dropping what a job holds may lock the queue.
         drop(jobs);
     }
@@ -378,7 +256,7 @@ impl Drop for FlowHandle {
 // === impl FairQueue ===
 
 impl FairQueue {
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, State<Job>> {
         // No code panics while the lock is held, so a poisoned lock still guards a consistent queue.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -389,14 +267,15 @@ impl FairQueue {
         if class == Class::Long {
             lower_priority();
         }
+        let threads_per_flow = self.options.threads_per_flow.get();
         let mut meter = Meter::start();
         let mut state = self.lock();
         loop {
             if state.closed {
                 return;
             }
-            let Some(taken) = state.take(class, self.options.threads_per_flow) else {
-                state.classes[class as usize].sleeping += 1;
+            let Some(taken) = state.take(class, threads_per_flow) else {
+                state.sleeps(class);
                 state = self.wake[class as usize]
                     .wait(state)
                     .unwrap_or_else(PoisonError::into_inner);
@@ -406,33 +285,11 @@ impl FairQueue {
             let Taken { job, charge } = taken;
             let times = job.run(&mut meter);
             state = self.lock();
-            if let Some(class) = state.ended(charge, times, self.options.threads_per_flow) {
+            let notified: Notified = state.ended(charge, times, threads_per_flow);
+            if let Some(class) = notified {
                 self.wake[class as usize].notify_all();
             }
         }
-    }
-}
-
-impl Meter {
-    /// Returns the meter of the calling thread.
-    fn start() -> Meter {
-        Meter {
-            read: processor_time(),
-            since: Duration::ZERO,
-            jobs: 0,
-        }
-    }
-
-    /// Returns the processor time of a job that has just ended and took `elapsed` by the clock.
-    fn used_by_job(&mut self, elapsed: Duration) -> Duration {
-        self.jobs += 1;
-        if elapsed < SHORT_CALL && self.jobs < JOBS_PER_READING {
-            self.since += elapsed;
-            return elapsed;
-        }
-        let Meter { read, since, .. } = std::mem::replace(self, Meter::start());
-        let used = self.read.saturating_sub(read).saturating_sub(since);
-        used.min(elapsed)
     }
 }
 
@@ -458,96 +315,6 @@ impl Job {
     }
 }
 
-impl State {
-    /// Takes the first job of the ready flow that has used the least time in a class.
-    fn take(&mut self, class: Class, threads_per_flow: NonZeroUsize) -> Option<Taken> {
-        let State { flows, classes, .. } = self;
-        let ClassState { ready, clock, .. } = &mut classes[class as usize];
-        let used = |index: usize| {
-            flows[index]
-                .as_ref()
-                .map_or(Duration::MAX, |flow| flow.used)
-        };
-        let first = (0..ready.len()).min_by_key(|position| used(ready[*position]))?;
-        let index = ready[first];
-        let flow = flows[index].as_mut()?;
-        let job = flow.jobs.pop_front()?;
-        *clock = (*clock).max(flow.used);
-        flow.used = flow.used.saturating_add(flow.mean);
-        flow.running += 1;
-        if flow.jobs.is_empty() || flow.running >= threads_per_flow.get() {
-            ready.swap_remove(first);
-        }
-        Some(Taken {
-            job,
-            charge: Charge {
-                flow: index,
-                estimate: flow.mean,
-                class,
-            },
-        })
-    }
-
-    /// Charges a flow the processor time of its job. Returns the class whose threads must be notified, if the
-    /// flow has waiting jobs that the calling thread does not take.
-    fn ended(
-        &mut self,
-        charge: Charge,
-        times: Times,
-        threads_per_flow: NonZeroUsize,
-    ) -> Option<Class> {
-        let index = charge.flow;
-        let State { flows, classes, .. } = self;
-        let flow = flows[index].as_mut()?;
-        let was_full = flow.running >= threads_per_flow.get();
-        flow.running -= 1;
-        flow.used = flow
-            .used
-            .saturating_add(times.job)
-            .saturating_sub(charge.estimate);
-        flow.mean = (flow.mean * 7 + times.job) / 8;
-        flow.mean_call = flow.mean_call.saturating_mul(7).saturating_add(times.call) / 8;
-        if flow.orphaned {
-            if flow.running == 0 {
-                self.remove(index);
-            }
-            return None;
-        }
-        let class = flow.class.of_mean(flow.mean_call);
-        let moves = class != flow.class;
-        if moves {
-            let old = &mut classes[flow.class as usize];
-            old.forget(index);
-            // The clocks of the classes are unrelated, so only the lead over the others is kept.
-            let lead = flow.used.saturating_sub(old.clock);
-            flow.class = class;
-            flow.used = classes[class as usize].clock.saturating_add(lead);
-        }
-        if flow.jobs.is_empty() || !(moves || was_full) {
-            return None;
-        }
-        let class_state = &mut classes[class as usize];
-        class_state.ready.push(index);
-        // The calling thread takes a job of its own class next. Threads of another class do not see this job end.
-        let notifies = moves || class != charge.class;
-        if notifies {
-            class_state.sleeping = 0;
-        }
-        notifies.then_some(class)
-    }
-
-    fn remove(&mut self, index: usize) {
-        self.flows[index] = None;
-        self.free.push(index);
-    }
-}
-
-/// Returns the processor time that the calling thread has used.
-fn processor_time() -> Duration {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-    Duration::try_from(time).unwrap_or_default()
-}
-
 /// Lowers the priority of the calling thread. If that is refused, short jobs wait longer for a processor.
 #[cfg(target_os = "linux")]
 fn lower_priority() {
@@ -561,24 +328,6 @@ fn lower_priority() {
 /// Does nothing: on other systems the same call would lower the priority of the whole process.
 #[cfg(not(target_os = "linux"))]
 fn lower_priority() {}
-
-impl ClassState {
-    /// Removes a flow from the ready ones.
-    fn forget(&mut self, flow: usize) {
-        self.ready.retain(|ready| *ready != flow);
-    }
-}
-
-impl Class {
-    /// Returns the class for the current mean time of the calls of a flow that was in this class.
-    fn of_mean(self, mean: Duration) -> Class {
-        match self {
-            Class::Short if mean > LONG_CALL => Class::Long,
-            Class::Long if mean < SHORT_CALL => Class::Short,
-            unchanged => unchanged,
-        }
-    }
-}
 
 impl std::fmt::Debug for FairQueue {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

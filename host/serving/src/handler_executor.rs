@@ -18,6 +18,7 @@ use crate::call_slots::CallSlots;
 use crate::current_request::CurrentRequest;
 use crate::fair_pool::{FairPool, Flow};
 use crate::logged_handler::LoggedHandler;
+use crate::owner::Owner;
 use crate::statistics::Statistics;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -42,11 +43,12 @@ pub(crate) struct HandlerCalled {
     pub(crate) response: HandlerResponse,
 }
 
-/// The time at which a call arrived, and the one at which it must have ended.
+/// The time at which a call arrived, the one at which it must have ended, and its owner.
 #[derive(Debug, Clone, Copy)]
 struct CallTimes {
     arrived: Instant,
     deadline: Instant,
+    owner: Owner,
 }
 
 /// A request whose call runs on one thread. Lifetime: one request.
@@ -108,6 +110,7 @@ impl HandlerExecutor {
         let times = CallTimes {
             arrived: Instant::now(),
             deadline,
+            owner: permit.owner(),
         };
         let kind = self.durations.kind();
         let Some(budget) = kind.budget() else {
@@ -141,7 +144,9 @@ impl HandlerExecutor {
         permit: &Permit,
         times: CallTimes,
     ) -> Result<HandlerCalled, CallError> {
-        let CallTimes { arrived, deadline } = times;
+        let CallTimes {
+            arrived, deadline, ..
+        } = times;
         let called = self.run_queued(request, permit, deadline);
         let called = match tokio::time::timeout_at(deadline.into(), called).await {
             Ok(called) => called?,
@@ -163,7 +168,8 @@ impl HandlerExecutor {
         permit: &Permit,
         deadline: Instant,
     ) -> Result<QueuedOutcome, CallError> {
-        let slot = self.slots.acquire(deadline).await;
+        let owner = permit.owner();
+        let slot = self.slots.acquire(owner, deadline).await;
         let slot = slot.map_err(CallError::WouldMissDeadline)?;
         let instance = permit.instance(deadline).await;
         let instance = instance.map_err(CallError::Admission)?;
@@ -174,7 +180,7 @@ impl HandlerExecutor {
             // only once the instance is gone.
             let _slots = (slot, instance);
             let started = Instant::now();
-            let called = handler.infer(handler_call(&request, deadline), current.as_ref());
+            let called = handler.infer(handler_call(&request, (deadline, owner)), current.as_ref());
             let result = called.await;
             QueuedOutcome {
                 selected: request.outputs,
@@ -183,7 +189,7 @@ impl HandlerExecutor {
             }
         };
         let lost = |lost| CallError::Handler(HandlerError::Host(Box::new(lost)));
-        self.flow.run(call).await.map_err(lost)
+        self.flow.run(owner, call).await.map_err(lost)
     }
 
     /// Runs the call on a thread of the pool.
@@ -191,7 +197,9 @@ impl HandlerExecutor {
         &self,
         call: InlineCall,
     ) -> Result<(Result<InlineOutcome, CallError>, Duration), CallError> {
-        let deadline = call.times.deadline;
+        let CallTimes {
+            deadline, owner, ..
+        } = call.times;
         let (response, outcome) = oneshot::channel();
         let job = move || {
             if !response.is_closed() {
@@ -200,7 +208,7 @@ impl HandlerExecutor {
             }
         };
         let full = |_| CallError::Compute(ComputeError::QueueFull);
-        self.flow.submit(job).map_err(full)?;
+        self.flow.submit(owner, job).map_err(full)?;
         match tokio::time::timeout_at(deadline.into(), outcome).await {
             Ok(Ok(outcome)) => Ok(outcome),
             Ok(Err(_)) => Err(CallError::Handler(HandlerError::Host(
@@ -220,12 +228,18 @@ impl InlineCall {
             handler,
             request,
             current,
-            times: CallTimes { arrived, deadline },
+            times:
+                CallTimes {
+                    arrived,
+                    deadline,
+                    owner,
+                },
             budget,
         } = self;
         let started = Instant::now();
         let budget_end = started + budget;
-        let called = handler.infer_inline(handler_call(&request, deadline.min(budget_end)));
+        let terms = (deadline.min(budget_end), owner);
+        let called = handler.infer_inline(handler_call(&request, terms));
         let HandlerOutcome { result, log, .. } = called;
         let outcome = match result {
             Ok(mut response) => {
@@ -249,20 +263,24 @@ impl InlineCall {
     }
 }
 
-/// Returns the options of the computations for a request.
-pub(crate) fn compute_options(scheduling: &Scheduling, deadline: Instant) -> ComputeOptions {
+/// Returns the options of the computations for a request of an owner.
+pub(crate) fn compute_options(
+    scheduling: &Scheduling,
+    (deadline, owner): (Instant, Owner),
+) -> ComputeOptions {
     ComputeOptions {
         deadline,
         priority: scheduling.priority,
         queue_timeout: scheduling.timeout,
+        payer: owner.into(),
     }
 }
 
-fn handler_call(request: &InferRequest, deadline: Instant) -> HandlerCall<'_> {
+fn handler_call(request: &InferRequest, terms: (Instant, Owner)) -> HandlerCall<'_> {
     HandlerCall {
         inputs: &request.inputs,
         parameters: &request.parameters,
         outputs: &request.outputs,
-        options: compute_options(&request.scheduling, deadline),
+        options: compute_options(&request.scheduling, terms),
     }
 }

@@ -9,11 +9,13 @@
 //!
 //! [`Permit`]: crate::admission::Permit
 
+use crate::account::Charge;
 use crate::blocking::BlockingPool;
 use crate::body::BodyError;
 use crate::current_request::recorded_timings;
 use crate::error::InferError;
 use crate::footprint::Footprint;
+use crate::owner::Owner;
 use crate::payload_log::{LoggedCall, PayloadLog};
 use crate::readers::ReadingSlot;
 use crate::release::observation::Observed;
@@ -68,21 +70,26 @@ async fn run<D: RequestDecoder>(
     reading: impl Future<Output = Result<D::Source, BodyError>>,
 ) -> Result<Inferred<Encoded<D>>, InferError> {
     let mut timer = PhaseTimer::start(slot.granted()).recording(recorded_timings());
+    serving.pressure.check_inference()?;
     let version = serving.select(&call.selection, call.routing).await?;
     version.check_inference()?;
+    let mut charge = Charge::begin(serving.account.as_ref())?;
     let pending = pending.insert(version.statistics().begin());
+    let owner = slot.owner();
     let source = slot.read(reading).await?;
     timer.finish_read();
-    let permit = Arc::new(serving.admission.admit(version.share())?);
+    let permit = Arc::new(serving.admission.admit_for(version.share(), owner)?);
     let deadline = Instant::now() + serving.options.request_timeout;
     let memory = Footprint::new(&serving.options.memory);
     let codecs = Codecs {
         blocking: &serving.blocking,
         version: &version,
+        owner: permit.owner(),
         deadline,
     };
     let (mut request, encoder, mut memory) = codecs.decode(call.decoder, source, memory).await?;
     timer.finish_decode();
+    charge.hold(request.content_bytes())?;
     let rows = version.batch_size(&request);
     let logged = PayloadLog::begin(&serving.options.payload_log, &version, &request);
     let terms = CallTerms {
@@ -97,6 +104,7 @@ async fn run<D: RequestDecoder>(
     observed.record(space, called.as_ref().map(|called| (&called.0, called.2)));
     let (response, usage, cache) = called?;
     timer.finish_call(&usage);
+    charge.settle(&usage);
     LoggedCall::end(logged, &response);
     let encoded_bytes = encoder.encoded_bytes(&response);
     memory.resize(response.content_bytes().saturating_add(encoded_bytes))?;
@@ -121,6 +129,7 @@ type Encoded<D> = <<D as RequestDecoder>::Encoder as ResponseEncoder>::Encoded;
 struct Codecs<'a> {
     blocking: &'a BlockingPool,
     version: &'a Arc<ModelVersion>,
+    owner: Owner,
     deadline: Instant,
 }
 
@@ -138,7 +147,9 @@ impl Codecs<'_> {
             let (request, encoder) = decoder.decode(source, version.description())?;
             Ok::<_, InferError>((request, encoder, memory))
         };
-        let decoding = self.blocking.run_codec(text_bytes, self.deadline, decode);
+        let decoding = self
+            .blocking
+            .run_codec(text_bytes, (self.owner, self.deadline), decode);
         decoding.await
     }
 
@@ -150,7 +161,9 @@ impl Codecs<'_> {
         let version = Arc::clone(self.version);
         let text_bytes = encoder.text_bytes(&response);
         let encode = move || encoder.encode(response, version.description());
-        let encoding = self.blocking.run_codec(text_bytes, self.deadline, encode);
+        let encoding = self
+            .blocking
+            .run_codec(text_bytes, (self.owner, self.deadline), encode);
         encoding.await
     }
 }

@@ -4,7 +4,9 @@
 //! [`registry`] resolves names to a [`version::ModelVersion`] and loads versions; [`model_control`] loads
 //! them while the server runs, for clients or a [`repository_poll`], in turns ([`load_locks`]); `case_call` computes their
 //! golden cases before; [`file_state`] detects changed files. A [`release`] splits the requests between two versions.
-//! [`residency`] decides which models are loaded within a budget, which [`memory_ledger`] counts. A [`response_cache`]
+//! [`residency`] decides which models are loaded within a budget, which [`memory_ledger`] counts; a [`memory_watch`]
+//! relieves [`memory_pressure`] before the kernel would end the process. Work has an [`owner`], and `owner_accounts` share
+//! threads and `fair_slots` between owners; a [`quota`] limits what one of them may use. A [`response_cache`]
 //! remembers responses. The [`namespaces`] of the [`tenants`] have a [`Serving`] each.
 //! [`admission`] decides whether a call may run, once [`readers`] has its body. A
 //! version runs a call on a [`batcher`] or with a [`handler_executor`] in the [`fair_pool`]; `call_slots`
@@ -20,6 +22,7 @@
 //! no socket and no wire format in this crate; the server passes a body that is read once.
 #![forbid(unsafe_code)]
 
+mod account;
 pub mod admission;
 pub mod batcher;
 pub mod blocking;
@@ -36,6 +39,7 @@ pub mod event_queue;
 mod expected_wait;
 pub mod failure_reason;
 pub mod fair_pool;
+mod fair_slots;
 pub mod file_state;
 mod footprint;
 pub mod guest_log_writer;
@@ -45,12 +49,17 @@ pub mod infer;
 pub mod load_locks;
 pub mod logged_handler;
 pub mod memory_ledger;
+pub mod memory_pressure;
+pub mod memory_watch;
 pub mod model_control;
 mod moving_average;
 pub mod namespaces;
+pub mod owner;
+mod owner_accounts;
 pub mod payload_log;
 pub mod per_row_graph;
 pub mod quality;
+pub mod quota;
 mod readers;
 pub mod registry;
 pub mod release;

@@ -7,6 +7,7 @@
 //! Without a file, and as long as it has no tenant, every request is one of the tenant `local`, and no key is looked at.
 //! A file that cannot be read or has disappeared changes nothing: nobody gets rights through a damaged file.
 
+use crate::account::Account;
 use crate::current_request::record_tenant;
 use crate::file_state::FileState;
 use crate::model_control::{ControlMode, ModelControl};
@@ -26,6 +27,7 @@ use std::fs::DirBuilder;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 use tokio::time::MissedTickBehavior;
@@ -54,6 +56,8 @@ struct Configured {
     current: RwLock<Arc<Current>>,
     /// The state of the file when it was last read. Held while it is read, so that the last state is the one that stays.
     reading: Mutex<Option<FileState>>,
+    /// The number of tenants that have been added so far.
+    numbers: AtomicU32,
 }
 
 /// The tenants and their services at one time.
@@ -131,6 +135,7 @@ impl Namespaces {
                 opener,
                 current: RwLock::default(),
                 reading: Mutex::default(),
+                numbers: AtomicU32::new(0),
             }),
         };
         namespaces.refresh()?;
@@ -148,15 +153,20 @@ impl Namespaces {
         configured.is_some_and(|configured| !configured.current().tenants.is_empty())
     }
 
-    /// Returns the services of the tenants with models of their own, by name.
-    pub fn tenants(&self) -> Vec<Arc<Serving>> {
+    /// Returns the services of the configured tenants, by name.
+    pub fn all_tenants(&self) -> Vec<Arc<Serving>> {
         let Some(configured) = &self.configured else {
             return Vec::new();
         };
         let current = configured.current();
-        let services = current.services.iter();
-        let own = services.filter(|(id, _)| !id.is_local());
-        own.map(|(_, serving)| Arc::clone(serving)).collect()
+        current.services.values().map(Arc::clone).collect()
+    }
+
+    /// Returns the services of the tenants with models of their own, by name: all but the owner of the public ones.
+    pub fn tenants(&self) -> Vec<Arc<Serving>> {
+        let mut tenants = self.all_tenants();
+        tenants.retain(|serving| !serving.tenant().id.is_local());
+        tenants
     }
 
     /// Returns the service for a request with this key, which is valid `now`, or for one without a key.
@@ -173,10 +183,11 @@ impl Namespaces {
             return Ok(local());
         }
         let identity = current.tenants.identify(key, now)?;
-        record_tenant(&identity.tenant.id);
         let serving = current.services.get(&identity.tenant.id);
+        let serving = Arc::clone(serving.ok_or(NotAuthenticated)?);
+        record_tenant(&identity.tenant.id, serving.owner());
         Ok(Caller {
-            serving: Arc::clone(serving.ok_or(NotAuthenticated)?),
+            serving,
             role: identity.role,
         })
     }
@@ -270,6 +281,12 @@ impl Configured {
         })
     }
 
+    /// Returns the number of a new tenant's work, which no other has had.
+    fn next_number(&self) -> u32 {
+        // 0 is the local owner. Billions of tenants are never added.
+        self.numbers.fetch_add(1, Relaxed).saturating_add(1)
+    }
+
     /// Reads the file and replaces the tenants and their services.
     fn read(&self, local: &Arc<Serving>) -> Result<(), RefreshError> {
         let records = self.file.read()?;
@@ -280,14 +297,19 @@ impl Configured {
         let before = self.current();
         let mut services = BTreeMap::new();
         for tenant in tenants.tenants() {
-            let serving = match before.services.get(&tenant.id) {
-                _ if tenant.id.is_local() => local.with_tenant(Arc::clone(tenant)),
+            let open = before.services.get(&tenant.id);
+            let account = match open.and_then(|open| open.account.as_ref()) {
+                Some(account) => account.with_settings(tenant),
+                None => Account::open(tenant, self.next_number()),
+            };
+            let serving = match open {
+                _ if tenant.id.is_local() => local.with_tenant(Arc::clone(tenant), account),
                 Some(open) if has_same_memory(open.tenant(), tenant) => {
-                    open.with_tenant(Arc::clone(tenant))
+                    open.with_tenant(Arc::clone(tenant), account)
                 }
                 _ => {
                     let directory = self.file.directory().join(tenant.id.as_str());
-                    self.opener.open(local, tenant, &directory)
+                    self.opener.open(local, (tenant, account), &directory)
                 }
             };
             services.insert(tenant.id.clone(), Arc::new(serving));
@@ -304,7 +326,12 @@ impl Configured {
 
 impl NamespaceOpener {
     /// Opens the models of a tenant. A directory that cannot be read is logged, and has no models.
-    fn open(&self, local: &Arc<Serving>, tenant: &Arc<Tenant>, directory: &Path) -> Serving {
+    fn open(
+        &self,
+        local: &Arc<Serving>,
+        (tenant, account): (&Arc<Tenant>, Account),
+        directory: &Path,
+    ) -> Serving {
         let models = directory.join(MODELS);
         let loader = self.loader.for_tenant();
         let id = &tenant.id;
@@ -330,7 +357,7 @@ impl NamespaceOpener {
             control,
             releases: directory.join(RELEASES),
         };
-        let serving = local.for_tenant(Arc::clone(tenant), own);
+        let serving = local.for_tenant((Arc::clone(tenant), account), own);
         serving.restore_releases();
         serving
     }

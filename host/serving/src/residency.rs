@@ -226,6 +226,30 @@ impl Residency {
         }
     }
 
+    /// Makes at most `most` idle models dormant, the least recently used first, if requests load models. Returns how many.
+    pub(crate) fn evict_idle(&self, registry: &Registry, most: usize) -> usize {
+        if !self.loads_on_demand() {
+            return 0;
+        }
+        // Dropped last: returning the memory of a model takes time.
+        let mut gone: Vec<Arc<ModelEntry>> = Vec::new();
+        let mut state = self.lock();
+        let mut idle = registry.evictable();
+        idle.retain(|(_, model)| !state.loading.contains(model));
+        idle.sort();
+        for (_, model) in idle {
+            if gone.len() >= most {
+                break;
+            }
+            if let Some(before) = registry.evict(&model) {
+                state.evicted(&model);
+                gone.push(before);
+            }
+        }
+        drop(state);
+        gone.len()
+    }
+
     /// Keeps the model loaded until its entry has been replaced. One task at a time does so.
     pub(crate) fn loading(self: &Arc<Residency>, model: &ModelName) -> Loading {
         let is_first = self.lock().loading.insert(model.clone());
@@ -512,6 +536,22 @@ mod tests {
         assert!(registry.entry(&model)?.is_dormant());
         assert_eq!(residency.memory().bytes, 60);
         drop(room);
+        Ok(())
+    }
+
+    #[test]
+    fn idle_models_become_dormant_only_if_requests_load_them_again() -> anyhow::Result<()> {
+        let (model, other) = (ModelName::new("m")?, ModelName::new("n")?);
+        for (residency, expected) in [(on_demand(), 1), (Residency::default(), 0)] {
+            let entries = [
+                (model.clone(), loaded(&model, 60)),
+                (other.clone(), loaded(&other, 20)),
+            ];
+            let registry = Registry::new(entries.into());
+            residency.adopt(&registry);
+            assert_eq!(residency.evict_idle(&registry, 1), expected);
+            assert_eq!(residency.memory().models, 2 - expected);
+        }
         Ok(())
     }
 

@@ -82,6 +82,8 @@ struct Stores {
     memory: MemoryCache,
     redis: Option<RedisStore>,
     max_response_bytes: usize,
+    /// Set while the process is short of memory, and remembers nothing.
+    is_paused: AtomicBool,
 }
 
 type FlightResult = Result<Flown, InferError>;
@@ -138,6 +140,7 @@ impl ResponseCache {
                 memory: MemoryCache::new(bytes),
                 redis: redis.map(|server| RedisStore::new(server, redis_timeout)),
                 max_response_bytes,
+                is_paused: AtomicBool::new(false),
             }),
             flights: Arc::default(),
         }
@@ -146,6 +149,14 @@ impl ResponseCache {
     /// Returns the bytes of the responses that are remembered now.
     pub fn bytes(&self) -> u64 {
         self.stores.memory.bytes()
+    }
+
+    /// Forgets all responses in memory and remembers no others, or remembers them again. Redis is used all the time.
+    pub(crate) fn pause(&self, is_paused: bool) {
+        self.stores.is_paused.store(is_paused, Ordering::Relaxed);
+        if is_paused {
+            self.stores.memory.clear();
+        }
     }
 
     /// Returns the response to an admitted request: a known one, or one that the version computes before `deadline`.
@@ -285,7 +296,7 @@ impl Stores {
             parameters: stored.parameters,
         };
         let remaining = value.remaining.unwrap_or(policy.ttl).min(policy.ttl);
-        self.memory.insert(*key, &response, remaining);
+        self.remember(key, &response, remaining);
         Some(response)
     }
 
@@ -299,7 +310,7 @@ impl Stores {
         if weight(response) > self.max_response_bytes {
             return;
         }
-        self.memory.insert(*key, response, policy.ttl);
+        self.remember(key, response, policy.ttl);
         let Some(redis) = &self.redis else {
             return;
         };
@@ -308,6 +319,13 @@ impl Stores {
         let encoded = encoded.filter(|value| value.len() <= self.max_stored_bytes());
         if let Some(value) = encoded.filter(|_| left > redis.timeout()) {
             redis.write(key, value, policy.ttl).await;
+        }
+    }
+
+    /// Remembers a response in the memory of this process, unless it is short of memory.
+    fn remember(&self, key: &CacheKey, response: &InferResponse, ttl: Duration) {
+        if !self.is_paused.load(Ordering::Relaxed) {
+            self.memory.insert(*key, response, ttl);
         }
     }
 
@@ -337,7 +355,7 @@ pub(crate) fn take_refusal(request: &mut InferRequest) -> bool {
 fn may_succeed_alone(error: &InferError, deadline: Instant) -> bool {
     let is_limit = matches!(
         error.kind(),
-        ErrorKind::Unavailable | ErrorKind::DeadlineExceeded
+        ErrorKind::Unavailable | ErrorKind::OverQuota | ErrorKind::DeadlineExceeded
     );
     is_limit && tokio::time::Instant::now() < tokio::time::Instant::from_std(deadline)
 }

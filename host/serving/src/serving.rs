@@ -6,11 +6,13 @@
 
 pub(crate) mod tenant_view;
 
+use crate::account::Account;
 use crate::admission::{Admission, AdmissionCounts};
 use crate::blocking::BlockingPool;
 use crate::case_call::call_case;
 use crate::current_request::{record_name, record_target, record_version};
 use crate::error::InferError;
+use crate::memory_pressure::{LARGE_BYTES, MemoryPressure, PressureStage};
 use crate::model_control::{ControlError, ControlMode, ModelControl};
 use crate::payload_log::{PayloadCounts, PayloadLog};
 use crate::readers::{Readers, ReadingSlot};
@@ -44,6 +46,8 @@ pub struct Serving {
     tenant: Arc<Tenant>,
     /// The service of the public models, if those of the registry are of a tenant of its own.
     public: Option<Arc<Serving>>,
+    /// The account of the tenant; `None` as long as no tenant is configured.
+    pub(crate) account: Option<Account>,
     pub(crate) registry: Arc<Registry>,
     pub(crate) releases: Arc<Releases>,
     control: Option<Arc<ModelControl>>,
@@ -52,6 +56,7 @@ pub struct Serving {
     pub(crate) blocking: BlockingPool,
     pub(crate) cache: Arc<ResponseCache>,
     pub(crate) options: ServingOptions,
+    pub(crate) pressure: Arc<MemoryPressure>,
     draining: watch::Sender<bool>,
 }
 
@@ -71,6 +76,8 @@ pub struct ServingOptions {
     pub request_timeout: Duration,
     /// The budget of bytes that all requests hold together; a request that would exceed it is refused.
     pub memory: Arc<MemoryBudget>,
+    /// The memory in bytes at which the kernel would end the process, if there is such a limit.
+    pub memory_limit_bytes: Option<u64>,
     /// The condition under which the server is ready.
     pub readiness: Readiness,
     /// The log of the inputs and outputs of calls, if there is one.
@@ -102,6 +109,7 @@ impl Default for ServingOptions {
             max_body_bytes: 64 << 20,
             request_timeout: Duration::from_secs(10),
             memory: Arc::new(MemoryBudget::new(1 << 30)),
+            memory_limit_bytes: None,
             readiness: Readiness::Models,
             payload_log: None,
             cache: ResponseCacheOptions::default(),
@@ -129,6 +137,7 @@ impl Serving {
         Serving {
             tenant: Arc::new(Tenant::local()),
             public: None,
+            account: None,
             releases,
             admission: Arc::new(Admission::new(options.max_requests, options.max_instances)),
             readers: Readers::new(options.max_readers),
@@ -139,14 +148,17 @@ impl Serving {
                 options.request_timeout,
             ),
             cache: Arc::new(ResponseCache::new(options.cache.clone())),
+            pressure: Arc::new(MemoryPressure::new(options.memory_limit_bytes)),
             options,
             draining: watch::Sender::new(false),
         }
     }
 
-    /// Grants a request the right to wait for its body, the first stage of admission.
+    /// Grants a request of the tenant the right to wait for its body, the first stage of admission. All that is done for
+    /// the request is charged to the tenant.
     pub fn admit(&self) -> ReadingSlot {
-        self.readers.grant()
+        let share = self.account.as_ref().and_then(Account::share);
+        self.readers.grant(share.cloned())
     }
 
     /// Returns the number of requests that wait for their bodies now.
@@ -195,6 +207,28 @@ impl Serving {
     /// Returns the budget of the bytes that all requests hold together.
     pub fn memory(&self) -> &Arc<MemoryBudget> {
         &self.options.memory
+    }
+
+    /// Returns the memory of the process and its stage of back-pressure.
+    pub fn memory_pressure(&self) -> &MemoryPressure {
+        &self.pressure
+    }
+
+    /// Restricts what is remembered and reserved from now on as a stage of memory pressure requires.
+    pub(crate) fn restrict_memory(&self, stage: PressureStage) {
+        self.cache.pause(stage >= PressureStage::Shrink);
+        let largest = match stage {
+            PressureStage::Normal | PressureStage::Shrink => usize::MAX,
+            PressureStage::RefuseLarge | PressureStage::RefuseAll => LARGE_BYTES,
+        };
+        self.options.memory.set_largest_reservation(largest);
+    }
+
+    /// Returns memory that is not needed at once: that of an idle model, if requests load models.
+    pub(crate) fn relieve_memory(&self) {
+        if let Some(control) = &self.control {
+            control.residency().evict_idle(&self.registry, 1);
+        }
     }
 
     /// Returns the counts of the payload log, if there is one.
@@ -318,6 +352,7 @@ impl Serving {
                 (Err(error), Some(control)) if control.may_load_after(&error) => (error, control),
                 (Err(error), _) => return Err(error.into()),
             };
+            self.pressure.check_load()?;
             tracing::trace!(%error, "loading the model for a request");
             let limit = self.options.request_timeout;
             let deadline = *deadline.get_or_insert_with(|| Instant::now() + limit);
@@ -390,6 +425,7 @@ impl Serving {
     pub async fn load(&self, model: ModelName, request: LoadRequest) -> Result<(), InferError> {
         record_name(&model);
         let control = self.control.as_ref().ok_or(ControlError::Disabled)?;
+        self.pressure.check_load()?;
         Ok(control.load(&self.registry, (model, request)).await?)
     }
 

@@ -8,6 +8,7 @@ use crate::batcher::graph_statistics::GraphStatistics;
 use crate::call_error::{CallError, KindError};
 use crate::handler_executor::{HandlerCalled, HandlerExecutor, compute_options};
 use crate::memory_ledger::MemoryPart;
+use crate::owner::Owner;
 use crate::quality::Quality;
 use crate::registry::backend_selection::BackendSelection;
 use crate::registry::batching_choice::VersionBatching;
@@ -302,7 +303,10 @@ impl ModelVersion {
         check_request(model, kind, &request).map_err(CallError::Request)?;
         self.check_inputs(&request.inputs)?;
         let called = match &self.implementation {
-            Implementation::Graph(graph) => compute(&**graph, request, deadline).await?,
+            Implementation::Graph(graph) => {
+                let terms = (deadline, permit.owner());
+                compute(&**graph, request, terms).await?
+            }
             Implementation::Handler(handler) => handler.call(request, permit, deadline).await?,
             Implementation::Web(component) => return Err(self.no_inference(component)),
         };
@@ -354,12 +358,12 @@ impl ModelVersion {
 async fn compute(
     graph: &dyn Compute,
     request: InferRequest,
-    deadline: Instant,
+    (deadline, owner): (Instant, Owner),
 ) -> Result<HandlerCalled, CallError> {
     let mut inputs = request.inputs.iter();
     let is_empty = inputs.any(|input| input.tensor.shape().elements() == 0);
     let started = Instant::now();
-    let options = compute_options(&request.scheduling, deadline);
+    let options = compute_options(&request.scheduling, (deadline, owner));
     let computing = graph.compute(request.inputs, options);
     let computed = tokio::time::timeout_at(deadline.into(), computing).await;
     let computed = computed

@@ -4,6 +4,7 @@
 //! the request as it is and makes a response of its own. The permit and the memory of the body are held until the
 //! guest has ended, which may be after the last byte of its response. Its outcome is then added to the statistics.
 
+use crate::account::Charge;
 use crate::body::BodyError;
 use crate::current_request::recorded_timings;
 use crate::error::InferError;
@@ -36,17 +37,20 @@ pub async fn respond(
     reading: impl Future<Output = Result<WebRequest, BodyError>>,
 ) -> Result<WebResponded, InferError> {
     let mut timer = PhaseTimer::start(slot.granted()).recording(recorded_timings());
+    serving.pressure.check_inference()?;
     let target = Target {
         model,
         version: VersionChoice::Default,
     };
     let version = serving.version(&target).await?;
     let component = version.web_component()?;
+    let charge = Charge::begin(serving.account.as_ref())?;
     let mut pending = version.statistics().begin();
     let admitting = async {
+        let owner = slot.owner();
         let request = slot.read(reading).await?;
         timer.finish_read();
-        let permit = serving.admission.admit(version.share())?;
+        let permit = serving.admission.admit_for(version.share(), owner)?;
         let mut memory = Footprint::new(&serving.options.memory);
         memory.resize(request.body().len())?;
         Ok::<_, InferError>((request, permit, memory))
@@ -59,6 +63,7 @@ pub async fn respond(
     let admitted = AdmittedWebRequest {
         permit,
         _memory: memory.into_reservation(),
+        charge,
         pending,
         timer: timer.clone(),
         deadline,

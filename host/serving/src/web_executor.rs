@@ -3,6 +3,7 @@
 //! The guests share the pool with those of handlers and are served in turn with them. A call goes on after its
 //! response has begun: what it holds is held until its guest has ended.
 
+use crate::account::Charge;
 use crate::admission::Permit;
 use crate::cache_outcome::CacheOutcome;
 use crate::call_error::CallError;
@@ -43,6 +44,7 @@ pub(crate) struct AdmittedWebRequest {
     pub(crate) permit: Permit,
     /// The reservation of the body.
     pub(crate) _memory: Reservation,
+    pub(crate) charge: Charge,
     pub(crate) pending: PendingRequest,
     pub(crate) timer: PhaseTimer,
     pub(crate) deadline: Instant,
@@ -99,7 +101,8 @@ impl WebExecutor {
         let deadline = admitted.deadline;
         // From its deadline on, a request is dropped because it is late.
         admitted.pending.set_deadline(deadline);
-        let slot = self.slots.acquire(deadline).await;
+        let owner = admitted.permit.owner();
+        let slot = self.slots.acquire(owner, deadline).await;
         let slot = slot.map_err(|error| {
             admitted.pending.fail(ErrorKind::Unavailable);
             CallError::WouldMissDeadline(error)
@@ -109,7 +112,7 @@ impl WebExecutor {
             admitted.pending.fail(ErrorKind::Unavailable);
             CallError::Admission(error)
         })?;
-        let called = self.app.call(request, deadline);
+        let called = self.app.call(request, (deadline, owner.into()));
         let (call, response) = called.map_err(|error| {
             let error = Arc::new(error);
             admitted.fail(&error);
@@ -118,7 +121,7 @@ impl WebExecutor {
         let log = Arc::clone(&self.log);
         let statistics = Arc::clone(&self.statistics);
         let current = CurrentRequest::of_task();
-        let running = self.flow.start(async move {
+        let running = self.flow.start(owner, async move {
             // They are free only once the instance is gone.
             let _slots = (slot, instance);
             let started = Instant::now();
@@ -137,6 +140,7 @@ impl AdmittedWebRequest {
     /// Counts a request whose guest has ended.
     fn finish(mut self, outcome: WebOutcome) {
         self.timer.finish_call(&outcome.run.usage);
+        self.charge.settle(&outcome.run.usage);
         match &outcome.result {
             Ok(()) if outcome.has_responded => {
                 let timings = self.timer.timings();

@@ -4,7 +4,8 @@
 //! allowed, and jobs that wait in order; a full queue refuses jobs. A queue without jobs has no thread: threads are
 //! started when more jobs may run than there are threads, up to the limit of the pool, and end after a while
 //! without work. Their number therefore depends on the size of the machine and not on the number of queues.
-//! Queues with jobs that may run take turns, one job each.
+//! Of the owners with jobs that may run, the one that has used the least by its weight is served, and its queues take
+//! turns, one job each. A queue has room for as many jobs of one owner whatever those of another are.
 //!
 //! A job that panics ends alone: its thread continues, and its caller sees that the sender of the result was
 //! dropped. Dropping a queue drops its waiting jobs, and waits for none that runs. A thread whose job has been
@@ -21,12 +22,13 @@ mod state;
 pub use self::state::WorkerOptions;
 
 use self::state::{Call, Next, QUEUED, Queued, Sleeper, State, Taken};
+use crate::owner::Owner;
 use crate::thread_policy::run_as_batch;
 use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The native stack of a thread, in bytes. Backends recurse over the graph when they optimise it.
 const STACK_BYTES: usize = 8 << 20;
@@ -69,6 +71,7 @@ pub struct WorkerQueue {
 pub struct Ticket {
     shared: Arc<Shared>,
     queue: usize,
+    owner: Owner,
     progress: Arc<AtomicU8>,
 }
 
@@ -159,11 +162,23 @@ impl WorkerQueue {
         self.options.threads.get()
     }
 
-    /// Queues a job. Whether its result is still wanted should be checked before it runs.
+    /// Queues a job of the server itself, as [`WorkerQueue::submit_for`] does.
     ///
     /// # Errors
     /// Returns [`QueueFull`] if as many jobs wait as may.
     pub fn submit(&self, job: impl FnOnce() + Send + 'static) -> Result<Ticket, QueueFull> {
+        self.submit_for(Owner::LOCAL, job)
+    }
+
+    /// Queues a job of an owner. Whether its result is still wanted should be checked before it runs.
+    ///
+    /// # Errors
+    /// Returns [`QueueFull`] if as many jobs of the owner wait as may.
+    pub fn submit_for(
+        &self,
+        owner: Owner,
+        job: impl FnOnce() + Send + 'static,
+    ) -> Result<Ticket, QueueFull> {
         let progress = Arc::new(AtomicU8::new(QUEUED));
         let job = Queued {
             job: Box::new(job),
@@ -171,7 +186,7 @@ impl WorkerQueue {
         };
         let shared = &self.pool.shared;
         let mut state = shared.lock();
-        if let Err(job) = state.push(self.index, job) {
+        if let Err(job) = state.push((self.index, owner), job) {
             drop(state);
             // Outside the lock, since dropping what a job holds may lock the pool.
             drop(job);
@@ -183,8 +198,17 @@ impl WorkerQueue {
         Ok(Ticket {
             shared: Arc::clone(shared),
             queue: self.index,
+            owner,
             progress,
         })
+    }
+
+    /// Charges other owners their parts of a job that is about to end, of which `from` is charged the whole.
+    pub fn split_cost(&self, from: Owner, parts: &[(Owner, Duration)]) {
+        let mut state = self.pool.shared.lock();
+        for (to, cost) in parts {
+            state.transfer((from, *to), *cost);
+        }
     }
 }
 
@@ -210,7 +234,7 @@ impl Ticket {
     /// Does nothing if as many jobs of the queue are already abandoned as may run at the same time.
     pub fn abandon(&self) {
         let mut state = self.shared.lock();
-        if state.abandon(self.queue, &self.progress) {
+        if state.abandon((self.queue, self.owner), &self.progress) {
             let call = state.call();
             drop(state);
             self.shared.answer(call);
@@ -272,15 +296,13 @@ impl Shared {
             let call = state.call();
             drop(state);
             self.answer(call);
-            let Taken {
-                queue,
-                job,
-                progress,
-            } = taken;
+            let Taken { job, running } = taken;
+            let started = Instant::now();
             // Everything that the job borrowed is dropped with it; its caller sees that the sender was dropped.
             let _ = catch_unwind(AssertUnwindSafe(job));
+            let took = started.elapsed();
             state = self.lock();
-            if state.ended(queue, &progress, kept) == Next::Ends {
+            if state.ended(&running, took, kept) == Next::Ends {
                 return;
             }
         }

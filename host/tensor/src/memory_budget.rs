@@ -23,6 +23,8 @@ const KEPT_FOR_SMALL: usize = 16;
 pub struct MemoryBudget {
     capacity: usize,
     left: AtomicUsize,
+    /// The largest reservation that may grow now.
+    largest: AtomicUsize,
 }
 
 /// The bytes that one holder has reserved in a [`MemoryBudget`]. Lifetime: one request.
@@ -38,6 +40,7 @@ impl MemoryBudget {
         MemoryBudget {
             capacity: bytes,
             left: AtomicUsize::new(bytes),
+            largest: AtomicUsize::new(usize::MAX),
         }
     }
 
@@ -51,9 +54,14 @@ impl MemoryBudget {
         self.capacity.saturating_sub(self.left.load(Relaxed))
     }
 
+    /// Sets the size up to which reservations may grow from now on, whatever is left. Larger ones keep what they have.
+    pub fn set_largest_reservation(&self, bytes: usize) {
+        self.largest.store(bytes, Relaxed);
+    }
+
     /// Returns whether `bytes` could be reserved now.
     pub fn has_room(&self, bytes: usize) -> bool {
-        let fits = bytes <= self.left.load(Relaxed);
+        let fits = bytes <= self.left.load(Relaxed) && bytes <= self.largest.load(Relaxed);
         fits && (bytes < MIN_PROBED_BYTES || can_allocate(bytes))
     }
 
@@ -77,8 +85,16 @@ impl Reservation {
         if bytes >= MIN_PROBED_BYTES && !can_allocate(bytes) {
             return false;
         }
-        let MemoryBudget { capacity, left } = &*self.budget;
-        let kept = match self.bytes.saturating_add(bytes) <= SMALL_BYTES {
+        let MemoryBudget {
+            capacity,
+            left,
+            largest,
+        } = &*self.budget;
+        let grown = self.bytes.saturating_add(bytes);
+        if grown > largest.load(Relaxed) {
+            return false;
+        }
+        let kept = match grown <= SMALL_BYTES {
             true => 0,
             false => capacity / KEPT_FOR_SMALL,
         };
@@ -163,6 +179,21 @@ impl Drop for Reservation {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn reservations_above_the_largest_size_keep_what_they_have() {
+        let budget = Arc::new(MemoryBudget::new(1000));
+        let (mut large, mut small) = (budget.reservation(), budget.reservation());
+        assert!(large.grow(200));
+        budget.set_largest_reservation(100);
+        assert!(!large.grow(1));
+        assert!(small.grow(100));
+        assert!(!small.grow(1));
+        assert!(budget.has_room(100) && !budget.has_room(101));
+        assert_eq!(budget.reserved(), 300);
+        budget.set_largest_reservation(usize::MAX);
+        assert!(large.grow(1));
+    }
 
     #[test]
     fn the_last_of_the_budget_is_for_small_reservations() {

@@ -385,6 +385,19 @@ pub(crate) struct ServeArgs {
     )]
     pub(crate) max_memory_bytes: Option<usize>,
 
+    /// Resident memory in bytes that the whole process should stay below. From 80 % of it, the server forgets cached
+    /// responses and idle models that it can load again; from 90 %, it rejects loads and requests of more than 4 MiB; from
+    /// 95 %, it rejects all inferences, with status 503 or UNAVAILABLE [default: the machine's memory, or the control
+    /// group's limit].
+    #[arg(
+        long,
+        value_name = "N",
+        env = "WISP_MEMORY_LIMIT_BYTES",
+        hide_env_values = true,
+        value_parser = value::at_least_one
+    )]
+    pub(crate) memory_limit_bytes: Option<usize>,
+
     #[command(flatten)]
     pub(crate) handler_limits: HandlerLimitArgs,
 

@@ -180,6 +180,7 @@ fn serving_options(args: &ServeArgs) -> anyhow::Result<ServingOptions> {
         max_body_bytes: args.max_body_bytes,
         request_timeout: args.request_timeout_milliseconds.0,
         memory: Arc::new(MemoryBudget::new(memory_bytes(args))),
+        memory_limit_bytes: memory_limit_bytes(args),
         readiness: match args.strict_readiness {
             true => Readiness::Models,
             false => Readiness::Server,
@@ -232,6 +233,12 @@ fn memory_bytes(args: &ServeArgs) -> usize {
         "limit on the memory of all requests together; set it with --max-memory-bytes"
     );
     bytes
+}
+
+/// Returns the memory at which the kernel would end the process, or the lower limit that the operator sets.
+fn memory_limit_bytes(args: &ServeArgs) -> Option<u64> {
+    let limit = args.memory_limit_bytes.or_else(process_memory);
+    limit.and_then(|bytes| u64::try_from(bytes).ok())
 }
 
 /// Loads the repository, or the part of it that is not loaded on demand, and reports each model. The start fails if a model cannot be loaded, unless the model

@@ -17,10 +17,10 @@ const KINDS: [ErrorKind; 15] = [
     ErrorKind::TooLarge,
     ErrorKind::UnsupportedEncoding,
     ErrorKind::NotImplemented,
-    ErrorKind::OverQuota,
     ErrorKind::ClientTimeout,
     ErrorKind::Handler,
     ErrorKind::HandlerTimeout,
+    ErrorKind::OverQuota,
     ErrorKind::Unavailable,
     ErrorKind::DeadlineExceeded,
     ErrorKind::Internal,
@@ -47,6 +47,7 @@ pub(super) const CONTROLLED: &[ErrorKind] = &[
     ErrorKind::TooLarge,
     ErrorKind::ClientTimeout,
     ErrorKind::NotImplemented,
+    ErrorKind::OverQuota,
 ];
 
 /// The errors of an inference.
@@ -57,6 +58,7 @@ pub(super) const INFERRED: &[ErrorKind] = &[
     ErrorKind::NotImplemented,
     ErrorKind::Handler,
     ErrorKind::HandlerTimeout,
+    ErrorKind::OverQuota,
     ErrorKind::DeadlineExceeded,
 ];
 
@@ -99,10 +101,7 @@ pub(super) fn schema() -> Value {
 }
 
 fn response(protocol: RestProtocol, status: StatusCode) -> Value {
-    let kinds = KINDS
-        .iter()
-        .filter(|&&kind| protocol.status(kind) == status);
-    let meanings: Vec<&str> = kinds.map(|&kind| meaning(kind)).collect();
+    let meanings: Vec<&str> = kinds_of(protocol, status).map(meaning).collect();
     let description = match meanings.as_slice() {
         [] => "The head of the request is larger than the server's limit.".to_owned(),
         meanings => meanings.join(" Or: "),
@@ -115,7 +114,7 @@ fn response(protocol: RestProtocol, status: StatusCode) -> Value {
             "schema": {"type": "string"},
         }),
     );
-    if status == StatusCode::SERVICE_UNAVAILABLE {
+    if kinds_of(protocol, status).any(|kind| kind.is_retryable()) {
         headers.insert(
             "Retry-After".to_owned(),
             json!({"description": "Seconds to wait.", "schema": {"type": "integer", "minimum": 0}}),
@@ -134,6 +133,12 @@ fn response(protocol: RestProtocol, status: StatusCode) -> Value {
     })
 }
 
+/// Iterates over the kinds that have this status.
+fn kinds_of(protocol: RestProtocol, status: StatusCode) -> impl Iterator<Item = ErrorKind> {
+    let kinds = KINDS.into_iter();
+    kinds.filter(move |kind| protocol.status(*kind) == status)
+}
+
 fn meaning(kind: ErrorKind) -> &'static str {
     match kind {
         ErrorKind::InvalidRequest => "The request is invalid.",
@@ -146,11 +151,11 @@ fn meaning(kind: ErrorKind) -> &'static str {
         ErrorKind::NotImplemented => {
             "The request uses a part of the protocol that is not supported."
         }
-        ErrorKind::OverQuota => "The limits of the tenant are reached.",
         ErrorKind::ClientTimeout => "The body did not arrive in time.",
         ErrorKind::ClientGone => "The client closed the connection.",
         ErrorKind::Handler => "The model's handler failed.",
         ErrorKind::HandlerTimeout => "The model's handler exceeded its time limit.",
+        ErrorKind::OverQuota => "The client has used up one of its limits.",
         ErrorKind::Unavailable => {
             "The server is overloaded or stopping, or the model is not ready."
         }

@@ -4,7 +4,7 @@ use super::context::WebContext;
 use super::error::WebError;
 use super::outgoing::AllowedHosts;
 use super::response::{CallEnd, GuestResponse};
-use crate::compute::Graphs;
+use crate::compute::{Graphs, Payer};
 use crate::engine::Engine;
 use crate::guest_run::GuestRun;
 use crate::handler::store::{Instantiating, queued_store};
@@ -54,6 +54,7 @@ pub(super) struct GuestCall {
     pub(super) parts: Arc<WebParts>,
     pub(super) request: Request<Bytes>,
     pub(super) deadline: Instant,
+    pub(super) payer: Payer,
     pub(super) head: oneshot::Sender<GuestResponse>,
     pub(super) end: oneshot::Sender<CallEnd>,
 }
@@ -75,6 +76,7 @@ impl GuestCall {
             parts,
             request,
             deadline,
+            payer,
             head,
             end,
         } = self;
@@ -84,6 +86,7 @@ impl GuestCall {
         let hosts = Arc::clone(&parts.allowed_hosts);
         let context = WebContext::new(hosts, deadline, limits.log_bytes);
         store.data_mut().web = Some(Box::new(context));
+        store.data_mut().payer = payer;
         let clock = store.data().clock.clone();
         let has_responded = Arc::new(AtomicBool::new(false));
         let responded = Arc::clone(&has_responded);

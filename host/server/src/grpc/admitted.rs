@@ -43,9 +43,13 @@ impl AdmittedRequest {
         })))
     }
 
-    /// Sets the service of the tenant whose request it is.
+    /// Sets the service of the tenant whose request it is, to which its messages are charged.
     pub(crate) fn set_caller(&self, caller: Option<Arc<Serving>>) {
-        self.lock().caller = caller;
+        let mut state = self.lock();
+        if let Some(serving) = &caller {
+            state.slot = Some(serving.admit());
+        }
+        state.caller = caller;
     }
 
     /// Returns the service of the tenant whose request it is.

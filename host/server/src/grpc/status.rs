@@ -9,6 +9,7 @@ use http::Response;
 use std::error::Error;
 use std::sync::Arc;
 use tonic::body::Body;
+use tonic::metadata::MetadataValue;
 use tonic::{Code, Status};
 use wisp_protocol::error::ErrorKind;
 use wisp_protocol::v2::V2Operation;
@@ -84,6 +85,11 @@ fn with_message(failure: &Arc<Failure>, mut message: String) -> Status {
     let code = Code::from_i32(failure.kind().grpc_code().number());
     message.truncate(message.floor_char_boundary(MAX_MESSAGE_BYTES));
     let mut status = Status::new(code, message);
+    if let Some(seconds) = failure.retry_after_seconds() {
+        status
+            .metadata_mut()
+            .insert("retry-after", MetadataValue::from(seconds));
+    }
     let source: Arc<dyn Error + Send + Sync> = Arc::clone(failure) as _;
     status.set_source(source);
     status

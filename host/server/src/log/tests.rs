@@ -163,6 +163,7 @@ fn failures_of_one_kind_hide_none_of_another() {
     for kind in [
         ErrorKind::Handler,
         ErrorKind::HandlerTimeout,
+        ErrorKind::OverQuota,
         ErrorKind::Unavailable,
         ErrorKind::DeadlineExceeded,
         ErrorKind::Internal,

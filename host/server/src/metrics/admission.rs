@@ -18,6 +18,7 @@ pub(super) fn write(page: &mut Page, serving: &Serving) {
     for (reason, count) in [
         ("overloaded", counts.overloaded),
         ("share_used", counts.share_used),
+        ("tenant_share_used", counts.owner_share_used),
         ("no_instance", counts.no_instance),
         ("evicted_reader", counts.evicted),
     ] {

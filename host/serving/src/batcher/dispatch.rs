@@ -2,18 +2,22 @@
 //!
 //! A turn is submitted when a batch is ready and fewer turns than threads are on their way. It takes what is ready
 //! when it begins, so that requests which arrive in the meantime still join. Invariant: after every change of the
-//! schedule (an arrival, a batch that is taken, a turn that ends, the end of a delay), either no batch is ready or as
-//! many turns as threads are on their way. An incomplete batch that is held occupies no thread.
+//! schedule (an arrival, a batch that is taken, a turn that ends, the end of a delay), each owner either has no batch
+//! ready, or as many turns as threads are on their way for it. An incomplete batch that is held occupies no thread.
+//!
+//! A turn belongs to an owner, which leads its batch, so that the pool chooses between the owners of all graphs. The
+//! owner is charged the time of the turn, except for the parts of others in its batch, by their rows.
 
 use super::completion_order::CompletionOrder;
 use super::delay_timer::{Wake, wake_at};
 use super::execution::{Delivery, Entry, Executor};
-use super::schedule::{Arrival, Outlook, Schedule};
+use super::schedule::{Arrival, Schedule};
 use super::turn::{Member, RunningBatch, Turn};
+use crate::owner::Owner;
 use crate::worker_pool::WorkerQueue;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use wisp_sandbox::compute::ComputeError;
 
 /// The waiting requests of a graph and its turns. Lifetime: a model version.
@@ -41,8 +45,8 @@ pub(super) struct DispatcherParts {
 
 struct State {
     schedule: Schedule<Entry>,
-    /// The turns that have been submitted and have not ended, without abandoned ones.
-    turns: usize,
+    /// The turns of each owner that have been submitted and have not ended, without abandoned ones.
+    turns: TurnCounts,
     /// The time at which the timer wakes the dispatcher.
     alarm: Option<Instant>,
 }
@@ -51,8 +55,21 @@ struct State {
 #[must_use]
 struct FollowUp {
     rejected: Vec<Entry>,
-    needs_turn: bool,
+    /// The owner that needs another turn.
+    turn_of: Option<Owner>,
+    /// The other owners that have a batch ready and no turn.
+    turns_of_others: Vec<Owner>,
     alarm: Option<Instant>,
+}
+
+/// The numbers of turns by the number of their owner, without those that have none.
+#[derive(Default)]
+struct TurnCounts(Vec<(u32, usize)>);
+
+/// The rows of an owner in a batch.
+struct OwnedRows {
+    owner: Owner,
+    rows: u32,
 }
 
 /// Ends a turn when it is dropped.
@@ -76,7 +93,7 @@ impl Dispatcher {
             itself: Weak::clone(itself),
             state: Mutex::new(State {
                 schedule,
-                turns: 0,
+                turns: TurnCounts::default(),
                 alarm: None,
             }),
             queue,
@@ -128,7 +145,7 @@ impl Dispatcher {
         if batch.turn.give_up() {
             let now = Instant::now();
             let mut state = self.lock();
-            state.turns = state.turns.saturating_sub(1);
+            state.turns.remove(batch.turn.owner());
             let follow_up = self.follow_up(&mut state, now);
             drop(state);
             batch.turn.abandon();
@@ -148,10 +165,18 @@ impl Dispatcher {
     /// Returns what must follow a change of the state.
     fn follow_up(&self, state: &mut State, now: Instant) -> FollowUp {
         let rejected = state.schedule.take_rejected(now);
-        let is_ready = state.schedule.outlook(now) == Outlook::Ready;
-        let needs_turn = is_ready && state.turns < self.queue.threads();
-        if needs_turn {
-            state.turns += 1;
+        let State {
+            schedule, turns, ..
+        } = state;
+        let turn_of = schedule.leader(now, |owner| turns.of(owner) >= self.queue.threads());
+        let mut turns_of_others = Vec::new();
+        if let Some(owner) = turn_of {
+            turns.add(owner);
+            // Several may be ready at the end of a delay, and no owner waits for the turns of another.
+            while let Some(other) = schedule.leader(now, |owner| turns.of(owner) > 0) {
+                turns.add(other);
+                turns_of_others.push(other);
+            }
         }
         let mut alarm = None;
         if self.has_timer {
@@ -163,7 +188,8 @@ impl Dispatcher {
         self.waiting.store(state.schedule.len(), Relaxed);
         FollowUp {
             rejected,
-            needs_turn,
+            turn_of,
+            turns_of_others,
             alarm,
         }
     }
@@ -171,14 +197,15 @@ impl Dispatcher {
     fn carry_out(&self, follow_up: FollowUp) {
         let FollowUp {
             rejected,
-            needs_turn,
+            turn_of,
+            turns_of_others,
             alarm,
         } = follow_up;
         for entry in rejected {
             entry.finish(Err(ComputeError::QueueTimeout), &mut Delivery::send);
         }
-        if needs_turn {
-            self.submit_turn();
+        for owner in turn_of.into_iter().chain(turns_of_others) {
+            self.submit_turn(owner);
         }
         if let Some(at) = alarm {
             let itself: Weak<dyn Wake> = Weak::<Dispatcher>::clone(&self.itself);
@@ -187,10 +214,10 @@ impl Dispatcher {
     }
 
     /// Submits a turn that is counted already.
-    fn submit_turn(&self) {
-        let turn = Arc::new(Turn::default());
+    fn submit_turn(&self, owner: Owner) {
+        let turn = Arc::new(Turn::new(owner));
         let (own, dispatcher) = (Arc::clone(&turn), Weak::clone(&self.itself));
-        let submitted = self.queue.submit(move || {
+        let submitted = self.queue.submit_for(owner, move || {
             if let Some(dispatcher) = dispatcher.upgrade() {
                 dispatcher.take_turn(&own);
             }
@@ -200,7 +227,7 @@ impl Dispatcher {
             // There is room for as many turns as are counted; the next change submits another one.
             Err(_) => {
                 let mut state = self.lock();
-                state.turns = state.turns.saturating_sub(1);
+                state.turns.remove(owner);
             }
         }
     }
@@ -213,7 +240,7 @@ impl Dispatcher {
         };
         let now = Instant::now();
         let mut state = self.lock();
-        let entries = state.schedule.take(now);
+        let entries = state.schedule.take(turn.owner(), now);
         let order = match (&self.order, entries.is_empty()) {
             (Some(order), false) => Some(lock_order(order).begin()),
             _ => None,
@@ -229,15 +256,39 @@ impl Dispatcher {
         if entries.is_empty() {
             return;
         }
+        let others = rows_of_others(&entries, turn.owner());
+        self.execute(entries, &batch);
+        self.charge_others(turn.owner(), (others, now.elapsed()));
+    }
+
+    /// Computes a batch and delivers its results.
+    fn execute(&self, entries: Vec<Entry>, batch: &RunningBatch) {
         match &self.order {
-            None => self.executor.execute(entries, &batch, &mut Delivery::send),
+            None => self.executor.execute(entries, batch, &mut Delivery::send),
             Some(_) => {
                 let mut deliveries = Vec::with_capacity(entries.len());
                 let mut keep = |delivery: Delivery| deliveries.push(delivery);
-                self.executor.execute(entries, &batch, &mut keep);
-                self.deliver_in_order(&batch, deliveries);
+                self.executor.execute(entries, batch, &mut keep);
+                self.deliver_in_order(batch, deliveries);
             }
         }
+    }
+
+    /// Charges the owners of a batch that another one leads for their parts of its time.
+    fn charge_others(
+        &self,
+        leader: Owner,
+        (others, took): (Option<(Vec<OwnedRows>, u32)>, Duration),
+    ) {
+        let Some((others, all)) = others else {
+            return;
+        };
+        let parts = others.into_iter().map(|OwnedRows { owner, rows }| {
+            let part = took.saturating_mul(rows) / all.max(1);
+            (owner, part)
+        });
+        let parts: Vec<(Owner, Duration)> = parts.collect();
+        self.queue.split_cost(leader, &parts);
     }
 
     /// Ends a batch whose results have a place among others, and delivers all those that may be delivered now.
@@ -255,7 +306,7 @@ impl Dispatcher {
         let now = Instant::now();
         let mut state = self.lock();
         if turn.end() {
-            state.turns = state.turns.saturating_sub(1);
+            state.turns.remove(turn.owner());
         }
         let follow_up = self.follow_up(&mut state, now);
         drop(state);
@@ -278,6 +329,56 @@ impl Drop for RunningTurn<'_> {
     fn drop(&mut self) {
         self.dispatcher.end_turn(self.turn);
     }
+}
+
+impl TurnCounts {
+    /// Returns the number of turns of an owner.
+    fn of(&self, owner: Owner) -> usize {
+        let found = self.0.iter().find(|(id, _)| *id == owner.id);
+        found.map_or(0, |(_, turns)| *turns)
+    }
+
+    fn add(&mut self, owner: Owner) {
+        match self.0.iter_mut().find(|(id, _)| *id == owner.id) {
+            Some((_, turns)) => *turns += 1,
+            None => self.0.push((owner.id, 1)),
+        }
+    }
+
+    fn remove(&mut self, owner: Owner) {
+        if let Some((_, turns)) = self.0.iter_mut().find(|(id, _)| *id == owner.id) {
+            *turns = turns.saturating_sub(1);
+        }
+        // One place stays, so that the turns of a single owner allocate nothing.
+        if self.0.len() > 1 {
+            self.0.retain(|(_, turns)| *turns > 0);
+        }
+    }
+}
+
+/// Returns the rows of the owners other than the leader of a batch, and the number of all rows; `None` if there are no
+/// other owners.
+fn rows_of_others(entries: &[Entry], leader: Owner) -> Option<(Vec<OwnedRows>, u32)> {
+    if entries.iter().all(|entry| entry.owner.id == leader.id) {
+        return None;
+    }
+    let mut others: Vec<OwnedRows> = Vec::new();
+    let mut all: u32 = 0;
+    for entry in entries {
+        let rows = entry.rows.max(1);
+        all = all.saturating_add(rows);
+        if entry.owner.id == leader.id {
+            continue;
+        }
+        match others.iter_mut().find(|of| of.owner.id == entry.owner.id) {
+            Some(of) => of.rows = of.rows.saturating_add(rows),
+            None => others.push(OwnedRows {
+                owner: entry.owner,
+                rows,
+            }),
+        }
+    }
+    Some((others, all))
 }
 
 fn lock_order(

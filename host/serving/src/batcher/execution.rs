@@ -5,6 +5,7 @@ use super::rerun::rerun;
 use super::turn::{Member, RunningBatch};
 use crate::call_durations::CallDurations;
 use crate::expected_wait::ExpectedWait;
+use crate::owner::Owner;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -22,6 +23,7 @@ pub(super) type ComputeResult = Result<Computed, ComputeError>;
 pub(super) struct Entry {
     pub(super) inputs: Vec<NamedTensor>,
     pub(super) rows: u32,
+    pub(super) owner: Owner,
     pub(super) deadline: Instant,
     pub(super) submitted: Instant,
     /// Set if all threads were busy when the request was submitted.

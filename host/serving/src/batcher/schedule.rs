@@ -5,20 +5,29 @@
 //! or has other sizes besides the rows. A request is never split, and one that follows never passes it. The batch is
 //! sent at once if it cannot grow, or has a preferred size, or its oldest request has waited for the delay.
 //!
+//! The requests of several owners wait in *lanes* of their own. A batch is led by one owner: its requests come first,
+//! whatever priorities the others name, and those of the others fill what is left. The pool of threads decides which
+//! owner leads.
+//!
 //! Pure logic: there is no clock and no thread here. Callers pass the time in, and a schedule says when it must be
 //! looked at again.
 
 use super::policy::{BatchPolicy, TimeoutAction};
+use crate::owner::Owner;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
+
+/// The multiple of the free places that the requests of one owner may have. The local owner may have all places.
+const SHARE_OF_FREE: usize = 7;
 
 /// The waiting requests of one graph.
 #[derive(Debug)]
 pub(crate) struct Schedule<T> {
     policy: BatchPolicy,
-    /// The number of requests that may wait, in all levels.
+    /// The number of requests that may wait, in all lanes.
     capacity: usize,
-    levels: BTreeMap<u32, Level<T>>,
+    /// The requests by owner. Every lane has requests.
+    lanes: Vec<Lane<T>>,
     length: usize,
     next_id: u64,
     /// A time before which no request times out; `None` if none does.
@@ -37,6 +46,7 @@ pub(crate) struct Arrival<T> {
     pub(crate) priority: u32,
     /// The time that the request asks for.
     pub(crate) timeout: Option<Duration>,
+    pub(crate) owner: Owner,
     pub(crate) item: T,
 }
 
@@ -49,6 +59,14 @@ pub(crate) enum Outlook {
     Ready,
     /// An incomplete batch is held until this time.
     Held(Instant),
+}
+
+/// The waiting requests of one owner.
+#[derive(Debug)]
+struct Lane<T> {
+    owner: Owner,
+    levels: BTreeMap<u32, Level<T>>,
+    length: usize,
 }
 
 /// The waiting requests of one level.
@@ -84,7 +102,7 @@ impl<T> Schedule<T> {
         Schedule {
             policy,
             capacity,
-            levels: BTreeMap::new(),
+            lanes: Vec::new(),
             length: 0,
             next_id: 0,
             next_timeout: None,
@@ -102,9 +120,17 @@ impl<T> Schedule<T> {
         self.time_out(now);
         let level = self.policy.level(arrival.priority);
         let queue_policy = self.policy.queue_policy(level);
-        let waiting = self.levels.get(&level).map_or(0, Level::len);
+        let owner = arrival.owner;
+        let position = self.lane(owner);
+        let lane = position.and_then(|position| self.lanes.get(position));
+        let own = lane.map_or(0, |lane| lane.length);
         let most = queue_policy.max_queue_size;
-        if self.length >= self.capacity || most.is_some_and(|most| waiting >= most.get()) {
+        let is_level_full = most.is_some_and(|most| {
+            let waiting: usize = self.lanes.iter().map(|lane| lane.level_len(level)).sum();
+            let own = lane.map_or(0, |lane| lane.level_len(level));
+            !has_room((owner, own), waiting, most.get())
+        });
+        if is_level_full || !has_room((owner, own), self.length, self.capacity) {
             return Err(arrival.item);
         }
         let timeout = queue_policy.timeout(arrival.timeout);
@@ -112,7 +138,16 @@ impl<T> Schedule<T> {
         self.next_timeout = earlier(self.next_timeout, times_out);
         let id = self.next_id;
         self.next_id = id.wrapping_add(1);
-        let level = self.levels.entry(level).or_default();
+        let position = position.unwrap_or_else(|| {
+            self.lanes.push(Lane::new(owner));
+            self.lanes.len() - 1
+        });
+        let Some(lane) = self.lanes.get_mut(position) else {
+            return Err(arrival.item);
+        };
+        lane.owner = owner;
+        lane.length += 1;
+        let level = lane.levels.entry(level).or_default();
         level.active.push_back(Waiting {
             id,
             rows: u64::from(arrival.rows.max(1)),
@@ -127,13 +162,9 @@ impl<T> Schedule<T> {
 
     /// Removes a request that still waits.
     pub(crate) fn remove(&mut self, id: u64) -> Option<T> {
-        let found = self.levels.iter_mut().find_map(|(number, level)| {
-            let removed = level.remove(id)?;
-            Some((*number, removed))
-        });
-        let (number, removed) = found?;
+        let removed = self.lanes.iter_mut().find_map(|lane| lane.remove(id))?;
         self.length -= 1;
-        self.drop_if_empty(number);
+        self.drop_empty_lanes();
         Some(removed)
     }
 
@@ -143,35 +174,69 @@ impl<T> Schedule<T> {
         std::mem::take(&mut self.rejected)
     }
 
-    /// Returns whether a batch would be sent at `now`.
+    /// Returns whether a batch would be sent at `now`, which is led by the owner that has waited in its lane for the
+    /// longest.
+    #[cfg(test)]
     pub(crate) fn outlook(&mut self, now: Instant) -> Outlook {
         self.time_out(now);
-        match self.plan(now) {
-            None => Outlook::Empty,
-            Some(plan) => plan.held_until.map_or(Outlook::Ready, Outlook::Held),
-        }
+        self.outlook_of(0, now)
     }
 
-    /// Removes and returns the requests of the batch that is sent at `now`; none if there is no such batch.
-    pub(crate) fn take(&mut self, now: Instant) -> Vec<T> {
+    /// Returns an owner that can lead a batch which would be sent at `now`, among those that are not `excluded`.
+    pub(crate) fn leader(
+        &mut self,
+        now: Instant,
+        mut excluded: impl FnMut(Owner) -> bool,
+    ) -> Option<Owner> {
         self.time_out(now);
-        match self.plan(now) {
+        let mut lanes = self.lanes.iter().enumerate();
+        let found = lanes.find(|(position, lane)| {
+            !excluded(lane.owner) && self.outlook_of(*position, now) == Outlook::Ready
+        });
+        found.map(|(_, lane)| lane.owner)
+    }
+
+    /// Removes and returns the requests of the batch that is sent at `now`; none if there is no such batch. The owner
+    /// leads the batch if it has requests, and another one otherwise.
+    pub(crate) fn take(&mut self, leader: Owner, now: Instant) -> Vec<T> {
+        self.time_out(now);
+        let lead = self.lane(leader).unwrap_or(0);
+        match self.plan(lead, now) {
             Some(Plan {
                 count,
                 held_until: None,
-            }) => self.remove_first(count),
+            }) => self.remove_first(lead, count),
             _ => Vec::new(),
         }
     }
 
     /// Returns the next time at which the schedule changes without an arrival.
     pub(crate) fn next_change(&mut self, now: Instant) -> Option<Instant> {
-        let held = match self.outlook(now) {
-            Outlook::Empty => return None,
-            Outlook::Ready => None,
-            Outlook::Held(until) => Some(until),
-        };
-        earlier(held, self.next_timeout)
+        self.time_out(now);
+        if self.length == 0 {
+            return None;
+        }
+        let mut next = self.next_timeout;
+        for lead in 0..self.lanes.len() {
+            if let Outlook::Held(until) = self.outlook_of(lead, now) {
+                next = earlier(next, Some(until));
+            }
+        }
+        next
+    }
+
+    /// Returns the outlook of a batch that this lane leads.
+    fn outlook_of(&self, lead: usize, now: Instant) -> Outlook {
+        match self.plan(lead, now) {
+            None => Outlook::Empty,
+            Some(plan) => plan.held_until.map_or(Outlook::Ready, Outlook::Held),
+        }
+    }
+
+    /// Returns the position of the lane of an owner.
+    fn lane(&self, owner: Owner) -> Option<usize> {
+        let mut lanes = self.lanes.iter();
+        lanes.position(|lane| lane.owner.id == owner.id)
     }
 
     /// Rejects or delays the requests that have timed out.
@@ -180,35 +245,39 @@ impl<T> Schedule<T> {
             return;
         }
         self.next_timeout = None;
-        for (number, level) in &mut self.levels {
-            let action = self.policy.queue_policy(*number).timeout_action;
-            let mut active = VecDeque::with_capacity(level.active.len());
-            let mut delayed = Vec::new();
-            for waiting in level.active.drain(..) {
-                match (waiting.times_out, action) {
-                    (Some(at), TimeoutAction::Reject) if at <= now => {
-                        self.length -= 1;
-                        self.rejected.push(waiting.item);
-                    }
-                    (Some(at), TimeoutAction::Delay) if at <= now => delayed.push(waiting),
-                    (times_out, _) => {
-                        self.next_timeout = earlier(self.next_timeout, times_out);
-                        active.push_back(waiting);
+        for lane in &mut self.lanes {
+            for (number, level) in &mut lane.levels {
+                let action = self.policy.queue_policy(*number).timeout_action;
+                let mut active = VecDeque::with_capacity(level.active.len());
+                let mut delayed = Vec::new();
+                for waiting in level.active.drain(..) {
+                    match (waiting.times_out, action) {
+                        (Some(at), TimeoutAction::Reject) if at <= now => {
+                            self.length -= 1;
+                            lane.length -= 1;
+                            self.rejected.push(waiting.item);
+                        }
+                        (Some(at), TimeoutAction::Delay) if at <= now => delayed.push(waiting),
+                        (times_out, _) => {
+                            self.next_timeout = earlier(self.next_timeout, times_out);
+                            active.push_back(waiting);
+                        }
                     }
                 }
+                level.active = active;
+                // In the order of their timeouts, however often the schedule is looked at.
+                delayed.sort_by_key(|waiting| waiting.times_out);
+                level.delayed.extend(delayed);
             }
-            level.active = active;
-            // In the order of their timeouts, however often the schedule is looked at.
-            delayed.sort_by_key(|waiting| waiting.times_out);
-            level.delayed.extend(delayed);
+            lane.levels.retain(|_, level| level.len() > 0);
         }
-        self.levels.retain(|_, level| level.len() > 0);
+        self.drop_empty_lanes();
     }
 
-    /// Returns the batch that the first requests form at `now`; `None` if none waits.
-    fn plan(&self, now: Instant) -> Option<Plan> {
+    /// Returns the batch that the first requests form at `now` if this lane leads it; `None` if none waits.
+    fn plan(&self, lead: usize, now: Instant) -> Option<Plan> {
         let most = u64::from(self.policy.max_batch_size.get());
-        let mut requests = self.requests();
+        let mut requests = self.requests(lead);
         let first = requests.next()?;
         let (mut count, mut rows, mut oldest) = (1, first.rows, first.arrived);
         let mut preferred = self.is_preferred(rows).then_some(count);
@@ -255,14 +324,69 @@ impl<T> Schedule<T> {
         sizes.any(|size| u64::from(*size) == rows)
     }
 
-    /// Iterates over all requests in the order in which they are computed.
-    fn requests(&self) -> impl Iterator<Item = &Waiting<T>> {
-        let levels = self.levels.values();
-        levels.flat_map(|level| level.active.iter().chain(&level.delayed))
+    /// Iterates over all requests in the order in which they join a batch that this lane leads.
+    fn requests(&self, lead: usize) -> impl Iterator<Item = &Waiting<T>> {
+        let others = self.lanes.iter().enumerate();
+        let others = others.filter(move |(position, _)| *position != lead);
+        let lanes = self.lanes.get(lead).into_iter();
+        let lanes = lanes.chain(others.map(|(_, lane)| lane));
+        lanes.flat_map(|lane| {
+            let levels = lane.levels.values();
+            levels.flat_map(|level| level.active.iter().chain(&level.delayed))
+        })
     }
 
-    fn remove_first(&mut self, count: usize) -> Vec<T> {
+    fn remove_first(&mut self, lead: usize, count: usize) -> Vec<T> {
         let mut removed = Vec::with_capacity(count);
+        if let Some(lane) = self.lanes.get_mut(lead) {
+            lane.remove_first(count, &mut removed);
+        }
+        for (position, lane) in self.lanes.iter_mut().enumerate() {
+            if position != lead {
+                lane.remove_first(count, &mut removed);
+            }
+        }
+        self.length -= removed.len();
+        self.drop_empty_lanes();
+        removed
+    }
+
+    fn drop_empty_lanes(&mut self) {
+        self.lanes.retain(|lane| lane.length > 0);
+    }
+}
+
+// === impl Lane ===
+
+impl<T> Lane<T> {
+    fn new(owner: Owner) -> Lane<T> {
+        Lane {
+            owner,
+            levels: BTreeMap::new(),
+            length: 0,
+        }
+    }
+
+    /// Returns the number of requests of a level.
+    fn level_len(&self, level: u32) -> usize {
+        self.levels.get(&level).map_or(0, Level::len)
+    }
+
+    fn remove(&mut self, id: u64) -> Option<T> {
+        let found = self.levels.iter_mut().find_map(|(number, level)| {
+            let removed = level.remove(id)?;
+            Some((*number, removed))
+        });
+        let (number, removed) = found?;
+        self.length -= 1;
+        if self.level_len(number) == 0 {
+            self.levels.remove(&number);
+        }
+        Some(removed)
+    }
+
+    /// Moves the first requests to `removed`, until it has `count`.
+    fn remove_first(&mut self, count: usize, removed: &mut Vec<T>) {
         while removed.len() < count {
             let Some(mut level) = self.levels.first_entry() else {
                 break;
@@ -278,13 +402,6 @@ impl<T> Schedule<T> {
             }
         }
         self.levels.retain(|_, level| level.len() > 0);
-        removed
-    }
-
-    fn drop_if_empty(&mut self, number: u32) {
-        if self.levels.get(&number).is_some_and(|l| l.len() == 0) {
-            self.levels.remove(&number);
-        }
     }
 }
 
@@ -317,6 +434,12 @@ impl<T> Default for Level<T> {
             delayed: VecDeque::new(),
         }
     }
+}
+
+/// Returns whether an owner with `own` of the `waiting` requests may have another one, of `most`.
+fn has_room((owner, own): (Owner, usize), waiting: usize, most: usize) -> bool {
+    let free = most.saturating_sub(waiting);
+    free > 0 && (owner.is_local() || own < free.saturating_mul(SHARE_OF_FREE))
 }
 
 /// Returns the earlier of two times, of which either may be missing.

@@ -248,6 +248,54 @@ async fn requests_that_wait_for_a_thread_are_computed_together() -> anyhow::Resu
     Ok(())
 }
 
+/// Submits a request of the owner with this number.
+fn submit_of(batcher: &Batcher, id: u32, number: f32) -> Computing<'_> {
+    let options = ComputeOptions {
+        payer: Owner { id, weight: 1 }.into(),
+        ..soon()
+    };
+    let mut computing = batcher.compute(request(&[number]), options);
+    assert_eq!(poll_once(computing.as_mut()), None);
+    computing
+}
+
+#[tokio::test]
+async fn a_request_passes_those_of_another_owner_that_has_used_the_thread() -> anyhow::Result<()> {
+    let (graph, control) = Doubling::gated();
+    let batcher = batcher(graph.clone(), None)?;
+    let first = submit_of(&batcher, 1, 1.0);
+    control.begun.recv()?;
+    let flood = [2.0, 3.0, 4.0, 5.0].map(|number| submit_of(&batcher, 1, number));
+    let quiet = submit_of(&batcher, 2, 6.0);
+    for _ in 0..2 {
+        control.permissions.send(())?;
+    }
+    assert_eq!(numbers(&first.await?), [2.0]);
+    assert_eq!(numbers(&quiet.await?), [12.0]);
+    drop(control);
+    for request in flood {
+        request.await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn requests_of_several_owners_for_one_graph_are_computed_together() -> anyhow::Result<()> {
+    let (graph, control) = Doubling::gated();
+    let batcher = batcher(graph.clone(), greedy())?;
+    let first = submit_of(&batcher, 1, 1.0);
+    control.begun.recv()?;
+    let waiting = [(1, 2.0), (2, 3.0), (1, 4.0), (3, 5.0)]
+        .map(|(id, number)| submit_of(&batcher, id, number));
+    drop(control);
+    first.await?;
+    for (request, expected) in waiting.into_iter().zip([4.0, 6.0, 8.0, 10.0]) {
+        assert_eq!(numbers(&request.await?), [expected]);
+    }
+    assert_eq!(graph.batches(), [1, 4]);
+    Ok(())
+}
+
 #[tokio::test]
 async fn requests_are_not_joined_without_a_policy_or_without_rows() -> anyhow::Result<()> {
     for (policy, second) in [(None, vec![2.0]), (greedy(), Vec::<f32>::new())] {

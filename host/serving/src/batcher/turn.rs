@@ -1,5 +1,6 @@
 //! A turn of a graph on a thread of the pool, and the batch that is computed in it.
 
+use crate::owner::Owner;
 use crate::worker_pool::Ticket;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -8,6 +9,8 @@ use wisp_backend::Cancellation;
 /// A job that takes one batch. Lifetime: one batch.
 #[derive(Default)]
 pub(super) struct Turn {
+    /// The owner that leads the batch.
+    owner: Owner,
     state: Mutex<TurnState>,
 }
 
@@ -43,6 +46,19 @@ pub(super) struct Member {
 // === impl Turn ===
 
 impl Turn {
+    /// Returns a turn of an owner.
+    pub(super) fn new(owner: Owner) -> Turn {
+        Turn {
+            owner,
+            ..Turn::default()
+        }
+    }
+
+    /// Returns the owner that leads the batch of the turn.
+    pub(super) fn owner(&self) -> Owner {
+        self.owner
+    }
+
     /// Keeps the ticket of the job. A turn that nobody waits for any more is abandoned now.
     pub(super) fn set_ticket(&self, ticket: Ticket) {
         let mut state = self.lock();

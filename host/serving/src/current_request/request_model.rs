@@ -1,5 +1,6 @@
 //! The model that a request names and the tenant whose request it is, for the line that is logged when it ends.
 
+use crate::owner::Owner;
 use crate::tenants::tenant_id::TenantId;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use wisp_protocol::call::{ModelName, Version};
@@ -12,6 +13,8 @@ pub struct RequestModel(Arc<Mutex<Known>>);
 struct Known {
     model: Option<NamedModel>,
     tenant: Option<TenantId>,
+    /// The owner of the work for the request.
+    owner: Owner,
 }
 
 /// A model, and its version once that is known.
@@ -37,8 +40,15 @@ impl RequestModel {
         self.lock().tenant.clone()
     }
 
-    pub(super) fn set_tenant(&self, tenant: &TenantId) {
-        self.lock().tenant = Some(tenant.clone());
+    /// Returns the owner of the work for the request.
+    pub(super) fn owner(&self) -> Owner {
+        self.lock().owner
+    }
+
+    pub(super) fn set_tenant(&self, tenant: &TenantId, owner: Owner) {
+        let mut known = self.lock();
+        known.tenant = Some(tenant.clone());
+        known.owner = owner;
     }
 
     pub(super) fn set(&self, name: &ModelName, version: Option<Version>) {

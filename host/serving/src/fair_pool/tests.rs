@@ -20,7 +20,7 @@ fn pool(long_threads: usize) -> anyhow::Result<Arc<FairPool>> {
 fn occupy(flow: &Flow) -> anyhow::Result<Sender<()>> {
     let (open, gate) = channel::<()>();
     let (started, running) = channel();
-    flow.submit(move || {
+    flow.submit(Owner::LOCAL, move || {
         let _ = started.send(());
         let _ = gate.recv();
     })?;
@@ -30,7 +30,7 @@ fn occupy(flow: &Flow) -> anyhow::Result<Sender<()>> {
 
 fn name(flow: &Flow, name: &'static str, names: &Sender<&'static str>) -> anyhow::Result<()> {
     let names = names.clone();
-    Ok(flow.submit(move || {
+    Ok(flow.submit(Owner::LOCAL, move || {
         let _ = names.send(name);
     })?)
 }
@@ -41,27 +41,13 @@ fn next(names: &Receiver<&'static str>) -> anyhow::Result<&'static str> {
 
 /// Sets the measured time of a flow, which a test cannot produce with a clock.
 fn set_used(flow: &Flow, milliseconds: u64) {
-    let mut state = flow.0.pool.queue.lock();
-    if let Some(flow) = state.flows[flow.0.index].as_mut() {
-        flow.used = Duration::from_millis(milliseconds);
-        flow.mean = Duration::ZERO;
-    }
-}
-
-fn times(job: u64, call: u64) -> Times {
-    Times {
-        job: Duration::from_millis(job),
-        call: Duration::from_millis(call),
-    }
+    let used = Duration::from_millis(milliseconds);
+    flow.0.pool.queue.lock().set_used(flow.0.index, used);
 }
 
 /// Turns a flow without jobs into one whose jobs have been long.
 fn set_long(flow: &Flow) {
-    let mut state = flow.0.pool.queue.lock();
-    if let Some(flow) = state.flows[flow.0.index].as_mut() {
-        flow.class = Class::Long;
-        flow.mean_call = Duration::from_secs(3600);
-    }
+    flow.0.pool.queue.lock().set_long(flow.0.index);
 }
 
 #[test]
@@ -93,9 +79,7 @@ fn a_flow_that_was_idle_gets_no_credit_for_it() -> anyhow::Result<()> {
     let gate = occupy(&busy)?;
     let (names, order) = channel();
     name(&idle, "idle", &names)?;
-    let state = pool.queue.lock();
-    let used = state.flows[idle.0.index].as_ref().map(|flow| flow.used);
-    drop(state);
+    let used = pool.queue.lock().used(idle.0.index);
     assert!(used >= Some(Duration::from_secs(60)), "{used:?}");
     drop(gate);
     assert_eq!(next(&order)?, "idle");
@@ -124,10 +108,10 @@ fn a_full_queue_refuses_its_own_flow_only() -> anyhow::Result<()> {
     let (full, other) = (pool.flow(), pool.flow());
     let _gate = occupy(&full)?;
     for _ in 0..8 {
-        full.submit(|| ())?;
+        full.submit(Owner::LOCAL, || ())?;
     }
-    assert_eq!(full.submit(|| ()), Err(QueueFull));
-    assert_eq!(other.submit(|| ()), Ok(()));
+    assert_eq!(full.submit(Owner::LOCAL, || ()), Err(QueueFull));
+    assert_eq!(other.submit(Owner::LOCAL, || ()), Ok(()));
     Ok(())
 }
 
@@ -138,7 +122,7 @@ fn a_flow_that_is_dropped_drops_what_it_has_queued_and_its_place_is_used_again()
     let (first, second) = (pool.flow(), pool.flow());
     let gate = occupy(&first)?;
     let (held, dropped) = channel::<()>();
-    second.submit(move || drop(held))?;
+    second.submit(Owner::LOCAL, move || drop(held))?;
     let index = second.0.index;
     drop(second);
     assert!(dropped.recv().is_err(), "the job is gone");
@@ -169,7 +153,10 @@ async fn a_call_runs_on_a_thread_of_the_pool() -> anyhow::Result<()> {
         tokio::task::yield_now().await;
         std::thread::current().name().map(str::to_owned)
     };
-    assert_eq!(pool.flow().run(named).await?.as_deref(), Some("test"));
+    assert_eq!(
+        pool.flow().run(Owner::LOCAL, named).await?.as_deref(),
+        Some("test")
+    );
     Ok(())
 }
 
@@ -179,7 +166,7 @@ async fn dropping_the_future_ends_the_call() -> anyhow::Result<()> {
     let flow = pool.flow();
     let (started, running) = tokio::sync::oneshot::channel();
     let (held, dropped) = tokio::sync::oneshot::channel::<()>();
-    let call = flow.run(async move {
+    let call = flow.run(Owner::LOCAL, async move {
         let _held = held;
         let _ = started.send(());
         std::future::pending::<()>().await;
@@ -196,16 +183,16 @@ async fn dropping_the_future_ends_the_call() -> anyhow::Result<()> {
 async fn a_panic_is_lost_with_its_call_only() -> anyhow::Result<()> {
     let pool = pool(1)?;
     let flow = pool.flow();
-    let panicking = flow.run(async { panic!("a guest's panic") });
+    let panicking = flow.run(Owner::LOCAL, async { panic!("a guest's panic") });
     assert_eq!(panicking.await, Err::<(), _>(Lost));
-    assert_eq!(flow.run(async { 7 }).await?, 7);
+    assert_eq!(flow.run(Owner::LOCAL, async { 7 }).await?, 7);
     let (held, dropped) = channel::<()>();
-    flow.submit(move || {
+    flow.submit(Owner::LOCAL, move || {
         let _held = held;
         panic!("a job's panic");
     })?;
     assert!(dropped.recv().is_err());
-    assert_eq!(flow.run(async { 7 }).await?, 7);
+    assert_eq!(flow.run(Owner::LOCAL, async { 7 }).await?, 7);
     Ok(())
 }
 
@@ -237,7 +224,7 @@ fn long_jobs_run_at_a_lower_priority() -> anyhow::Result<()> {
     let flow = pool.flow();
     let niceness = || -> anyhow::Result<i32> {
         let (reply, answer) = channel();
-        flow.submit(move || {
+        flow.submit(Owner::LOCAL, move || {
             let _ = reply.send(rustix::process::getpriority_process(None));
         })?;
         Ok(answer.recv_timeout(Duration::from_secs(20))??)
@@ -246,59 +233,6 @@ fn long_jobs_run_at_a_lower_priority() -> anyhow::Result<()> {
     set_long(&flow);
     assert_eq!(niceness()?, (of_short + LONG_NICENESS).min(MAX_NICENESS));
     Ok(())
-}
-
-#[test]
-fn a_flow_moves_to_the_other_threads_as_its_jobs_become_longer_or_shorter() {
-    let mut state = State::default();
-    state.flows.push(Some(FlowState::default()));
-    let mut run = |milliseconds| {
-        let (index, estimate) = (
-            0,
-            state.flows[0]
-                .as_ref()
-                .map_or(Duration::ZERO, |flow| flow.mean),
-        );
-        if let Some(flow) = state.flows[index].as_mut() {
-            flow.running = 1;
-        }
-        let charge = Charge {
-            flow: index,
-            estimate,
-            class: Class::Short,
-        };
-        assert_eq!(
-            state.ended(charge, times(milliseconds, milliseconds), ONE),
-            None
-        );
-        state.flows[0].as_ref().map(|flow| flow.class)
-    };
-    assert_eq!(run(7), Some(Class::Short), "a single one is no habit");
-    assert_eq!(run(7), Some(Class::Long));
-    assert_eq!(run(0), Some(Class::Long));
-    let last = (0..20).map(|_| run(0)).last();
-    assert_eq!(last, Some(Some(Class::Short)));
-}
-
-#[test]
-fn a_flow_that_moves_to_the_other_threads_keeps_its_lead_and_not_its_clock() {
-    const HOUR: Duration = Duration::from_secs(3600);
-    let mut state = State::default();
-    state.classes[Class::Long as usize].clock = HOUR;
-    state.flows.push(Some(FlowState {
-        class: Class::Long,
-        running: 1,
-        used: HOUR + Duration::from_millis(3),
-        ..FlowState::default()
-    }));
-    let charge = Charge {
-        flow: 0,
-        estimate: Duration::ZERO,
-        class: Class::Long,
-    };
-    state.ended(charge, times(0, 0), ONE);
-    let flow = state.flows[0].as_ref().map(|flow| (flow.class, flow.used));
-    assert_eq!(flow, Some((Class::Short, Duration::from_millis(3))));
 }
 
 #[test]
@@ -316,29 +250,14 @@ fn a_job_of_a_flow_that_moved_while_it_ran_wakes_the_threads_of_the_new_class() 
 }
 
 #[test]
-fn a_flow_is_long_by_the_time_of_its_calls_however_many_jobs_they_take() {
-    let mut state = State::default();
-    state.flows.push(Some(FlowState::default()));
-    for call in 1..20 {
-        if let Some(flow) = state.flows[0].as_mut() {
-            flow.running = 1;
-        }
-        let charge = Charge {
-            flow: 0,
-            estimate: Duration::ZERO,
-            class: Class::Short,
-        };
-        state.ended(charge, times(1, call), ONE);
-    }
-    let class = state.flows[0].as_ref().map(|flow| flow.class);
-    assert_eq!(class, Some(Class::Long));
-}
-
-#[test]
-fn a_job_is_not_charged_the_time_that_it_waited_for_a_processor() {
-    let mut meter = Meter::start();
-    let hour = Duration::from_secs(3600);
-    assert!(meter.used_by_job(hour) < hour / 60);
-    let short = Duration::from_nanos(1);
-    assert_eq!(meter.used_by_job(short), short);
+fn an_owner_that_fills_its_queue_in_a_flow_leaves_room_to_others() -> anyhow::Result<()> {
+    let pool = pool(1)?;
+    let flow = pool.flow();
+    let _gate = occupy(&flow)?;
+    let noisy = Owner { id: 1, weight: 1 };
+    while flow.submit(noisy, || ()).is_ok() {}
+    let quiet = Owner { id: 2, weight: 1 };
+    assert_eq!(flow.submit(quiet, || ()), Ok(()));
+    assert_eq!(flow.submit(noisy, || ()), Err(QueueFull));
+    Ok(())
 }

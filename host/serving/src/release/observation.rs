@@ -239,7 +239,7 @@ fn content_bytes(inputs: &[NamedTensor]) -> usize {
 /// Returns the part that a version has in a failed call. One that is too slow has failed.
 fn fault(kind: ErrorKind) -> Fault {
     match kind {
-        ErrorKind::Unavailable => Fault::Capacity,
+        ErrorKind::Unavailable | ErrorKind::OverQuota => Fault::Capacity,
         ErrorKind::DeadlineExceeded => Fault::Version,
         kind if kind.party() == Party::Client => Fault::Request,
         _ => Fault::Version,

@@ -97,6 +97,12 @@ impl MemoryCache {
         self.entries.run_pending_tasks();
     }
 
+    /// Forgets all responses.
+    pub(super) fn clear(&self) {
+        self.entries.invalidate_all();
+        self.entries.run_pending_tasks();
+    }
+
     /// Returns the bytes that are remembered now.
     pub(super) fn bytes(&self) -> u64 {
         self.entries.weighted_size()

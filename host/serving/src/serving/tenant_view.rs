@@ -5,8 +5,11 @@
 //! Only its own models can be changed. The tenant `local` owns the public models, and has no others.
 
 use super::{Serving, golden_cases};
+use crate::account::Account;
 use crate::error::InferError;
 use crate::model_control::ModelControl;
+use crate::owner::Owner;
+use crate::quota::{Quota, QuotaUse};
 use crate::registry::{ModelEntry, Registry, ResolveError};
 use crate::release::Releases;
 use crate::tenants::document::limits_document;
@@ -30,7 +33,11 @@ pub(crate) struct OwnModels {
 impl Serving {
     /// Returns the service for the requests of a tenant with these models. It shares all limits, threads and caches with
     /// this one, whose models are the public ones.
-    pub(crate) fn for_tenant(self: &Arc<Serving>, tenant: Arc<Tenant>, own: OwnModels) -> Serving {
+    pub(crate) fn for_tenant(
+        self: &Arc<Serving>,
+        (tenant, account): (Arc<Tenant>, Account),
+        own: OwnModels,
+    ) -> Serving {
         let OwnModels {
             registry,
             control,
@@ -45,14 +52,15 @@ impl Serving {
             registry: Arc::new(registry),
             releases,
             control: Some(Arc::new(control)),
-            ..self.with_tenant(tenant)
+            ..self.with_tenant(tenant, account)
         }
     }
 
     /// Returns the same service for a tenant with other settings.
-    pub(crate) fn with_tenant(&self, tenant: Arc<Tenant>) -> Serving {
+    pub(crate) fn with_tenant(&self, tenant: Arc<Tenant>, account: Account) -> Serving {
         Serving {
             tenant,
+            account: Some(account),
             public: self.public.clone(),
             registry: Arc::clone(&self.registry),
             releases: Arc::clone(&self.releases),
@@ -62,6 +70,7 @@ impl Serving {
             blocking: self.blocking.clone(),
             cache: Arc::clone(&self.cache),
             options: self.options.clone(),
+            pressure: Arc::clone(&self.pressure),
             draining: self.draining.clone(),
         }
     }
@@ -69,6 +78,22 @@ impl Serving {
     /// Returns the tenant whose requests these are.
     pub fn tenant(&self) -> &Arc<Tenant> {
         &self.tenant
+    }
+
+    /// Returns the owner of the work for the tenant.
+    pub(crate) fn owner(&self) -> Owner {
+        let share = self.account.as_ref().and_then(Account::share);
+        share.map_or(Owner::LOCAL, |share| share.owner())
+    }
+
+    /// Returns the quota of the tenant, for uploads of models.
+    pub fn quota(&self) -> Option<&Arc<Quota>> {
+        self.account.as_ref().map(Account::quota)
+    }
+
+    /// Returns the use of the quota of the tenant, if it is configured.
+    pub fn quota_use(&self) -> Option<QuotaUse> {
+        self.account.as_ref().map(Account::usage)
     }
 
     /// Returns the document with the limits of the tenant.

@@ -1,5 +1,6 @@
 //! The limits of a tenant, as an operator sets them. A limit that is not set does not exist.
 
+use crate::quota;
 use serde::{Deserialize, Serialize};
 
 /// The limits of one tenant.
@@ -36,6 +37,20 @@ pub struct Limits {
 }
 
 impl Limits {
+    /// Returns the limits that are checked for requests.
+    pub(crate) fn quota(&self) -> quota::Limits {
+        quota::Limits {
+            requests_per_second: self.requests_per_second,
+            concurrency: self.concurrency,
+            body_bytes: self.body_bytes,
+            guest_milliseconds_per_second: self.guest_milliseconds_per_second,
+            backend_milliseconds_per_second: self.backend_milliseconds_per_second,
+            tensor_bytes: self.tensor_bytes,
+            models: self.models,
+            stored_bytes: self.stored_bytes,
+        }
+    }
+
     /// Returns whether there is no limit.
     pub fn is_empty(&self) -> bool {
         *self == Limits::default()

@@ -1,13 +1,24 @@
 //! The queues of a pool and the numbers of its threads: which job is next, and which thread is woken, started or
 //! ended.
 //!
+//! Each job has an owner. Of the owners with jobs that may run, the one that has used the least of the threads by its
+//! weight is served, by the measured time of its jobs ([`owner_accounts`](crate::owner_accounts)); its queues take
+//! turns. An owner other than the local one occupies three quarters of the threads at most: a computation is not
+//! interrupted, and there are more threads than cores, so that this costs nobody any time.
+//!
 //! The state is changed under one lock and starts no thread itself. Invariant: while jobs may run, as many threads
 //! are on their way, or all threads that there may be are busy.
 
+use crate::owner::Owner;
+use crate::owner_accounts::OwnerAccounts;
 use std::collections::VecDeque;
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering::Relaxed};
 use std::sync::{Arc, Condvar};
+use std::time::Duration;
+
+/// The number of lanes of a queue above which those without jobs are removed.
+const MAX_IDLE_LANES: usize = 8;
 
 /// The progress of a job that waits in its queue. All changes of the progress are made while the pool is locked.
 pub(super) const QUEUED: u8 = 0;
@@ -23,7 +34,7 @@ const ENDED: u8 = 3;
 pub struct WorkerOptions {
     /// The number of jobs that run at the same time.
     pub threads: NonZeroUsize,
-    /// The number of jobs that may wait.
+    /// The number of jobs that may wait, for each owner.
     pub queue: usize,
 }
 
@@ -35,11 +46,20 @@ pub(super) struct Queued {
     pub(super) progress: Arc<AtomicU8>,
 }
 
-/// A job that a thread has taken from the queue with this index.
+/// A job that a thread has taken from its queue.
 pub(super) struct Taken {
-    pub(super) queue: usize,
     pub(super) job: Job,
+    pub(super) running: Running,
+}
+
+/// A job that runs.
+pub(super) struct Running {
+    /// The index of its queue.
+    pub(super) queue: usize,
     pub(super) progress: Arc<AtomicU8>,
+    owner: Owner,
+    /// The time that the owner has been charged for it.
+    estimate: Duration,
 }
 
 /// The state of a pool, of which changes are made under its lock.
@@ -50,8 +70,12 @@ pub(super) struct State {
     free: Vec<usize>,
     /// The indices of the queues with jobs that may run, in the order of their turns.
     ready: VecDeque<usize>,
-    /// The number of jobs that may run now, in all queues.
+    /// The number of jobs that may run now, in all queues, whatever their owners occupy.
     runnable: usize,
+    /// The use of the threads by each owner.
+    accounts: OwnerAccounts,
+    /// The number of threads that each owner occupies, by the position of its account.
+    occupied: Vec<usize>,
     /// The sleeping threads. The last one has slept for the shortest time.
     pub(super) sleeping: Vec<Arc<Sleeper>>,
     /// The number of threads that have been woken or started, and do not have the lock yet. Each takes a job if
@@ -68,14 +92,29 @@ pub(super) struct State {
 /// The jobs of one queue.
 struct QueueState {
     options: WorkerOptions,
-    jobs: VecDeque<Queued>,
+    /// The jobs by owner.
+    lanes: Vec<Lane>,
+    /// The number of waiting jobs in all lanes.
+    waiting: usize,
     running: usize,
+    /// The mean time of a job, which is charged when one starts.
+    mean: Duration,
     /// The number of jobs that run on threads which no longer count.
     abandoned: usize,
     /// The part of [`State::runnable`].
     runnable: usize,
     /// Set once the queue has been dropped by its user. The state is removed with the last job.
     closed: bool,
+}
+
+/// The jobs of one owner in a queue.
+struct Lane {
+    owner: Owner,
+    account: usize,
+    jobs: VecDeque<Queued>,
+    /// The numbers of running jobs on threads that count, and on those that do not.
+    running: usize,
+    abandoned: usize,
 }
 
 /// A thread that waits for work, or has been woken. Lifetime: a thread.
@@ -119,8 +158,10 @@ impl State {
         self.most = self.most.max(options.threads.get());
         let queue = Some(QueueState {
             options,
-            jobs: VecDeque::new(),
+            lanes: Vec::new(),
+            waiting: 0,
             running: 0,
+            mean: Duration::ZERO,
             abandoned: 0,
             runnable: 0,
             closed: false,
@@ -137,15 +178,30 @@ impl State {
         }
     }
 
-    /// Adds a job to a queue, or returns it if the queue is full.
-    pub(super) fn push(&mut self, index: usize, job: Queued) -> Result<(), Queued> {
+    /// Adds a job of an owner to a queue, or returns it if as many jobs of the owner wait there as may.
+    pub(super) fn push(
+        &mut self,
+        (index, owner): (usize, Owner),
+        job: Queued,
+    ) -> Result<(), Queued> {
         let Some(queue) = self.queues[index].as_mut() else {
             return Err(job);
         };
-        if queue.jobs.len() >= queue.options.queue {
+        let position = match queue.lane(owner) {
+            Some(position) => position,
+            None => queue.open_lane(owner, &mut self.accounts),
+        };
+        let lane = &mut queue.lanes[position];
+        if lane.jobs.len() >= queue.options.queue {
             return Err(job);
         }
-        queue.jobs.push_back(job);
+        lane.owner = owner;
+        lane.jobs.push_back(job);
+        queue.waiting += 1;
+        self.accounts.enter(lane.account, (owner, 1));
+        if self.occupied.len() <= lane.account {
+            self.occupied.resize(lane.account + 1, 0);
+        }
         self.refresh(index);
         Ok(())
     }
@@ -156,7 +212,7 @@ impl State {
             return;
         };
         let free = queue.options.threads.get().saturating_sub(queue.running);
-        let runnable = queue.jobs.len().min(free);
+        let runnable = queue.waiting.min(free);
         let before = std::mem::replace(&mut queue.runnable, runnable);
         self.runnable = self.runnable - before + runnable;
         match (before > 0, runnable > 0) {
@@ -166,26 +222,66 @@ impl State {
         }
     }
 
-    /// Takes a job of the queue whose turn it is.
+    /// Takes the next job.
     pub(super) fn take(&mut self) -> Option<Taken> {
-        let index = self.ready.pop_front()?;
+        let (turn, position) = self.next()?;
+        let index = self.ready.remove(turn)?;
         let queue = self.queues[index].as_mut()?;
         // Counted again, and put last, if there are others.
         self.runnable -= std::mem::take(&mut queue.runnable);
-        let Queued { job, progress } = queue.jobs.pop_front()?;
+        let lane = &mut queue.lanes[position];
+        let Queued { job, progress } = lane.jobs.pop_front()?;
+        lane.running += 1;
+        queue.waiting -= 1;
         queue.running += 1;
         progress.store(RUNNING, Relaxed);
-        self.refresh(index);
-        Some(Taken {
+        self.accounts.start(lane.account, queue.mean);
+        self.occupied[lane.account] += 1;
+        let running = Running {
             queue: index,
-            job,
             progress,
-        })
+            owner: lane.owner,
+            estimate: queue.mean,
+        };
+        self.refresh(index);
+        Some(Taken { job, running })
+    }
+
+    /// Returns the place of the next queue among the turns, and the position of the lane whose job is next.
+    fn next(&self) -> Option<(usize, usize)> {
+        if self.accounts.has_one_owner() {
+            let queue = self.queues[*self.ready.front()?].as_ref()?;
+            let first = queue.lanes.iter().position(|lane| !lane.jobs.is_empty())?;
+            return self.may_run(&queue.lanes[first]).then_some((0, first));
+        }
+        let mut next = None;
+        for (turn, index) in self.ready.iter().enumerate() {
+            let Some(queue) = &self.queues[*index] else {
+                continue;
+            };
+            for (position, lane) in queue.lanes.iter().enumerate() {
+                if lane.jobs.is_empty() || !self.may_run(lane) {
+                    continue;
+                }
+                let used = self.accounts.used(lane.account);
+                if next.is_none_or(|(least, _)| used < least) {
+                    next = Some((used, (turn, position)));
+                }
+            }
+        }
+        next.map(|(_, found)| found)
+    }
+
+    /// Returns whether the owner of the lane may occupy another thread.
+    fn may_run(&self, lane: &Lane) -> bool {
+        // At least one, if there is only one thread.
+        let share = self.most - self.most / 4;
+        lane.owner.is_local() || self.occupied[lane.account] < share
     }
 
     /// Returns the thread for a job that may run and for which no other thread is on its way.
     pub(super) fn call(&mut self) -> Call {
-        if self.waking >= self.runnable {
+        if self.waking >= self.runnable || self.next().is_none() {
             return Call::Nobody;
         }
         if let Some(sleeper) = self.sleeping.pop() {
@@ -212,8 +308,8 @@ impl State {
         }
     }
 
-    /// Stops counting the thread of a running job. Returns whether it did.
-    pub(super) fn abandon(&mut self, index: usize, progress: &AtomicU8) -> bool {
+    /// Stops counting the thread of a running job of the owner. Returns whether it did.
+    pub(super) fn abandon(&mut self, (index, owner): (usize, Owner), progress: &AtomicU8) -> bool {
         // The queue of a running job is not removed, so that the index is still its own.
         if progress.load(Relaxed) != RUNNING {
             return false;
@@ -227,16 +323,24 @@ impl State {
         progress.store(ABANDONED, Relaxed);
         queue.running -= 1;
         queue.abandoned += 1;
+        if let Some(position) = queue.lane(owner) {
+            let lane = &mut queue.lanes[position];
+            lane.running = lane.running.saturating_sub(1);
+            lane.abandoned += 1;
+            let occupied = &mut self.occupied[lane.account];
+            *occupied = occupied.saturating_sub(1);
+        }
         self.threads -= 1;
         self.refresh(index);
         true
     }
 
-    /// Records the end of a job, and returns the course of its thread. A thread that no longer counts continues if it
-    /// is needed, or if fewer than `kept` are left.
-    pub(super) fn ended(&mut self, index: usize, progress: &AtomicU8, kept: usize) -> Next {
-        let was_abandoned = progress.load(Relaxed) == ABANDONED;
-        progress.store(ENDED, Relaxed);
+    /// Records the end of a job that took this time, and returns the course of its thread. A thread that no longer
+    /// counts continues if it is needed, or if fewer than `kept` are left.
+    pub(super) fn ended(&mut self, job: &Running, took: Duration, kept: usize) -> Next {
+        let was_abandoned = job.progress.load(Relaxed) == ABANDONED;
+        job.progress.store(ENDED, Relaxed);
+        let index = job.queue;
         let Some(queue) = self.queues[index].as_mut() else {
             return Next::Continues;
         };
@@ -244,6 +348,19 @@ impl State {
         match is_counted {
             true => queue.running -= 1,
             false => queue.abandoned -= 1,
+        }
+        queue.mean = (queue.mean.saturating_mul(7).saturating_add(took)) / 8;
+        if let Some(position) = queue.lane(job.owner) {
+            let lane = &mut queue.lanes[position];
+            if is_counted {
+                lane.running = lane.running.saturating_sub(1);
+                let occupied = &mut self.occupied[lane.account];
+                *occupied = occupied.saturating_sub(1);
+            } else {
+                lane.abandoned = lane.abandoned.saturating_sub(1);
+            }
+            self.accounts.correct(lane.account, (job.estimate, took));
+            self.accounts.leave(lane.account, 1);
         }
         match queue.closed && queue.abandoned == 0 {
             true => self.remove(index),
@@ -262,13 +379,29 @@ impl State {
         }
     }
 
+    /// Charges `to` a part of the time of a running job that `from` is charged.
+    pub(super) fn transfer(&mut self, (from, to): (Owner, Owner), cost: Duration) {
+        let position = self.accounts.open(from);
+        self.accounts.transfer((position, to), cost);
+        self.accounts.close(position);
+    }
+
     /// Closes a queue. Returns its waiting jobs, which the caller drops outside the lock. Nobody needs the results of
     /// those that run, so that their threads no longer count.
-    pub(super) fn close(&mut self, index: usize) -> VecDeque<Queued> {
+    pub(super) fn close(&mut self, index: usize) -> Vec<Queued> {
         let Some(queue) = self.queues[index].as_mut() else {
-            return VecDeque::new();
+            return Vec::new();
         };
-        let jobs = std::mem::take(&mut queue.jobs);
+        let mut jobs = Vec::with_capacity(queue.waiting);
+        for lane in &mut queue.lanes {
+            self.accounts.leave(lane.account, lane.jobs.len());
+            jobs.extend(lane.jobs.drain(..));
+            let running = std::mem::take(&mut lane.running);
+            lane.abandoned += running;
+            let occupied = &mut self.occupied[lane.account];
+            *occupied = occupied.saturating_sub(running);
+        }
+        queue.waiting = 0;
         let running = std::mem::take(&mut queue.running);
         queue.abandoned += running;
         queue.closed = true;
@@ -282,8 +415,42 @@ impl State {
     }
 
     fn remove(&mut self, index: usize) {
-        self.queues[index] = None;
+        if let Some(queue) = self.queues[index].take() {
+            for lane in &queue.lanes {
+                self.accounts.close(lane.account);
+            }
+        }
         self.free.push(index);
+    }
+}
+
+// === impl QueueState ===
+
+impl QueueState {
+    /// Returns the position of the lane of an owner.
+    fn lane(&self, owner: Owner) -> Option<usize> {
+        self.lanes.iter().position(|lane| lane.owner.id == owner.id)
+    }
+
+    /// Adds a lane for an owner, and returns its position.
+    fn open_lane(&mut self, owner: Owner, accounts: &mut OwnerAccounts) -> usize {
+        if self.lanes.len() >= MAX_IDLE_LANES {
+            self.lanes.retain(|lane| {
+                let is_used = !lane.jobs.is_empty() || lane.running > 0 || lane.abandoned > 0;
+                if !is_used {
+                    accounts.close(lane.account);
+                }
+                is_used
+            });
+        }
+        self.lanes.push(Lane {
+            owner,
+            account: accounts.open(owner),
+            jobs: VecDeque::new(),
+            running: 0,
+            abandoned: 0,
+        });
+        self.lanes.len() - 1
     }
 }
 

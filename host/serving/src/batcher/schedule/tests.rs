@@ -32,6 +32,7 @@ fn rows(item: u64, rows: u32) -> Arrival<u64> {
         kind: Some(Vec::new()),
         priority: 0,
         timeout: None,
+        owner: Owner::LOCAL,
         item,
     }
 }
@@ -74,12 +75,12 @@ fn a_free_thread_takes_as_many_requests_as_fit_and_waits_for_none() {
     assert_eq!(schedule.outlook(at(0)), Outlook::Empty);
     push(&mut schedule, [rows(0, 1)]);
     assert_eq!(schedule.outlook(at(0)), Outlook::Ready);
-    assert_eq!(schedule.take(at(0)), [0]);
+    assert_eq!(schedule.take(Owner::LOCAL, at(0)), [0]);
     push(&mut schedule, (1..=6).map(|item| rows(item, 1)));
-    assert_eq!(schedule.take(at(0)), [1, 2, 3, 4]);
-    assert_eq!(schedule.take(at(0)), [5, 6]);
+    assert_eq!(schedule.take(Owner::LOCAL, at(0)), [1, 2, 3, 4]);
+    assert_eq!(schedule.take(Owner::LOCAL, at(0)), [5, 6]);
     assert_eq!(schedule.len(), 0);
-    assert!(schedule.take(at(0)).is_empty());
+    assert!(schedule.take(Owner::LOCAL, at(0)).is_empty());
 }
 
 #[test]
@@ -89,9 +90,9 @@ fn a_request_is_never_split_and_none_passes_it() {
         &mut schedule,
         [rows(0, 5), rows(1, 5), rows(2, 3), rows(3, 1)],
     );
-    assert_eq!(schedule.take(at(0)), [0]);
-    assert_eq!(schedule.take(at(0)), [1, 2]);
-    assert_eq!(schedule.take(at(0)), [3]);
+    assert_eq!(schedule.take(Owner::LOCAL, at(0)), [0]);
+    assert_eq!(schedule.take(Owner::LOCAL, at(0)), [1, 2]);
+    assert_eq!(schedule.take(Owner::LOCAL, at(0)), [3]);
 }
 
 #[test]
@@ -102,7 +103,7 @@ fn a_request_larger_than_the_maximum_runs_alone() {
         [rows(0, 1), rows(1, 9), rows(2, 1), rows(3, 4)],
     );
     for expected in [[0], [1], [2], [3]] {
-        assert_eq!(schedule.take(at(0)), expected);
+        assert_eq!(schedule.take(Owner::LOCAL, at(0)), expected);
     }
 }
 
@@ -122,10 +123,10 @@ fn requests_of_different_kinds_are_never_joined() {
         (0..).zip(kinds).map(|(item, k)| kind(item, k)),
     );
     // A batch that another kind follows cannot grow, and a request that runs alone need not wait.
-    assert_eq!(schedule.take(at(0)), [0, 1]);
-    assert_eq!(schedule.take(at(0)), [2]);
-    assert_eq!(schedule.take(at(0)), [3]);
-    assert_eq!(schedule.take(at(0)), [4]);
+    assert_eq!(schedule.take(Owner::LOCAL, at(0)), [0, 1]);
+    assert_eq!(schedule.take(Owner::LOCAL, at(0)), [2]);
+    assert_eq!(schedule.take(Owner::LOCAL, at(0)), [3]);
+    assert_eq!(schedule.take(Owner::LOCAL, at(0)), [4]);
     assert_eq!(schedule.outlook(at(0)), Outlook::Held(at(10)));
 }
 
@@ -139,8 +140,8 @@ fn an_incomplete_batch_is_held_until_its_oldest_request_has_waited_for_the_delay
     schedule.push(rows(1, 1), at(7)).unwrap();
     assert_eq!(schedule.outlook(at(9)), Outlook::Held(at(10)));
     assert_eq!(schedule.next_change(at(9)), Some(at(10)));
-    assert!(schedule.take(at(9)).is_empty());
-    assert_eq!(schedule.take(at(10)), [0, 1]);
+    assert!(schedule.take(Owner::LOCAL, at(9)).is_empty());
+    assert_eq!(schedule.take(Owner::LOCAL, at(10)), [0, 1]);
 }
 
 #[test]
@@ -150,13 +151,13 @@ fn a_full_batch_is_sent_at_once_during_the_delay() {
         ..greedy(4)
     });
     schedule.push(rows(0, 3), at(0)).unwrap();
-    assert!(schedule.take(at(1)).is_empty());
+    assert!(schedule.take(Owner::LOCAL, at(1)).is_empty());
     schedule.push(rows(1, 1), at(1)).unwrap();
-    assert_eq!(schedule.take(at(1)), [0, 1]);
+    assert_eq!(schedule.take(Owner::LOCAL, at(1)), [0, 1]);
     // So is one that the next request would make too large.
     schedule.push(rows(2, 3), at(2)).unwrap();
     schedule.push(rows(3, 2), at(2)).unwrap();
-    assert_eq!(schedule.take(at(2)), [2]);
+    assert_eq!(schedule.take(Owner::LOCAL, at(2)), [2]);
     assert_eq!(schedule.outlook(at(2)), Outlook::Held(at(12)));
 }
 
@@ -171,21 +172,21 @@ fn the_largest_preferred_size_that_is_reached_is_sent_at_once() {
     push(&mut held, [rows(0, 1)]);
     assert_eq!(held.outlook(at(0)), Outlook::Held(at(10)));
     push(&mut held, (1..6).map(|item| rows(item, 1)));
-    assert_eq!(held.take(at(0)), [0, 1, 2, 3]);
-    assert_eq!(held.take(at(0)), [4, 5]);
+    assert_eq!(held.take(Owner::LOCAL, at(0)), [0, 1, 2, 3]);
+    assert_eq!(held.take(Owner::LOCAL, at(0)), [4, 5]);
     // Once the delay is over, everything is sent as it is.
     push(&mut held, (6..11).map(|item| rows(item, 1)));
-    assert_eq!(held.take(at(10)), [6, 7, 8, 9, 10]);
+    assert_eq!(held.take(Owner::LOCAL, at(10)), [6, 7, 8, 9, 10]);
     let mut greedy = schedule(BatchPolicy {
         max_queue_delay: Duration::ZERO,
         ..policy
     });
     push(&mut greedy, (0..5).map(|item| rows(item, 1)));
-    assert_eq!(greedy.take(at(0)), [0, 1, 2, 3]);
-    assert_eq!(greedy.take(at(0)), [4]);
+    assert_eq!(greedy.take(Owner::LOCAL, at(0)), [0, 1, 2, 3]);
+    assert_eq!(greedy.take(Owner::LOCAL, at(0)), [4]);
     // No preferred size can be reached with whole requests.
     push(&mut greedy, [rows(5, 3), rows(6, 3)]);
-    assert_eq!(greedy.take(at(0)), [5, 6]);
+    assert_eq!(greedy.take(Owner::LOCAL, at(0)), [5, 6]);
 }
 
 #[test]
@@ -202,11 +203,11 @@ fn a_higher_level_passes_a_lower_one_and_the_default_level_is_that_of_no_level()
             .zip(priorities)
             .map(|(item, p)| with_priority(item, p)),
     );
-    assert_eq!(schedule.take(at(0)), [3, 1]);
+    assert_eq!(schedule.take(Owner::LOCAL, at(0)), [3, 1]);
     // However long a request has waited, a new one of a higher level passes it.
     schedule.push(with_priority(5, 1), at(1_000_000)).unwrap();
-    assert_eq!(schedule.take(at(1_000_000)), [5, 2]);
-    assert_eq!(schedule.take(at(1_000_000)), [4, 0]);
+    assert_eq!(schedule.take(Owner::LOCAL, at(1_000_000)), [5, 2]);
+    assert_eq!(schedule.take(Owner::LOCAL, at(1_000_000)), [4, 0]);
 }
 
 #[test]
@@ -229,7 +230,7 @@ fn a_request_that_has_timed_out_is_rejected() {
     assert_eq!(schedule.take_rejected(at(5)), [1]);
     assert_eq!(schedule.next_change(at(5)), Some(at(10)));
     // A request cannot raise its timeout.
-    assert!(schedule.take(at(10)).is_empty());
+    assert!(schedule.take(Owner::LOCAL, at(10)).is_empty());
     assert_eq!(schedule.take_rejected(at(10)), [0, 2]);
     assert_eq!(schedule.len(), 0);
 }
@@ -249,7 +250,7 @@ fn a_request_that_is_delayed_follows_all_others_of_its_level_and_of_higher_ones(
     });
     push(&mut schedule, [with_priority(0, 1), with_priority(1, 2)]);
     schedule.push(with_priority(2, 1), at(4)).unwrap();
-    let order: Vec<Vec<u64>> = (0..3).map(|_| schedule.take(at(6))).collect();
+    let order: Vec<Vec<u64>> = (0..3).map(|_| schedule.take(Owner::LOCAL, at(6))).collect();
     assert_eq!(order, [[2], [0], [1]]);
 }
 
@@ -274,7 +275,7 @@ fn a_full_level_refuses_at_once_and_the_others_do_not() {
     assert!(schedule.push(with_priority(3, 2), at(0)).is_ok());
     // The bound of all levels together.
     assert_eq!(schedule.push(with_priority(4, 2), at(0)), Err(4));
-    assert_eq!(schedule.take(at(0)), [0, 2, 3]);
+    assert_eq!(schedule.take(Owner::LOCAL, at(0)), [0, 2, 3]);
     assert!(schedule.push(with_priority(5, 1), at(0)).is_ok());
 }
 
@@ -291,7 +292,7 @@ fn a_request_whose_client_has_left_takes_no_place_in_a_batch() {
     assert_eq!(schedule.remove(first), None);
     // The delay is now that of the other request.
     assert_eq!(schedule.outlook(at(5)), Outlook::Held(at(15)));
-    assert_eq!(schedule.take(at(15)), [1]);
+    assert_eq!(schedule.take(Owner::LOCAL, at(15)), [1]);
 }
 
 #[test]
@@ -299,8 +300,92 @@ fn requests_of_a_graph_that_is_not_batched_keep_their_order() {
     let mut schedule = schedule(BatchPolicy::one_by_one());
     push(&mut schedule, (0..3).map(|item| rows(item, 1)));
     for expected in [[0], [1], [2]] {
-        assert_eq!(schedule.take(at(0)), expected);
+        assert_eq!(schedule.take(Owner::LOCAL, at(0)), expected);
     }
+}
+
+/// Returns a request of the owner with this number.
+fn owned(item: u64, id: u32) -> Arrival<u64> {
+    Arrival {
+        owner: Owner { id, weight: 1 },
+        ..rows(item, 1)
+    }
+}
+
+#[test]
+fn the_leader_of_a_batch_comes_first_and_others_fill_it() {
+    let mut schedule = schedule(greedy(4));
+    push(&mut schedule, (0..6).map(|item| owned(item, 1)));
+    push(
+        &mut schedule,
+        [
+            owned(6, 2),
+            Arrival {
+                priority: 9,
+                ..owned(7, 2)
+            },
+        ],
+    );
+    let leader = Owner { id: 2, weight: 1 };
+    assert_eq!(schedule.take(leader, at(0)), [6, 7, 0, 1]);
+    // It has no requests left.
+    assert_eq!(schedule.take(leader, at(0)), [2, 3, 4, 5]);
+    assert_eq!(schedule.len(), 0);
+}
+
+#[test]
+fn each_owner_with_a_batch_can_be_the_leader() {
+    let mut schedule = schedule(greedy(4));
+    push(&mut schedule, [owned(0, 1), owned(1, 2)]);
+    let mut leaders = Vec::new();
+    while let Some(leader) = schedule.leader(at(0), |owner| leaders.contains(&owner.id)) {
+        leaders.push(leader.id);
+    }
+    assert_eq!(leaders, [1, 2]);
+}
+
+#[test]
+fn an_incomplete_batch_is_held_for_the_oldest_request_of_any_owner() {
+    let mut schedule = schedule(BatchPolicy {
+        max_queue_delay: ms(10),
+        ..greedy(8)
+    });
+    push(&mut schedule, [owned(0, 1)]);
+    schedule.push(owned(1, 2), at(5)).unwrap();
+    assert_eq!(schedule.next_change(at(5)), Some(at(10)));
+    assert_eq!(schedule.leader(at(9), |_| false), None);
+    let leader = schedule.leader(at(10), |owner| owner.id == 1).unwrap();
+    assert_eq!(schedule.take(leader, at(10)), [1, 0]);
+    assert_eq!(schedule.next_change(at(10)), None);
+}
+
+#[test]
+fn an_owner_that_floods_leaves_places_to_others_and_the_local_one_takes_all() {
+    let mut schedule = Schedule::new(greedy(1), 16);
+    let accepted = (0..100).filter(|item| schedule.push(owned(*item, 1), at(0)).is_ok());
+    assert_eq!(accepted.count(), 14);
+    assert!(schedule.push(owned(100, 2), at(0)).is_ok());
+    assert!(schedule.push(owned(101, 1), at(0)).is_err());
+    assert!(schedule.push(rows(102, 1), at(0)).is_ok());
+    assert!(schedule.push(rows(103, 1), at(0)).is_err(), "it is full");
+    let mut alone = Schedule::new(greedy(1), 16);
+    push(&mut alone, (0..16).map(|item| rows(item, 1)));
+    assert!(alone.push(rows(16, 1), at(0)).is_err());
+}
+
+#[test]
+fn an_owner_that_floods_a_level_leaves_places_in_it_to_others() {
+    let mut schedule = schedule(BatchPolicy {
+        default_queue_policy: QueuePolicy {
+            max_queue_size: NonZeroUsize::new(8),
+            ..QueuePolicy::default()
+        },
+        ..greedy(1)
+    });
+    let accepted = (0..100).filter(|item| schedule.push(owned(*item, 1), at(0)).is_ok());
+    assert_eq!(accepted.count(), 7);
+    assert!(schedule.push(owned(100, 2), at(0)).is_ok());
+    assert!(schedule.push(owned(101, 3), at(0)).is_err(), "it is full");
 }
 
 /// A step of a trace.
@@ -332,6 +417,7 @@ fn check(policy: &BatchPolicy, steps: &[Step]) {
                     kind: asked.kind.map(|kind| vec![kind]),
                     priority: asked.priority,
                     timeout: asked.timeout.map(ms),
+                    owner: Owner::LOCAL,
                     item: arrived,
                 };
                 let id = schedule.push(arrival, at(now)).ok();
@@ -343,7 +429,7 @@ fn check(policy: &BatchPolicy, steps: &[Step]) {
                 ids.extend(id.map(|id| (arrived, id)));
                 arrived += 1;
             }
-            Step::Take => assert_eq!(schedule.take(at(now)), reference.take(now)),
+            Step::Take => assert_eq!(schedule.take(Owner::LOCAL, at(now)), reference.take(now)),
             Step::Leave(item) => {
                 let removed = ids.get(item).and_then(|id| schedule.remove(*id));
                 assert_eq!(removed.is_some(), reference.remove(*item), "{item}");

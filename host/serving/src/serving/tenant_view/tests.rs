@@ -22,10 +22,11 @@ fn tenant(id: &str, public: &Arc<Serving>, own: &[&str]) -> anyhow::Result<Servi
         id: id.parse()?,
         ..Tenant::local()
     };
+    let account = Account::open(&tenant, 1);
     Ok(Serving {
         public: Some(Arc::clone(public)),
         registry: Arc::new(registry(own)?),
-        ..public.with_tenant(Arc::new(tenant))
+        ..public.with_tenant(Arc::new(tenant), account)
     })
 }
 
@@ -150,7 +151,8 @@ fn the_body_limit_of_a_tenant_lowers_that_of_the_server() -> anyhow::Result<()> 
     for (own, expected) in [(None, limit), (Some(10), 10), (Some(u64::MAX), limit)] {
         let mut tenant = Tenant::local();
         tenant.limits.body_bytes = own;
-        let serving = public.with_tenant(Arc::new(tenant));
+        let account = Account::open(&tenant, 1);
+        let serving = public.with_tenant(Arc::new(tenant), account);
         assert_eq!(serving.max_body_bytes(), expected);
     }
     Ok(())

@@ -24,7 +24,16 @@ fn push(state: &mut State, queue: usize) {
         job: Box::new(|| ()),
         progress: Arc::new(AtomicU8::new(QUEUED)),
     };
-    assert!(state.push(queue, job).is_ok());
+    assert!(state.push((queue, Owner::LOCAL), job).is_ok());
+}
+
+/// Adds a job of an owner to a queue. Returns whether there was room.
+fn push_of(state: &mut State, queue: usize, owner: Owner) -> bool {
+    let job = Queued {
+        job: Box::new(|| ()),
+        progress: Arc::new(AtomicU8::new(QUEUED)),
+    };
+    state.push((queue, owner), job).is_ok()
 }
 
 fn take(state: &mut State) -> Taken {
@@ -33,7 +42,7 @@ fn take(state: &mut State) -> Taken {
 
 /// Takes all jobs that may run, and returns their queues.
 fn turns(state: &mut State) -> Vec<usize> {
-    std::iter::from_fn(|| Some(state.take()?.queue)).collect()
+    std::iter::from_fn(|| Some(state.take()?.running.queue)).collect()
 }
 
 /// Returns the description of the thread that is called.
@@ -105,7 +114,10 @@ fn a_job_above_the_limit_of_its_queue_calls_nobody_until_another_ends() {
     push(&mut state, a);
     assert_eq!(called(&mut state), "nobody");
     assert!(state.take().is_none());
-    assert_eq!(state.ended(a, &first.progress, 1), Next::Continues);
+    assert_eq!(
+        state.ended(&first.running, Duration::ZERO, 1),
+        Next::Continues
+    );
     assert_eq!(turns(&mut state), [a]);
 }
 
@@ -116,16 +128,28 @@ fn an_abandoned_job_makes_room_for_as_many_others_as_may_run() {
         push(&mut state, a);
     }
     let first = take(&mut state);
-    assert!(state.abandon(a, &first.progress));
+    assert!(state.abandon((a, Owner::LOCAL), &first.running.progress));
     assert_eq!(state.threads, 0);
-    assert!(!state.abandon(a, &first.progress), "it is already");
+    assert!(
+        !state.abandon((a, Owner::LOCAL), &first.running.progress),
+        "it is already"
+    );
     let second = take(&mut state);
-    assert!(!state.abandon(a, &second.progress), "one is already");
+    assert!(
+        !state.abandon((a, Owner::LOCAL), &second.running.progress),
+        "one is already"
+    );
     assert!(state.take().is_none());
     // The thread of the first is needed, since no other one is left.
-    assert_eq!(state.ended(a, &first.progress, 1), Next::Continues);
+    assert_eq!(
+        state.ended(&first.running, Duration::ZERO, 1),
+        Next::Continues
+    );
     assert_eq!(state.threads, 1);
-    assert!(state.abandon(a, &second.progress), "there is room again");
+    assert!(
+        state.abandon((a, Owner::LOCAL), &second.running.progress),
+        "there is room again"
+    );
 }
 
 #[test]
@@ -133,11 +157,11 @@ fn the_thread_of_an_abandoned_job_ends_if_there_are_enough() {
     let (mut state, [a, b]) = state(2, [1, 1]);
     push(&mut state, a);
     let first = take(&mut state);
-    assert!(state.abandon(a, &first.progress));
+    assert!(state.abandon((a, Owner::LOCAL), &first.running.progress));
     push(&mut state, b);
     assert_eq!(called(&mut state), "a sleeper");
     state.threads = 1;
-    assert_eq!(state.ended(a, &first.progress, 1), Next::Ends);
+    assert_eq!(state.ended(&first.running, Duration::ZERO, 1), Next::Ends);
     assert_eq!(state.threads, 1);
 }
 
@@ -149,8 +173,98 @@ fn a_closed_queue_is_removed_with_its_last_job() {
     let first = take(&mut state);
     assert_eq!(state.close(a).len(), 1);
     assert_eq!((state.threads, state.runnable), (0, 0));
-    assert!(!state.abandon(a, &first.progress));
+    assert!(!state.abandon((a, Owner::LOCAL), &first.running.progress));
     assert_eq!(state.add(options(1)), 1, "its place is not free");
-    assert_eq!(state.ended(a, &first.progress, 1), Next::Continues);
+    assert_eq!(
+        state.ended(&first.running, Duration::ZERO, 1),
+        Next::Continues
+    );
     assert_eq!(state.add(options(1)), a);
+}
+
+#[test]
+fn the_owner_that_has_used_the_least_is_served_and_its_queues_take_turns() {
+    let (mut state, [a, b, c]) = state(8, [1, 1, 1]);
+    let (one, other) = (Owner { id: 1, weight: 1 }, Owner { id: 2, weight: 1 });
+    for (queue, owner) in [(a, one), (b, one), (c, other)] {
+        for _ in 0..8 {
+            assert!(push_of(&mut state, queue, owner));
+        }
+    }
+    let mut order = Vec::new();
+    for _ in 0..8 {
+        let taken = take(&mut state);
+        order.push(taken.running.queue);
+        state.ended(&taken.running, Duration::from_millis(1), 1);
+    }
+    let of_other = order.iter().filter(|queue| **queue == c).count();
+    assert_eq!(of_other, 4, "{order:?}");
+    let of_one: Vec<usize> = order.into_iter().filter(|queue| *queue != c).collect();
+    assert_eq!(of_one, [a, b, a, b]);
+}
+
+#[test]
+fn a_computation_that_took_long_is_paid_for_afterwards() {
+    let (mut state, [a, b]) = state(8, [1, 1]);
+    let (one, other) = (Owner { id: 1, weight: 1 }, Owner { id: 2, weight: 1 });
+    for (queue, owner) in [(a, one), (b, other)] {
+        for _ in 0..8 {
+            assert!(push_of(&mut state, queue, owner));
+        }
+    }
+    let slow = take(&mut state);
+    assert_eq!(slow.running.queue, a);
+    state.ended(&slow.running, Duration::from_millis(5), 1);
+    for _ in 0..5 {
+        let quick = take(&mut state);
+        assert_eq!(quick.running.queue, b);
+        state.ended(&quick.running, Duration::from_millis(1), 1);
+    }
+    assert_eq!(take(&mut state).running.queue, a);
+}
+
+#[test]
+fn an_owner_that_fills_a_queue_leaves_room_to_others() {
+    let (mut state, [a]) = state(8, [1]);
+    let (noisy, quiet) = (Owner { id: 1, weight: 1 }, Owner { id: 2, weight: 1 });
+    while push_of(&mut state, a, noisy) {}
+    assert!(push_of(&mut state, a, quiet));
+}
+
+#[test]
+fn an_owner_of_many_queues_leaves_a_quarter_of_the_threads_to_others() {
+    let (mut state, queues) = state(8, [1; 9]);
+    let (greedy, other) = (Owner { id: 1, weight: 1 }, Owner { id: 2, weight: 1 });
+    let [others, of_greedy @ ..] = queues;
+    for queue in of_greedy {
+        assert!(push_of(&mut state, queue, greedy));
+    }
+    let running: Vec<Taken> = std::iter::from_fn(|| state.take()).collect();
+    assert_eq!(running.len(), 6);
+    assert_eq!(called(&mut state), "nobody", "no job may run");
+    assert!(push_of(&mut state, others, other));
+    assert_eq!(called(&mut state), "a sleeper");
+    assert_eq!(take(&mut state).running.queue, others);
+    // The thread of a job that ends takes the next one of its owner.
+    state.ended(&running[0].running, Duration::from_millis(1), 1);
+    assert!(of_greedy.contains(&take(&mut state).running.queue));
+    assert!(state.take().is_none());
+}
+
+#[test]
+fn an_abandoned_job_does_not_count_for_its_owner() {
+    let (mut state, queues) = state(4, [1; 5]);
+    let owner = Owner { id: 1, weight: 1 };
+    for queue in queues {
+        assert!(push_of(&mut state, queue, owner));
+    }
+    let running: Vec<Taken> = std::iter::from_fn(|| state.take()).collect();
+    assert_eq!(running.len(), 3);
+    let first = &running[0].running;
+    assert!(state.abandon((first.queue, owner), &first.progress));
+    let next = take(&mut state);
+    state.ended(first, Duration::ZERO, 1);
+    assert!(state.take().is_none(), "three count");
+    state.close(next.running.queue);
+    assert!(state.take().is_some());
 }

@@ -1,0 +1,132 @@
+//! The watch over the memory of the process: reads it periodically and carries out what the stage of
+//! [`memory_pressure`](crate::memory_pressure) requires.
+//!
+//! The use is the resident memory that Linux reports. Where it reports none, there is no back-pressure.
+
+use crate::memory_pressure::{PressureStage, StageChange};
+use crate::serving::Serving;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::MissedTickBehavior;
+
+/// The time between two readings. A reading takes some microseconds, and little can be allocated in between.
+pub const WATCH_PERIOD: Duration = Duration::from_millis(100);
+
+/// Watches the memory of the process for as long as it is polled.
+pub async fn watch_memory(serving: Arc<Serving>) -> Infallible {
+    if serving.memory_pressure().limit().is_none() || resident_bytes().is_none() {
+        return std::future::pending().await;
+    }
+    let mut ticks = tokio::time::interval(WATCH_PERIOD);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        if let Some(used) = resident_bytes() {
+            apply(&serving, used).await;
+        }
+    }
+}
+
+/// Carries out what follows from a use of this number of bytes.
+async fn apply(serving: &Arc<Serving>, used: u64) {
+    let pressure = serving.memory_pressure();
+    let limit = pressure.limit().unwrap_or_default();
+    if let Some(StageChange { from, to }) = pressure.observe(used) {
+        let (from, to) = (from.name(), to.name());
+        match pressure.stage() {
+            PressureStage::Normal | PressureStage::Shrink => {
+                tracing::info!(
+                    from,
+                    to,
+                    used,
+                    limit,
+                    "the stage of memory pressure changed"
+                );
+            }
+            PressureStage::RefuseLarge | PressureStage::RefuseAll => {
+                tracing::warn!(
+                    from,
+                    to,
+                    used,
+                    limit,
+                    "the stage of memory pressure changed"
+                );
+            }
+        }
+        serving.restrict_memory(pressure.stage());
+    }
+    if pressure.stage() >= PressureStage::Shrink {
+        let relieved = Arc::clone(serving);
+        // Returning the memory of a model takes time.
+        let relieving = serving
+            .blocking()
+            .run_soon(move || relieved.relieve_memory());
+        if let Err(error) = relieving.await {
+            tracing::debug!(%error, "no memory was returned");
+        }
+    }
+}
+
+/// Returns the resident memory of the process, if the operating system reports it.
+fn resident_bytes() -> Option<u64> {
+    let statm = std::fs::read_to_string("/proc/self/statm").ok()?;
+    let page = u64::try_from(rustix::param::page_size()).ok()?;
+    parse_resident(&statm, page)
+}
+
+/// Returns the resident memory in the second number of `statm`, which counts pages.
+fn parse_resident(statm: &str, page: u64) -> Option<u64> {
+    let pages: u64 = statm.split_ascii_whitespace().nth(1)?.parse().ok()?;
+    pages.checked_mul(page)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ServingOptions;
+    use crate::registry::Registry;
+
+    fn serving(limit: u64) -> Arc<Serving> {
+        let options = ServingOptions {
+            memory_limit_bytes: Some(limit),
+            ..ServingOptions::default()
+        };
+        Arc::new(Serving::new(Registry::default(), None, options))
+    }
+
+    #[test]
+    fn the_resident_pages_are_the_second_number() {
+        assert_eq!(
+            parse_resident("9000 250 30 4 0 600 0\n", 4096),
+            Some(1_024_000)
+        );
+        for text in ["", "9000", "9000 x", "1 18446744073709551615"] {
+            assert_eq!(parse_resident(text, 4096), None, "{text:?}");
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn this_process_uses_some_memory() {
+        assert!(resident_bytes() > Some(1 << 20));
+    }
+
+    #[tokio::test]
+    async fn a_stage_restricts_reservations_until_it_ends() {
+        let serving = serving(100 << 20);
+        let large = crate::memory_pressure::LARGE_BYTES + 1;
+        let can_reserve = |bytes: usize| serving.memory().reservation().grow(bytes);
+        apply(&serving, 85 << 20).await;
+        assert!(can_reserve(large));
+        apply(&serving, 91 << 20).await;
+        assert!(!can_reserve(large));
+        assert!(can_reserve(large - 1));
+        apply(&serving, 96 << 20).await;
+        assert!(serving.memory_pressure().check_inference().is_err());
+        assert!(can_reserve(large - 1), "for requests in progress");
+        apply(&serving, 10 << 20).await;
+        assert!(can_reserve(large));
+        assert!(serving.memory_pressure().check_inference().is_ok());
+    }
+}

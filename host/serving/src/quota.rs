@@ -1,0 +1,318 @@
+//! The quota of a tenant: the limits that were agreed with it, whatever capacity the server has.
+//!
+//! A request over its quota is refused with the limit and the time after which it may succeed; the status is 429, where
+//! one that the server has no capacity for gets 503. Requests are limited by a [`rate`], processor and backend time by
+//! a [`time_budget`] that is corrected by what was measured, and concurrency, bytes and models by counting.
+//!
+//! Pure logic: the time is passed in, so that tests choose it.
+
+pub mod limits;
+mod rate;
+mod time_budget;
+
+pub use self::limits::Limits;
+
+use self::rate::Rate;
+use self::time_budget::TimeBudget;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use wisp_protocol::error::{ErrorKind, HasErrorKind};
+
+/// The time after which a request is tried again that waits for others to end, whose end is not known.
+const SOON: Duration = Duration::from_secs(1);
+
+/// The names of all limits, as [`OverQuota`] and the metrics show them.
+pub const LIMITS: [&str; 8] = [
+    limits::REQUESTS_PER_SECOND,
+    limits::CONCURRENCY,
+    limits::BODY_BYTES,
+    limits::GUEST_MILLISECONDS,
+    limits::BACKEND_MILLISECONDS,
+    limits::TENSOR_BYTES,
+    limits::MODELS,
+    limits::STORED_BYTES,
+];
+
+/// What a tenant may use, and what it uses. Lifetime: that of the tenant, so that it is kept when its settings are
+/// loaded again.
+#[derive(Debug)]
+pub struct Quota {
+    state: Mutex<State>,
+}
+
+/// The refusal of a request for a quota.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the tenant's limit `{limit}` of {allowed} is used up")]
+pub struct OverQuota {
+    /// The name of the limit, one of [`LIMITS`].
+    pub limit: &'static str,
+    /// The value of the limit.
+    pub allowed: u64,
+    /// The time after which the request may succeed; `None` if time alone does not help.
+    pub retry_after: Option<Duration>,
+}
+
+/// One admitted request. Dropping it ends the request, and gives its place and its bytes back. Lifetime: one request.
+#[derive(Debug)]
+pub struct QuotaPermit {
+    quota: Arc<Quota>,
+    /// The estimated times that were charged.
+    estimate: Cost,
+    /// The bytes of tensors that the request holds.
+    tensor_bytes: u64,
+    /// Set once the measured times have been charged.
+    is_settled: bool,
+}
+
+/// The time that a request has used.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Cost {
+    /// The processor time of its guest.
+    pub guest: Duration,
+    /// The time that its computations took, by its rows if others were computed with it.
+    pub backend: Duration,
+}
+
+/// The use of a quota at some time, for metrics.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct QuotaUse {
+    /// The number of requests in progress.
+    pub requests: u64,
+    /// The bytes of tensors that they hold together.
+    pub tensor_bytes: u64,
+    /// The number of requests that were admitted since the start.
+    pub admitted: u64,
+    /// The numbers of refusals since the start, in the order of [`LIMITS`].
+    pub refused: [u64; LIMITS.len()],
+}
+
+#[derive(Debug)]
+struct State {
+    limits: Limits,
+    rate: Rate,
+    guest: TimeBudget,
+    backend: TimeBudget,
+    current: QuotaUse,
+}
+
+// === impl Quota ===
+
+impl Quota {
+    /// Returns a quota of which nothing is used.
+    pub fn new(limits: Limits) -> Arc<Quota> {
+        Arc::new(Quota {
+            state: Mutex::new(State {
+                limits,
+                rate: Rate::default(),
+                guest: TimeBudget::default(),
+                backend: TimeBudget::default(),
+                current: QuotaUse::default(),
+            }),
+        })
+    }
+
+    /// Changes the limits. What is in use stays in use.
+    pub fn set_limits(&self, limits: Limits) {
+        self.lock().limits = limits;
+    }
+
+    /// Returns the current limits.
+    pub fn limits(&self) -> Limits {
+        self.lock().limits.clone()
+    }
+
+    /// Returns the current use.
+    pub fn usage(&self) -> QuotaUse {
+        self.lock().current
+    }
+
+    /// Admits a request whose body has `bytes`, or has declared them. A refused request uses nothing.
+    ///
+    /// # Errors
+    /// Returns the first limit that the request would exceed.
+    pub fn admit(self: &Arc<Quota>, now: Instant, bytes: u64) -> Result<QuotaPermit, OverQuota> {
+        let mut state = self.lock();
+        let admitted = state.admit(now, bytes);
+        let estimate = admitted.map_err(|refusal| state.refuse(refusal))?;
+        Ok(QuotaPermit {
+            quota: Arc::clone(self),
+            estimate,
+            tensor_bytes: 0,
+            is_settled: false,
+        })
+    }
+
+    /// Checks that a tenant may have this number of models, one that is about to be added included.
+    ///
+    /// # Errors
+    /// Returns the limit if it is exceeded.
+    pub fn check_models(&self, models: u64) -> Result<(), OverQuota> {
+        let mut state = self.lock();
+        let limit = state.limits.models;
+        state.check(limits::MODELS, limit, models)
+    }
+
+    /// Checks that a tenant may store this number of bytes in all, those that are about to be added included.
+    ///
+    /// # Errors
+    /// Returns the limit if it is exceeded.
+    pub fn check_stored_bytes(&self, bytes: u64) -> Result<(), OverQuota> {
+        let mut state = self.lock();
+        let limit = state.limits.stored_bytes;
+        state.check(limits::STORED_BYTES, limit, bytes)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // No code panics while the lock is held, so a poisoned lock still guards consistent counts.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// === impl State ===
+
+impl State {
+    /// Admits a request, and returns the times that it is charged in advance. All limits are checked before any is used.
+    fn admit(&mut self, now: Instant, bytes: u64) -> Result<Cost, OverQuota> {
+        let limits = &self.limits;
+        if let Some(allowed) = limits.body_bytes.filter(|allowed| bytes > *allowed) {
+            return Err(OverQuota {
+                limit: limits::BODY_BYTES,
+                allowed,
+                retry_after: None,
+            });
+        }
+        let in_flight = self.current.requests;
+        if let Some(allowed) = limits.concurrency.filter(|allowed| in_flight >= *allowed) {
+            return Err(OverQuota {
+                limit: limits::CONCURRENCY,
+                allowed,
+                retry_after: Some(SOON),
+            });
+        }
+        let budgets = [
+            (
+                limits::GUEST_MILLISECONDS,
+                limits.guest_milliseconds_per_second,
+                &mut self.guest,
+            ),
+            (
+                limits::BACKEND_MILLISECONDS,
+                limits.backend_milliseconds_per_second,
+                &mut self.backend,
+            ),
+        ];
+        for (limit, allowed, budget) in budgets {
+            let Some(allowed) = allowed else {
+                continue;
+            };
+            budget.check(now, allowed).map_err(|wait| OverQuota {
+                limit,
+                allowed,
+                retry_after: Some(wait),
+            })?;
+        }
+        if let Some(allowed) = limits.requests_per_second {
+            let taken = self.rate.take(now, allowed);
+            taken.map_err(|wait| OverQuota {
+                limit: limits::REQUESTS_PER_SECOND,
+                allowed,
+                retry_after: Some(wait),
+            })?;
+        }
+        self.current.requests = self.current.requests.saturating_add(1);
+        self.current.admitted = self.current.admitted.saturating_add(1);
+        Ok(Cost {
+            guest: self.guest.reserve(),
+            backend: self.backend.reserve(),
+        })
+    }
+
+    fn check(
+        &mut self,
+        limit: &'static str,
+        allowed: Option<u64>,
+        wanted: u64,
+    ) -> Result<(), OverQuota> {
+        let Some(allowed) = allowed.filter(|allowed| wanted > *allowed) else {
+            return Ok(());
+        };
+        Err(self.refuse(OverQuota {
+            limit,
+            allowed,
+            retry_after: None,
+        }))
+    }
+
+    /// Counts a refusal.
+    fn refuse(&mut self, refusal: OverQuota) -> OverQuota {
+        let counts = LIMITS.iter().zip(&mut self.current.refused);
+        for (limit, count) in counts {
+            if *limit == refusal.limit {
+                *count = count.saturating_add(1);
+            }
+        }
+        refusal
+    }
+
+    fn settle(&mut self, estimate: Cost, cost: Cost) {
+        self.guest.correct(estimate.guest, cost.guest);
+        self.backend.correct(estimate.backend, cost.backend);
+    }
+}
+
+// === impl QuotaPermit ===
+
+impl QuotaPermit {
+    /// Counts the bytes of tensors that the request holds from now on.
+    ///
+    /// # Errors
+    /// Returns the limit if all requests of the tenant would hold more together. The request then holds what it held
+    /// before.
+    pub fn hold_tensors(&mut self, bytes: u64) -> Result<(), OverQuota> {
+        let mut state = self.quota.lock();
+        let others = state.current.tensor_bytes.saturating_sub(self.tensor_bytes);
+        let all = others.saturating_add(bytes);
+        if let Some(allowed) = state.limits.tensor_bytes.filter(|allowed| all > *allowed) {
+            let fits_alone = bytes <= allowed;
+            return Err(state.refuse(OverQuota {
+                limit: limits::TENSOR_BYTES,
+                allowed,
+                retry_after: fits_alone.then_some(SOON),
+            }));
+        }
+        state.current.tensor_bytes = all;
+        self.tensor_bytes = bytes;
+        Ok(())
+    }
+
+    /// Charges what the request has used, as it was measured, in place of the estimate. A request that is dropped before
+    /// pays the estimate.
+    pub fn settle(&mut self, cost: Cost) {
+        if !self.is_settled {
+            self.is_settled = true;
+            self.quota.lock().settle(self.estimate, cost);
+        }
+    }
+}
+
+impl Drop for QuotaPermit {
+    fn drop(&mut self) {
+        let mut state = self.quota.lock();
+        let current = &mut state.current;
+        current.requests = current.requests.saturating_sub(1);
+        current.tensor_bytes = current.tensor_bytes.saturating_sub(self.tensor_bytes);
+    }
+}
+
+impl HasErrorKind for OverQuota {
+    fn kind(&self) -> ErrorKind {
+        match self.limit {
+            // The request can never succeed.
+            limits::BODY_BYTES => ErrorKind::TooLarge,
+            _ => ErrorKind::OverQuota,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
