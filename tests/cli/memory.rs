@@ -2,7 +2,7 @@
 //! process goes on.
 
 use super::serve::{Serve, serve};
-use crate::harness::{Repository, Response, TIMEOUT, scale};
+use crate::harness::{Repository, Response, TIMEOUT, scale, wait_until};
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
@@ -130,12 +130,17 @@ fn post_at_once(server: &Serve, clients: usize, headers: &str, body: &[u8]) -> V
     })
 }
 
-fn check_answers(server: &Serve) -> Result<()> {
+/// Returns a request that the model answers.
+fn one_row() -> Result<Vec<u8>> {
     let row = [50.0; 10];
     let body = serde_json::json!({"inputs": [{
         "name": "features", "datatype": "FP32", "shape": [1, 10], "data": row,
     }]});
-    let status = post(server.address(), "", &serde_json::to_vec(&body)?, || ())?;
+    Ok(serde_json::to_vec(&body)?)
+}
+
+fn check_answers(server: &Serve) -> Result<()> {
+    let status = post(server.address(), "", &one_row()?, || ())?;
     ensure!(status == 200, "{status}");
     Ok(())
 }
@@ -171,6 +176,26 @@ fn a_small_machine_survives_many_large_bodies() -> Result<()> {
         let grown = status(&server, "VmHWM")?.saturating_sub(before);
         ensure!(grown < limit / 2 + 64 * MIB, "it grew by {grown} bytes");
         check_answers(&server)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_process_above_its_memory_limit_refuses_inferences_and_stays_healthy() -> Result<()> {
+    // Its code alone takes more.
+    let (_repository, server) = start(&["--memory-limit-bytes", "1000000"], None)?;
+    let body = one_row()?;
+    wait_until("inferences are refused", || {
+        let answered = post(server.address(), "", &body, || ());
+        answered.is_ok_and(|status| status == 503)
+    })?;
+    for path in [
+        "/v2/health/live",
+        "/v2/health/ready",
+        "/v2/models/progression",
+    ] {
+        let answer = server.get(path)?;
+        ensure!(answer.status == 200, "{path}: {answer:?}");
     }
     Ok(())
 }

@@ -13,7 +13,7 @@ use crate::registry::ResolveError;
 use std::sync::Arc;
 use std::time::Duration;
 use wisp_protocol::codec::CodecError;
-use wisp_protocol::error::ErrorKind;
+use wisp_protocol::error::{ErrorKind, HasErrorKind};
 use wisp_protocol::target::UnknownTarget;
 use wisp_sandbox::compute::ComputeError;
 use wisp_sandbox::handler::HandlerError;

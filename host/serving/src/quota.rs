@@ -33,7 +33,7 @@ pub const LIMITS: [&str; 8] = [
     limits::STORED_BYTES,
 ];
 
-/// What a tenant may use, and what it uses. Lifetime: that of the tenant, so that it is kept when its settings are
+/// The limits of a tenant and their use. Lifetime: that of the tenant, so that it is kept when its settings are
 /// loaded again.
 #[derive(Debug)]
 pub struct Quota {

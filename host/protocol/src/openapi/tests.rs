@@ -349,7 +349,7 @@ fn statuses_are_those_of_the_protocol() {
         responses.unwrap().keys().cloned().collect::<Vec<_>>()
     };
     let v2 = [
-        "200", "400", "404", "408", "413", "415", "431", "500", "501", "502", "503", "504",
+        "200", "400", "404", "408", "413", "415", "429", "431", "500", "501", "502", "503", "504",
     ];
     assert_eq!(statuses("/v2/models/wine/infer"), v2);
     // In TF Serving's protocol, a handler's failure is a 500.

@@ -174,14 +174,6 @@ impl<T> Schedule<T> {
         std::mem::take(&mut self.rejected)
     }
 
-    /// Returns whether a batch would be sent at `now`, which is led by the owner that has waited in its lane for the
-    /// longest.
-    #[cfg(test)]
-    pub(crate) fn outlook(&mut self, now: Instant) -> Outlook {
-        self.time_out(now);
-        self.outlook_of(0, now)
-    }
-
     /// Returns an owner that can lead a batch which would be sent at `now`, among those that are not `excluded`.
     pub(crate) fn leader(
         &mut self,

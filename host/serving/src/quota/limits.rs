@@ -17,7 +17,7 @@ pub const MODELS: &str = "models";
 /// The name of [`Limits::stored_bytes`].
 pub const STORED_BYTES: &str = "stored_bytes";
 
-/// What a tenant may use; `None` is no limit.
+/// The limits of a tenant; `None` is no limit.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Limits {
     /// The number of requests in a second, on average. Twice as many may come at once.

@@ -10,6 +10,14 @@ use std::collections::BTreeMap;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::LazyLock;
 
+impl<T> Schedule<T> {
+    /// Returns the outlook of a batch that the first owner leads.
+    fn outlook(&mut self, now: Instant) -> Outlook {
+        self.time_out(now);
+        self.outlook_of(0, now)
+    }
+}
+
 static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 /// Returns the time this many milliseconds after the start.
