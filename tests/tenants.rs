@@ -4,7 +4,8 @@
 
 mod audit;
 
-use crate::harness::{Repository, Response, TestOptions, TestServer, exchange};
+use crate::cli::wisp;
+use crate::harness::{Repository, Response, TestOptions, TestServer, component, exchange};
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use std::fs;
@@ -469,6 +470,96 @@ fn metrics_have_the_tenant_of_its_own_models_and_no_text_of_clients() -> Result<
     ensure!(!after.contains("canary"), "{after}");
     let series = |page: &str| page.lines().filter(|line| !line.starts_with('#')).count();
     ensure!(series(&after) == series(&before));
+    Ok(())
+}
+
+#[test]
+fn a_web_component_does_not_get_the_keys_of_those_who_call_it() -> Result<()> {
+    let public = || -> Result<Repository> {
+        let guest = fs::read(component("web_guest")?)?;
+        Repository::empty()?.with_file("app/1/handler.wasm", guest)
+    };
+    let mut key = String::new();
+    let tenants = Tenants::start(public()?, Repository::empty()?, |file| {
+        key = add(file, &new_tenant("acme", Role::Infer)?)?;
+        Ok(())
+    })?;
+    let given = tenants.get("/apps/app/key", &key)?;
+    ensure!(
+        (given.status, given.body.as_slice()) == (200, b"0"),
+        "{given:?}"
+    );
+    ensure!(tenants.server.get("/apps/app/key")?.status == 401);
+    let open = Tenants::start(public()?, Repository::empty()?, |_| Ok(()))?;
+    let given = open.get("/apps/app/key", "of another server")?;
+    ensure!(
+        (given.status, given.body.as_slice()) == (200, b"1"),
+        "{given:?}"
+    );
+    Ok(())
+}
+
+#[test]
+fn the_command_makes_a_key_that_a_server_accepts_and_prints_it_alone() -> Result<()> {
+    let directory = Repository::empty()?;
+    let path = directory.path().join("tenants");
+    let run = |arguments: &[&str]| -> Result<String> {
+        let output = wisp()
+            .arg("tenant")
+            .args(arguments)
+            .arg("--tenants")
+            .arg(&path)
+            .output()?;
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        ensure!(output.status.success(), "{error}");
+        Ok(String::from_utf8(output.stdout)?)
+    };
+    let printed = run(&["add", "acme", "--role", "deploy", "--concurrency", "8"])?;
+    let key = printed.trim_end();
+    ensure!(
+        printed == format!("{key}\n") && key.starts_with("wisp_"),
+        "{printed}"
+    );
+    let options = TestOptions {
+        tenants: Some(path.clone()),
+        ..TestOptions::default()
+    };
+    let public = Repository::empty()?.with_model("shared", "progression", None)?;
+    let tenants = Tenants {
+        server: TestServer::with_options(public, options)?,
+        file: TenantFile::new(&path),
+        directory: Repository::empty()?,
+    };
+    tenants.infer("shared", key)?.ok()?;
+    let (id, secret) = key.rsplit_once('_').context("no secret")?;
+    let id = id.rsplit_once('_').context("no id")?.1;
+    let listed = run(&["list"])?;
+    ensure!(
+        listed.contains(id) && listed.contains("concurrency 8"),
+        "{listed}"
+    );
+    let stored = fs::read_to_string(tenants.file.path())?;
+    ensure!(!listed.contains(secret) && !stored.contains(secret));
+    let json: Value = serde_json::from_str(&run(&["list", "--json"])?)?;
+    ensure!(json["tenants"][0]["keys"][0]["id"] == id, "{json}");
+    let second = run(&["rotate", "acme", "--role", "deploy", "--grace-secs", "0"])?;
+    tenants.refresh()?;
+    tenants.infer("shared", second.trim_end())?.ok()?;
+    ensure!(tenants.infer("shared", key)?.status == 401);
+    run(&["revoke", "acme", "--all-keys"])?;
+    tenants.refresh()?;
+    ensure!(tenants.infer("shared", second.trim_end())?.status == 401);
+    run(&["remove", "acme"])?;
+    ensure!(run(&["list"])?.contains("no tenants"));
+    let twice = wisp()
+        .args(["tenant", "revoke", "acme", "--all-keys", "--tenants"])
+        .arg(&path)
+        .output()?;
+    let error = String::from_utf8_lossy(&twice.stderr).into_owned();
+    ensure!(
+        !twice.status.success() && error.contains("`acme`"),
+        "{error}"
+    );
     Ok(())
 }
 
