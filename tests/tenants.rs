@@ -486,14 +486,14 @@ fn a_web_component_does_not_get_the_keys_of_those_who_call_it() -> Result<()> {
     })?;
     let given = tenants.get("/apps/app/key", &key)?;
     ensure!(
-        (given.status, given.body.as_slice()) == (200, b"0"),
+        (given.status, given.body.as_slice()) == (200, &b"0"[..]),
         "{given:?}"
     );
     ensure!(tenants.server.get("/apps/app/key")?.status == 401);
     let open = Tenants::start(public()?, Repository::empty()?, |_| Ok(()))?;
     let given = open.get("/apps/app/key", "of another server")?;
     ensure!(
-        (given.status, given.body.as_slice()) == (200, b"1"),
+        (given.status, given.body.as_slice()) == (200, &b"1"[..]),
         "{given:?}"
     );
     Ok(())

@@ -3,9 +3,8 @@
 //! An account lives as long as its tenant is configured, so that a change of the limits forgives no use. Without one, as
 //! for everyone on a server without tenants, nothing is counted and nothing bounded.
 
-use crate::error::InferError;
 use crate::owner::{Owner, OwnerShare};
-use crate::quota::{Cost, Quota, QuotaPermit, QuotaUse};
+use crate::quota::{Cost, OverQuota, Quota, QuotaPermit, QuotaUse};
 use crate::tenants::tenant_set::Tenant;
 use std::sync::Arc;
 use std::time::Instant;
@@ -77,7 +76,7 @@ impl Account {
 
 impl Charge {
     /// Admits a request of this account, or refuses it before its body is read.
-    pub(crate) fn begin(account: Option<&Account>) -> Result<Charge, InferError> {
+    pub(crate) fn begin(account: Option<&Account>) -> Result<Charge, OverQuota> {
         let Some(account) = account else {
             return Ok(Charge::default());
         };
@@ -87,12 +86,12 @@ impl Charge {
     }
 
     /// Counts the bytes of tensors that the request holds from now on.
-    pub(crate) fn hold(&mut self, bytes: usize) -> Result<(), InferError> {
+    pub(crate) fn hold(&mut self, bytes: usize) -> Result<(), OverQuota> {
         let Some(permit) = &mut self.0 else {
             return Ok(());
         };
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
-        Ok(permit.hold_tensors(bytes)?)
+        permit.hold_tensors(bytes)
     }
 
     /// Charges what the call has used.
@@ -109,7 +108,7 @@ impl Charge {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use wisp_protocol::error::ErrorKind;
+    use crate::quota::limits::CONCURRENCY;
 
     fn tenant(id: &str, concurrency: Option<u64>) -> anyhow::Result<Tenant> {
         let mut tenant = Tenant {
@@ -125,10 +124,8 @@ mod tests {
         let account = Account::open(&tenant("acme", Some(1))?, 3);
         let first = Charge::begin(Some(&account))?;
         let refused = Charge::begin(Some(&account)).err();
-        assert_eq!(
-            refused.map(|error| error.kind()),
-            Some(ErrorKind::OverQuota)
-        );
+        let limit = refused.map(|refusal| refusal.limit);
+        assert_eq!(limit, Some(CONCURRENCY));
         drop(first);
         assert!(Charge::begin(Some(&account)).is_ok());
         assert!(Charge::begin(None).is_ok());
