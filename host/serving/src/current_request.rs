@@ -56,6 +56,11 @@ impl CurrentRequest {
         CURRENT.scope(self, work)
     }
 
+    /// Returns the tenant whose request it is, on a server with tenants.
+    pub(crate) fn tenant(&self) -> Option<TenantId> {
+        self.model.tenant()
+    }
+
     /// Returns the request that the current task works on, if it is known.
     pub(crate) fn of_task() -> Option<CurrentRequest> {
         CURRENT.try_with(CurrentRequest::clone).ok()

@@ -10,6 +10,7 @@
 use crate::account::Account;
 use crate::current_request::record_tenant;
 use crate::file_state::FileState;
+use crate::memory_pressure::PressureStage;
 use crate::model_control::{ControlMode, ModelControl};
 use crate::registry::Registry;
 use crate::registry::loader::{Loaded, Loader};
@@ -230,6 +231,15 @@ impl Namespaces {
         Ok(true)
     }
 
+    /// Makes idle models of tenants dormant if the process is short of memory. Blocks.
+    fn relieve_memory(&self) {
+        if self.local.memory_pressure().stage() >= PressureStage::Shrink {
+            for tenant in self.tenants() {
+                tenant.relieve_memory();
+            }
+        }
+    }
+
     /// Follows the file of the tenants without end, and looks for a change every `interval`.
     pub async fn follow(self: Arc<Namespaces>, interval: Duration) {
         if self.configured.is_none() {
@@ -241,7 +251,10 @@ impl Namespaces {
         loop {
             ticks.tick().await;
             let namespaces = Arc::clone(&self);
-            let refreshing = tokio::task::spawn_blocking(move || namespaces.refresh());
+            let refreshing = tokio::task::spawn_blocking(move || {
+                namespaces.relieve_memory();
+                namespaces.refresh()
+            });
             let Ok(refreshed) = refreshing.await else {
                 tracing::error!("the tenants could not be read, because the server failed");
                 continue;
