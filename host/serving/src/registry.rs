@@ -41,6 +41,7 @@ pub(crate) mod route_check;
 pub mod shared_graphs;
 pub mod skipped_entry;
 pub mod snapshot;
+mod tenant_loader;
 pub mod triton_config;
 pub(crate) mod uploaded_model;
 pub mod value_section;

@@ -38,18 +38,6 @@ const UNKNOWN: MemoryPart = MemoryPart {
 };
 
 impl GraphLoader {
-    /// Returns a loader with the same backends and threads that shares no graph with this one.
-    pub(crate) fn for_tenant(&self) -> GraphLoader {
-        GraphLoader {
-            backends: self.backends.clone(),
-            choice: self.choice.clone(),
-            selections: self.selections.clone(),
-            probe: self.probe.clone(),
-            workers: Arc::clone(&self.workers),
-            shared: self.shared.separate(),
-        }
-    }
-
     /// Loads the graph `name` of a model from `path`, with the backend of `choice`, if there is one.
     pub(crate) fn load(
         &self,

@@ -137,21 +137,6 @@ pub type Loaded<'a> = Result<&'a Arc<ModelVersion>, &'a LoadError>;
 pub type LoadObserver<'a> = &'a dyn Fn(&str, Loaded<'_>);
 
 impl Loader {
-    /// Returns a loader for the models of another tenant. It shares the engine, the compiled code, the backends and all
-    /// threads with this one, but no graph: graphs are shared by models with the same files, and a tenant would see by the
-    /// time of a load which files others have.
-    pub fn for_tenant(&self) -> Loader {
-        Loader {
-            engine: Arc::clone(&self.engine),
-            aot: Arc::clone(&self.aot),
-            graphs: self.graphs.for_tenant(),
-            pool: Arc::clone(&self.pool),
-            instances: self.instances,
-            limits: self.limits.clone(),
-            direct_calls: self.direct_calls,
-        }
-    }
-
     /// Loads the selected versions of one model.
     pub fn load_model(
         &self,
