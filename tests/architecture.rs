@@ -48,7 +48,7 @@ const FEATURES_ONLY: [&str; 1] = ["idna_adapter"];
 
 /// The foreign crates on which more than one of our crates depends, and those crates. Any other foreign
 /// crate belongs to a single one.
-const SHARED: [(&str, &[&str]); 23] = [
+const SHARED: [(&str, &[&str]); 24] = [
     ("base64", &["cli", "protocol"]),
     ("blake3", &["sandbox", "serving"]),
     ("flate2", &["backend", "cli", "protocol", "server"]),
@@ -64,6 +64,7 @@ const SHARED: [(&str, &[&str]); 23] = [
     ("rustix", &["backend", "cli", "sandbox", "serving"]),
     ("serde", &["cli", "edge", "protocol", "serving"]),
     ("serde_json", &["cli", "edge", "protocol", "serving"]),
+    ("sha2", &["cli", "serving"]),
     ("tempfile", &["cli", "sandbox", "serving"]),
     ("tokio", &["cli", "sandbox", "server", "serving"]),
     ("tokio_rustls", &["cli", "server"]),
@@ -75,7 +76,7 @@ const SHARED: [(&str, &[&str]); 23] = [
 ];
 
 /// The paths below `host/` to which foreign crates are limited, where these are less than whole crates.
-const ROOMS: [(&str, &[&str]); 30] = [
+const ROOMS: [(&str, &[&str]); 34] = [
     (
         "serde",
         &[
@@ -99,6 +100,9 @@ const ROOMS: [(&str, &[&str]); 30] = [
             "serving/src/tenants",
         ],
     ),
+    ("landlock", &["cli/src/confinement"]),
+    ("seccompiler", &["cli/src/confinement"]),
+    ("libc", &["cli/src/confinement"]),
     ("moka", &["serving/src/response_cache"]),
     ("redis", &["serving/src/response_cache"]),
     (
@@ -108,6 +112,7 @@ const ROOMS: [(&str, &[&str]); 30] = [
             "serving/src/registry",
             "serving/src/release",
             "serving/src/tenants",
+            "serving/src/uploads",
             "cli/src",
         ],
     ),
@@ -149,7 +154,16 @@ const ROOMS: [(&str, &[&str]); 30] = [
             "cli/src/pull",
         ],
     ),
-    ("sha2", &["cli/src/backend", "cli/src/oci"]),
+    (
+        "sha2",
+        &[
+            "cli/src/backend",
+            "cli/src/oci",
+            "serving/src/registry",
+            "serving/src/uploads",
+        ],
+    ),
+    ("minisign_verify", &["serving/src/registry"]),
     ("csv", &["cli/src/baseline"]),
     ("parquet", &["cli/src/baseline"]),
     ("tract_onnx", &["backend/src/tract", "backend/src/pb"]),

@@ -291,8 +291,51 @@ fn the_automatic_choice_is_shown_with_its_reason() -> Result<()> {
     let console = server.request("GET /", &[("accept", "text/html")], b"")?;
     let console = String::from_utf8(console.body)?;
     ensure!(console.contains("batching auto: "), "{console}");
+    let statistics = server.get("/v2/models/m/stats")?.ok()?;
+    let shown = &statistics["model_stats"][0]["batching"][0];
+    let decision = shown["decision"].as_str().context("no decision")?;
+    ensure!(shown["graph"] == "model", "{statistics}");
+    ensure!(console.contains(decision), "{decision}: {console}");
+    let single = &shown["measurements"][0];
+    ensure!(
+        single["rows"] == 1 && single["row_elements"] == 10,
+        "{statistics}"
+    );
+    ensure!(
+        single["ns"].as_u64().is_some_and(|ns| ns > 0),
+        "{statistics}"
+    );
     let (rows, _) = counts(&server)?;
     ensure!(rows == 4, "{rows}");
+    Ok(())
+}
+
+#[test]
+fn the_automatic_choice_forms_only_batches_for_which_the_backend_is_prepared() -> Result<()> {
+    let server = server("'auto'")?;
+    for _ in 0..4 {
+        infer_at_once(&server, 24)?;
+    }
+    let statistics = server.get("/v2/models/m/stats")?.ok()?;
+    let batches = statistics["model_stats"][0]["batch_stats"].as_array();
+    for batch in batches.context("no batches")? {
+        let size = batch["batch_size"].as_u64().context("no size")?;
+        ensure!([1, 2, 4, 8, 16, 32].contains(&size), "{statistics}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_model_whose_rules_are_set_has_no_measurements() -> Result<()> {
+    let server = server("{ max_batch_size = 8 }")?;
+    let statistics = server.get("/v2/models/m/stats")?.ok()?;
+    let shown = &statistics["model_stats"][0]["batching"];
+    let expected = json!([{
+        "graph": "model",
+        "decision": "up to 8 rows and a delay of 0 us, as set",
+        "measurements": [],
+    }]);
+    ensure!(*shown == expected, "{statistics}");
     Ok(())
 }
 

@@ -5,17 +5,16 @@
 //! failure of the host, and the host must retain nothing. The random numbers are derived from the number
 //! of the case, which every failure reports.
 
-use crate::harness::sandbox::{Sandbox, call_inline};
+use crate::harness::numbers::Numbers;
+use crate::harness::sandbox::{Sandbox, call_inline, keeps_the_contract};
 use crate::harness::scale;
-use crate::harness::wat_handler::{WatHandler, dummy_module, from_module};
+use crate::harness::wat_handler::{WatHandler, dummy_module, from_module, from_module_with};
 use anyhow::{Context, Result, ensure};
 use std::time::Duration;
-use wisp_sandbox::handler::{HandlerError, HandlerResponse};
+use wisp_sandbox::handler::HandlerError;
 use wisp_sandbox::limits::Limits;
 use wisp_tensor::{ElementType, NamedTensor, Shape, Tensor};
-
-/// The maximum length of a guest's message in a response, in characters.
-const MAX_TEXT: usize = 1000;
+use wit_component::StringEncoding;
 
 /// Returns limits under which a guest without an end does not take long.
 fn short() -> Limits {
@@ -32,62 +31,6 @@ fn retains_nothing(sandbox: &Sandbox, case: usize) -> Result<()> {
     Ok(())
 }
 
-/// A deterministic generator of pseudo-random numbers (splitmix64).
-struct Numbers(u64);
-
-impl Numbers {
-    fn of(case: usize) -> Numbers {
-        Numbers(case as u64)
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn of_these<T: Copy>(&mut self, choices: &[T]) -> T {
-        choices[usize::try_from(self.next() % choices.len() as u64).unwrap_or(0)]
-    }
-
-    /// Returns a number that is likely to be near the bound of some check, or any number.
-    fn word(&mut self) -> u32 {
-        let any = u32::try_from(self.next() >> 32).unwrap_or(0);
-        self.of_these(&[
-            0,
-            1,
-            2,
-            4,
-            12,
-            13,
-            16,
-            17,
-            28,
-            1023,
-            1024,
-            1025,
-            2048,
-            2080,
-            2112,
-            2120,
-            4096,
-            4097,
-            65_535,
-            65_536,
-            1 << 20,
-            65 << 20,
-            (65 << 20) + 1,
-            1 << 26,
-            1 << 31,
-            u32::MAX - 3,
-            u32::MAX,
-            any,
-        ])
-    }
-}
-
 /// Returns the input that carries the instructions for a guest.
 fn carrying(bytes: Vec<u8>) -> Result<NamedTensor> {
     let length = u32::try_from(bytes.len())?;
@@ -96,29 +39,6 @@ fn carrying(bytes: Vec<u8>) -> Result<NamedTensor> {
         name: "x".to_owned(),
         tensor: Tensor::new(ElementType::Uint8, shape, bytes.into())?,
     })
-}
-
-/// Checks that the response keeps the contract, or that the guest is at fault.
-fn keeps_the_contract(outcome: &Result<HandlerResponse, HandlerError>) -> Result<()> {
-    match outcome {
-        Ok(answer) => {
-            ensure!(answer.outputs.len() <= 1024 && answer.parameters.len() <= 1024);
-            let names = answer.outputs.iter().map(|output| &output.name);
-            ensure!(names.clone().all(|name| name.len() <= 1024));
-            let distinct: std::collections::HashSet<_> = names.collect();
-            ensure!(
-                distinct.len() == answer.outputs.len(),
-                "a name is there twice"
-            );
-        }
-        Err(HandlerError::Client(text) | HandlerError::Declared(text)) => {
-            ensure!(text.chars().count() <= MAX_TEXT, "{text}");
-            ensure!(!text.contains(char::is_control), "{text}");
-        }
-        Err(HandlerError::Failed { .. } | HandlerError::GuestTime { .. }) => {}
-        Err(error) => anyhow::bail!("{error:?}"),
-    }
-    Ok(())
 }
 
 #[test]
@@ -334,5 +254,73 @@ fn random_modules_with_a_handlers_exports_are_loaded_or_refused() -> Result<()> 
         retains_nothing(&sandbox, case)?;
     }
     ensure!(compiled > 0, "not one of them was a component");
+    Ok(())
+}
+
+/// Returns a handler without inputs and outputs whose calls fail with a message: these bytes of its memory.
+fn failing_handler(text: &[u8], length: u32, encoding: StringEncoding) -> Result<Vec<u8>> {
+    const TEXT: u32 = 4096;
+    // An error of the client, with the address and the length of its message.
+    let failure = [1, 0, TEXT, length].map(u32::to_le_bytes).concat();
+    let escaped =
+        |bytes: &[u8]| -> String { bytes.iter().map(|byte| format!("\\{byte:02x}")).collect() };
+    let module = format!(
+        r#"(module
+            (memory (export "memory") 1)
+            (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) (i32.const 32768))
+            (func (export "wisp:handler/model@0.1.0#signature") (result i32) (i32.const 1024))
+            (func (export "wisp:handler/model@0.1.0#infer")
+                (param i32 i32 i32 i32 i32 i32) (result i32) (i32.const 2048))
+            (data (i32.const 2048) "{}")
+            (data (i32.const {TEXT}) "{}"))"#,
+        escaped(&failure),
+        escaped(text)
+    );
+    from_module_with(&wat::parse_str(module)?, encoding)
+}
+
+#[test]
+fn broken_texts_in_every_encoding_are_cleaned_or_end_the_guest() -> Result<()> {
+    let sandbox = Sandbox::start()?;
+    let mut texts = 0;
+    for case in 0..60 * scale() {
+        let mut numbers = Numbers::of(case);
+        let encoding = numbers.of_these(&[
+            StringEncoding::UTF8,
+            StringEncoding::UTF16,
+            StringEncoding::CompactUTF16,
+        ]);
+        // Letters, halves of surrogate pairs, sequences of UTF-8 that are too long, or anything.
+        let text = match numbers.next() % 4 {
+            0 => b"a\nb\0".repeat(500),
+            1 => [b'a', 0, 0x00, 0xd8].repeat(500),
+            2 => [0xc0, 0x80, 0xf5, b'a'].repeat(500),
+            _ => numbers.bytes(2000),
+        };
+        // The highest bit of a length selects UTF-16 in the compact encoding.
+        let compact = 1 << 31;
+        let length = numbers.of_these(&[
+            0,
+            1,
+            2,
+            3,
+            500,
+            1000,
+            60_000,
+            compact,
+            compact + 1,
+            compact + 500,
+            u32::MAX,
+        ]);
+        let wasm = failing_handler(&text, length, encoding)?;
+        let handler = sandbox.load(&wasm, short())??;
+        let outcome = call_inline(&handler, &[]);
+        ensure!(outcome.is_err(), "case {case} is a response");
+        keeps_the_contract(&outcome).with_context(|| format!("case {case}"))?;
+        texts += usize::from(matches!(outcome, Err(HandlerError::Client(_))));
+        drop(outcome);
+        retains_nothing(&sandbox, case)?;
+    }
+    ensure!(texts > 0, "not one of them was a text");
     Ok(())
 }

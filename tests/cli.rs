@@ -2,14 +2,17 @@
 //!
 //! `single_file` contains the tests of commands on a model file without a directory, `serve` those of servers
 //! that run until a signal, `tls` those with TLS, `memory` those with little memory, `config` those of
-//! configurations, `handler_output` those of what handlers log, `health` those of `wisp health`, `log` those of the
+//! configurations, `cage` those of the rules that lock a server in, `handler_output` those of what handlers log, `health` those of `wisp health`, `log` those of the
 //! log's formats, `probes` those of readiness, `release` those of `wisp release`, `hangup` those of SIGHUP, `threads` those of
-//! many models, `on_demand` those that load them with their first requests, and `backend`
-//! those that install backends.
+//! many models, `on_demand` those that load them with their first requests, `uploads` those of `--allow-upload`, and
+//! `backend` those that install backends. `floods`, `conformance`, `connections` and `slowness` contain those with hostile clients.
 
 mod backend;
+mod cage;
 mod choice;
 mod config;
+mod conformance;
+mod connections;
 mod control;
 mod ending;
 mod floods;
@@ -24,9 +27,11 @@ mod probes;
 mod release;
 mod serve;
 mod single_file;
+mod slowness;
 mod soak;
 mod threads;
 mod tls;
+mod uploads;
 
 use crate::harness::{Repository, root};
 use anyhow::{Context, Result, ensure};

@@ -11,6 +11,7 @@ pub(crate) mod difference;
 pub(crate) mod fixture;
 pub(crate) mod frames;
 pub(crate) mod gate;
+pub(crate) mod numbers;
 pub(crate) mod onnx;
 pub(crate) mod sandbox;
 pub(crate) mod victim;
@@ -52,10 +53,13 @@ use wisp_serving::registry::model_file::BackendChoice;
 use wisp_serving::registry::repository_loader::Start;
 use wisp_serving::registry::shared_graphs::SharedGraphs;
 use wisp_serving::registry::snapshot::Snapshot;
+use wisp_serving::registry::version_signature::SignaturePolicy;
 use wisp_serving::repository_poll::{Change, RepositoryPoll};
 use wisp_serving::residency::ResidencyOptions;
 use wisp_serving::tenants::role::Role;
 use wisp_serving::tenants::tenant_file::TenantFile;
+use wisp_serving::uploads::limits::UploadLimits;
+use wisp_serving::uploads::{UploadTarget, Uploads};
 use wisp_serving::worker_pool::{PoolThreads, WorkerPool};
 use wisp_serving::{Serving, ServingOptions};
 
@@ -186,6 +190,10 @@ pub(crate) struct TestOptions {
     pub(crate) tls: Option<TlsFiles>,
     /// The directory of the tenants, if there can be any.
     pub(crate) tenants: Option<PathBuf>,
+    /// The rules for the signatures of versions.
+    pub(crate) signatures: SignaturePolicy,
+    /// The limits of uploads into the repository, if it takes any.
+    pub(crate) uploads: Option<UploadLimits>,
 }
 
 impl Default for TestOptions {
@@ -215,6 +223,8 @@ impl Default for TestOptions {
             backends: Vec::new(),
             tls: None,
             tenants: None,
+            signatures: SignaturePolicy::default(),
+            uploads: None,
         }
     }
 }
@@ -244,6 +254,14 @@ impl TestServer {
 
     pub(crate) fn with_options(repository: Repository, options: TestOptions) -> Result<TestServer> {
         let loader = loader(&options)?;
+        let tenant_uploads = options.uploads.clone();
+        let uploads = options.uploads.map(|limits| {
+            Uploads::open(UploadTarget {
+                repository: repository.path().to_owned(),
+                limits,
+            })
+        });
+        let uploads = uploads.transpose()?;
         let files = Snapshot::take(repository.path())?;
         let registry = loader.start_repository(repository.path(), options.start, &|_, _| ())?;
         let path = repository.path().to_owned();
@@ -252,11 +270,14 @@ impl TestServer {
                 loader: loader.for_tenant(),
                 mode: ControlMode::Explicit,
                 observer: |_, _| (),
+                uploads: tenant_uploads,
             };
             (TenantFile::new(directory), opener)
         });
         let control = ModelControl::new(loader, path, options.control, |_, _| ());
-        let control = control.with_residency(options.residency);
+        let control = control
+            .with_residency(options.residency)
+            .with_uploads(uploads);
         let serving = Arc::new(Serving::new(registry, Some(control), options.serving));
         serving.restore_releases();
         let namespaces = match tenants {
@@ -436,6 +457,7 @@ pub(crate) fn loader(options: &TestOptions) -> Result<Loader> {
         instances: threads,
         limits: options.limits.clone(),
         direct_calls: options.direct_calls,
+        signatures: options.signatures.clone(),
     })
 }
 

@@ -43,6 +43,9 @@ pub(crate) static REGISTRY: Environment = Environment::of("requirements-registry
 /// The environment of what reads spans and payloads.
 pub(crate) static TELEMETRY: Environment = Environment::of("requirements-telemetry.txt");
 
+/// The environment of what validates the bill of materials.
+pub(crate) static SBOM: Environment = Environment::of("requirements-sbom.txt");
+
 /// The name of the marker file of a complete environment.
 pub(crate) const WHOLE: &str = "whole";
 

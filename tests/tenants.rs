@@ -18,6 +18,7 @@ use wisp_serving::tenants::records::{ChangeError, NewKey, NewTenant};
 use wisp_serving::tenants::role::Role;
 use wisp_serving::tenants::tenant_file::TenantFile;
 use wisp_serving::tenants::tenant_id::TenantId;
+use wisp_serving::uploads::limits::UploadLimits;
 
 /// A server with tenants, and the directory of these.
 struct Tenants {
@@ -38,6 +39,7 @@ impl Tenants {
         add(&file)?;
         let options = TestOptions {
             tenants: Some(directory.path().to_owned()),
+            uploads: Some(UploadLimits::default()),
             ..TestOptions::default()
         };
         Ok(Tenants {
@@ -106,8 +108,8 @@ fn add(file: &TenantFile, new: &NewTenant) -> Result<String> {
 fn two_tenants() -> Result<(Tenants, String, String)> {
     let public = Repository::empty()?.with_model("shared", "progression", None)?;
     let directory = Repository::empty()?
-        .with_model("acme/models/secret", "progression", None)?
-        .with_model("other/models/hidden", "progression", None)?;
+        .with_model("tenants/acme/models/secret", "progression", None)?
+        .with_model("tenants/other/models/hidden", "progression", None)?;
     let mut keys = Vec::new();
     let tenants = Tenants::start(public, directory, |file| {
         keys.push(add(file, &new_tenant("acme", Role::Deploy)?)?);
@@ -151,7 +153,8 @@ fn a_tenant_calls_its_own_models_and_the_public_ones_and_no_others() -> Result<(
 #[test]
 fn a_foreign_name_has_the_answer_of_one_that_does_not_exist() -> Result<()> {
     let public = Repository::empty()?.with_model("shared", "progression", None)?;
-    let directory = Repository::empty()?.with_model("acme/models/secret", "progression", None)?;
+    let directory =
+        Repository::empty()?.with_model("tenants/acme/models/secret", "progression", None)?;
     let mut key = String::new();
     let tenants = Tenants::start(public, directory, |file| {
         let acme = add(file, &new_tenant("acme", Role::Deploy)?)?;
@@ -183,6 +186,9 @@ fn a_foreign_name_has_the_answer_of_one_that_does_not_exist() -> Result<()> {
         "POST /predict/{}",
         "POST /batch_predict/{}",
         "GET /apps/{}",
+        "PUT /v2/repository/models/{}/versions/2/files/model.toml",
+        "POST /v2/repository/models/{}/versions/1/commit",
+        "DELETE /v2/repository/models/{}/versions/1",
     ];
     // Each foreign name and one of the same form that nobody has.
     let names = [
@@ -295,7 +301,7 @@ fn only_a_key_of_the_role_deploy_loads_and_only_its_own_models() -> Result<()> {
     ensure!(load("shared", &acme)?.status != 200);
     unload("shared", &acme)?;
     tenants.infer("shared", &acme)?.ok()?;
-    let directory = tenants.directory.path().join("acme/models");
+    let directory = tenants.directory.path().join("tenants/acme/models");
     let added = directory.join("added/1");
     fs::create_dir_all(&added)?;
     fs::copy(
@@ -312,11 +318,43 @@ fn only_a_key_of_the_role_deploy_loads_and_only_its_own_models() -> Result<()> {
 }
 
 #[test]
+fn an_upload_becomes_a_model_of_its_tenant_and_of_no_other() -> Result<()> {
+    let (tenants, acme, other) = two_tenants()?;
+    let graph = fs::read(
+        tenants
+            .directory
+            .path()
+            .join("tenants/acme/models/secret/1/model.onnx"),
+    )?;
+    let version = "/v2/repository/models/uploaded/versions/1";
+    let send = |request: &str, key: &str, body: &[u8]| {
+        let header = format!("Bearer {key}");
+        let headers = [("authorization", header.as_str())];
+        tenants.server.request(request, &headers, body)
+    };
+    let put = format!("PUT {version}/files/model.onnx");
+    let refused = send(&put, &other, &graph)?;
+    ensure!(refused.status == 403, "{refused:?}");
+    let received = send(&put, &acme, &graph)?;
+    ensure!((200..300).contains(&received.status), "{received:?}");
+    let committed = send(&format!("POST {version}/commit"), &acme, b"")?;
+    ensure!(committed.status == 200, "{committed:?}");
+    tenants.infer("uploaded", &acme)?.ok()?;
+    ensure!(tenants.infer("uploaded", &other)?.status == 404);
+    let place = tenants
+        .directory
+        .path()
+        .join("tenants/acme/models/uploaded/1/model.onnx");
+    ensure!(fs::read(place)? == graph);
+    Ok(())
+}
+
+#[test]
 fn an_own_model_hides_the_public_one_of_the_same_name_from_its_tenant_only() -> Result<()> {
     let public = Repository::empty()?.with_model("m", "progression", None)?;
     let directory = Repository::empty()?
-        .with_model("acme/models/m", "progression", None)?
-        .with_file("acme/models/m/model.toml", "labels = { mine = 1 }")?;
+        .with_model("tenants/acme/models/m", "progression", None)?
+        .with_file("tenants/acme/models/m/model.toml", "labels = { mine = 1 }")?;
     let mut keys = Vec::new();
     let tenants = Tenants::start(public, directory, |file| {
         keys.push(add(file, &new_tenant("acme", Role::Infer)?)?);

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::Command;
 
 /// The beginnings of commands that tests cannot run, and the reasons. Any other command is run.
-const NOT_RUN: [(&str, &str); 24] = [
+const NOT_RUN: [(&str, &str); 28] = [
     (
         "cargo bench",
         "takes minutes, on a machine without other work",
@@ -21,9 +21,14 @@ const NOT_RUN: [(&str, &str); 24] = [
     ("h2load", "measures, on a machine without other work"),
     (".venv/bin/pip install", "fetches the newest packages"),
     ("apt-get", "changes the machine"),
+    (
+        "curl -T",
+        "changes the repository of a server that allows it",
+    ),
     ("docker", "needs a daemon"),
     ("kubectl", "needs a cluster"),
     ("mdbook", "needs a program that is installed separately"),
+    ("minisign", "needs a program that is installed separately"),
     ("npx", "fetches the newest packages"),
     ("spin", "needs a program that is installed separately"),
     ("systemctl", "changes the machine"),
@@ -39,6 +44,8 @@ const NOT_RUN: [(&str, &str); 24] = [
         "wisp build guest-models/edge",
         "compiles two inference engines, which takes minutes",
     ),
+    ("wisp serve --allow-upload", "lets clients change examples"),
+    ("wisp serve --trusted-key", "needs a key"),
     (
         "wisp serve --config",
         "needs the files that the configuration names",

@@ -172,6 +172,30 @@ fn an_automatic_choice_is_shown_wherever_its_model_is() -> Result<()> {
 }
 
 #[test]
+fn inspect_shows_the_batching_that_a_load_has_measured() -> Result<()> {
+    let cache = tempfile::tempdir()?;
+    let repository = Repository::empty()?.with_model("m", "progression", None)?;
+    let model = repository.path().join("m");
+    let shown = |command: &str| -> Result<String> {
+        let mut shows = wisp();
+        shows.env_remove("ORT_DYLIB_PATH");
+        shows.arg(command).arg(&model);
+        let text = stdout(&run(shows.arg("--cache-dir").arg(cache.path()))?)?;
+        let mut lines = text.lines().map(str::trim_start);
+        let batching = lines.find_map(|line| line.strip_prefix("batching "));
+        let batching = batching.with_context(|| text.clone())?;
+        Ok(batching.trim_start().to_owned())
+    };
+    let before = shown("inspect")?;
+    ensure!(before.contains("measured when"), "{before}");
+    let measured = shown("check")?;
+    ensure!(measured.contains(" us"), "{measured}");
+    ensure!(shown("inspect")? == measured, "{measured}");
+    ensure!(shown("check")? == measured, "it is measured once");
+    Ok(())
+}
+
+#[test]
 fn a_model_that_no_backend_serves_has_the_reasons_of_all() -> Result<()> {
     let cache = tempfile::tempdir()?;
     let repository = Repository::empty()?.with_file("junk/1/model.onnx", "junk")?;

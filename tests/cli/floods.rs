@@ -256,7 +256,7 @@ pub(super) fn resident_bytes(process: u32) -> Result<u64> {
 }
 
 /// Classifies a wine on a new connection.
-fn victim_is_well(server: &Serve) -> Result<()> {
+pub(super) fn victim_is_well(server: &Serve) -> Result<()> {
     let mut stream = TcpStream::connect(&server.address)?;
     stream.set_read_timeout(Some(TIMEOUT))?;
     let body = wine().to_string().into_bytes();

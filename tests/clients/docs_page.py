@@ -121,6 +121,10 @@ class Browser:
         """Opens a page and waits until it is complete."""
         self.call("Page.enable", self.session)
         self.call("Page.navigate", self.session, url=url)
+        self.loaded()
+
+    def loaded(self):
+        """Waits until the page that is being opened is complete."""
         while self.message().get("method") != "Page.loadEventFired":
             pass
 

@@ -63,7 +63,7 @@ class Wisp:
 
     def __init__(self, *arguments, **variables):
         program, repository, cache = sys.argv[2:5]
-        command = [program, "serve", repository, "--http", "127.0.0.1:0", "--grpc", "none"]
+        command = [program, "serve", repository, "--http", "127.0.0.1:0", "--grpc", "none", "--metrics", "none"]
         command += ["--log-format", "json", "--log", "info", *arguments]
         environment = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
         environment |= {"XDG_CACHE_HOME": cache} | variables

@@ -290,6 +290,9 @@ def statistics(client):
     assert sum(requests[phase]["ns"] for phase in phases) <= requests["success"]["ns"], requests
     batches = {batch["batch_size"]: batch["compute_infer"]["count"] for batch in told["batch_stats"]}
     assert batches == {1: 2, 2: 1}, told
+    # A member that Triton does not have; the client returns it as it is.
+    (batching,) = told["batching"]
+    assert batching["graph"] == "model" and batching["decision"].startswith("auto: "), told
     models = [model["name"] for model in client.get_inference_statistics()["model_stats"]]
     assert models == ["digits", "progression", "wine"], models
     expect_failure(404, "requested model 'nope' is not available", client.get_inference_statistics, "nope")

@@ -1,8 +1,8 @@
 //! A sandbox without a server, in which tests call handlers on their own thread.
 
 use super::TIMEOUT;
-use anyhow::Result;
-use std::collections::BTreeSet;
+use anyhow::{Result, ensure};
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
 use wisp_sandbox::aot::AotStore;
@@ -15,27 +15,45 @@ use wisp_sandbox::handler::{
 use wisp_sandbox::limits::Limits;
 use wisp_tensor::{MemoryBudget, NamedTensor};
 
+/// The maximum length of a guest's message in a response, in characters.
+const MAX_TEXT: usize = 1000;
+
 /// The objects that are needed to load and call handlers without a server. It has few instances, so that
 /// calls soon reuse their memory.
 pub(crate) struct Sandbox {
     engine: Arc<Engine>,
     store: AotStore,
     memory: Arc<MemoryBudget>,
-    _directory: tempfile::TempDir,
+    _directory: Option<tempfile::TempDir>,
 }
 
 impl Sandbox {
     pub(crate) fn start() -> Result<Sandbox> {
+        let directory = tempfile::tempdir()?;
+        let store = AotStore::open(&directory.path().join("aot"))?;
+        Sandbox::with_store(store, 2, Some(directory))
+    }
+
+    /// Starts a sandbox that keeps no machine code in files, and has a single instance: if a call does not give it
+    /// back, the next one has none.
+    pub(crate) fn with_one_instance() -> Result<Sandbox> {
+        Sandbox::with_store(AotStore::in_memory(), 1, None)
+    }
+
+    fn with_store(
+        store: AotStore,
+        instances: u32,
+        directory: Option<tempfile::TempDir>,
+    ) -> Result<Sandbox> {
         let memory = Arc::new(MemoryBudget::new(usize::MAX));
         let engine = Engine::start(&EngineOptions {
-            instances: 2,
+            instances,
             memory: Arc::clone(&memory),
             ..EngineOptions::default()
         })?;
-        let directory = tempfile::tempdir()?;
         Ok(Sandbox {
             engine: Arc::new(engine),
-            store: AotStore::open(&directory.path().join("aot"))?,
+            store,
             memory,
             _directory: directory,
         })
@@ -83,4 +101,27 @@ pub(crate) fn call_with_log(handler: &Handler, inputs: &[NamedTensor]) -> Handle
         outputs: &[],
         options: ComputeOptions::until(Instant::now() + TIMEOUT),
     })
+}
+
+/// Checks that the response keeps the contract, or that the guest is at fault.
+pub(crate) fn keeps_the_contract(outcome: &Result<HandlerResponse, HandlerError>) -> Result<()> {
+    match outcome {
+        Ok(answer) => {
+            ensure!(answer.outputs.len() <= 1024 && answer.parameters.len() <= 1024);
+            let names = answer.outputs.iter().map(|output| &output.name);
+            ensure!(names.clone().all(|name| name.len() <= 1024));
+            let distinct: HashSet<_> = names.collect();
+            ensure!(
+                distinct.len() == answer.outputs.len(),
+                "a name is there twice"
+            );
+        }
+        Err(HandlerError::Client(text) | HandlerError::Declared(text)) => {
+            ensure!(text.chars().count() <= MAX_TEXT, "{text}");
+            ensure!(!text.contains(char::is_control), "{text}");
+        }
+        Err(HandlerError::Failed { .. } | HandlerError::GuestTime { .. }) => {}
+        Err(error) => anyhow::bail!("{error:?}"),
+    }
+    Ok(())
 }

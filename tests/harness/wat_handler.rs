@@ -64,9 +64,14 @@ impl WatHandler<'_> {
 
 /// Returns the component of a core module that conforms to the world of handlers.
 pub(crate) fn from_module(module: &[u8]) -> Result<Vec<u8>> {
+    from_module_with(module, StringEncoding::UTF8)
+}
+
+/// Returns the same component, whose strings have this encoding in its memory.
+pub(crate) fn from_module_with(module: &[u8], encoding: StringEncoding) -> Result<Vec<u8>> {
     let mut module = module.to_vec();
     let (resolve, world) = handler_world()?;
-    embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8)?;
+    embed_component_metadata(&mut module, &resolve, world, encoding)?;
     ComponentEncoder::default()
         .module(&module)?
         .encode()
@@ -88,8 +93,12 @@ fn handler_world() -> Result<(Resolve, WorldId)> {
     Ok((resolve, world))
 }
 
-/// Returns memory from address 1024 on: the signature at 1024, the response at 2048.
-fn static_memory() -> Vec<u8> {
+/// The address of the signature, and that of the response.
+pub(crate) const SIGNATURE: u16 = 1024;
+pub(crate) const RESPONSE: u16 = 2048;
+
+/// Returns memory from [`SIGNATURE`] on, with the response at [`RESPONSE`].
+pub(crate) fn static_memory() -> Vec<u8> {
     const UINT32: u32 = 3;
     let mut memory = vec![0; ANSWER + 12 - 1024];
     let mut put = |at: usize, words: &[u32]| {

@@ -4,6 +4,7 @@ use crate::cancellation::Cancellation;
 use crate::error::BackendError;
 use crate::rows::Rows;
 use crate::sample::sample_inputs;
+use std::num::NonZeroUsize;
 use wisp_tensor::{NamedTensor, Signature, TensorError};
 
 /// A loaded model. Lifetime: a model version.
@@ -64,6 +65,13 @@ pub trait Graph: Send + Sync + std::fmt::Debug {
     /// variable axes have the first of the usual sizes that the graph accepted.
     fn sample_inputs(&self) -> Result<Vec<NamedTensor>, TensorError> {
         sample_inputs(self.signature())
+    }
+
+    /// Returns the number of sets of input sizes for which the graph keeps a preparation. A further set makes it drop
+    /// the one that was used the longest time ago, and to prepare takes far longer than to compute. Returns `None` if
+    /// the graph does not prepare for sizes.
+    fn preparation_capacity(&self) -> Option<NonZeroUsize> {
+        None
     }
 
     /// Returns the declarations of the file that computing has shown to be wrong, as sentences for a warning.

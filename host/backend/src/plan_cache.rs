@@ -27,6 +27,11 @@ impl<P> PlanCache<P> {
         }
     }
 
+    /// Returns the number of plans that are kept.
+    pub(crate) fn capacity(&self) -> NonZeroUsize {
+        self.slots().cap()
+    }
+
     /// Returns the slot of the plan for `sizes`, if there is one.
     pub(crate) fn find(&self, sizes: &[u32]) -> Option<Arc<Slot<P>>> {
         self.slots().get(sizes).cloned()
@@ -61,6 +66,7 @@ mod tests {
     #[test]
     fn the_least_recently_used_plan_is_evicted() {
         let cache = PlanCache::new(2);
+        assert_eq!(cache.capacity().get(), 2);
         let builds = AtomicUsize::new(0);
         let plan = |size: u32| {
             *cache.slot(&[size]).get_or_init(|| {

@@ -70,6 +70,7 @@ use crate::probe::{TimeLimit, probe};
 use crate::refusal::Refusal;
 use crate::rows::Rows;
 use crate::sample::Sample;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use tract_onnx::pb::ModelProto;
 use tract_onnx::prelude::{IntoRunnable, SymbolValues, TValue, TVec, TractError, TractResult};
@@ -87,10 +88,12 @@ const VERSION: &str = "0.23.9";
 /// weights again for its own kernels.
 const PLAN_BYTES: usize = 256 << 20;
 
-/// The minimum number of plans of a graph: a batch of one, a full batch, and two in between.
+/// The minimum number of plans of a graph, however large its constants are: a batch of one, a full batch, and two in
+/// between.
 const MIN_PLANS: usize = 4;
 
-/// The maximum number of plans of a graph: every batch size up to 32, at two sequence lengths.
+/// The maximum number of plans of a graph: every batch size up to 32, at two sequence lengths. The automatic choice of
+/// batching takes only sizes whose plans fit ([`Graph::preparation_capacity`]).
 const MAX_PLANS: usize = 64;
 
 type Plan = Result<Arc<CheckedPlan>, GuardError>;
@@ -495,6 +498,10 @@ impl Graph for TractGraph {
 
     fn sample_inputs(&self) -> Result<Vec<NamedTensor>, TensorError> {
         self.sample.inputs(&self.symbolic.signature)
+    }
+
+    fn preparation_capacity(&self) -> Option<NonZeroUsize> {
+        Some(self.plans.capacity())
     }
 
     fn wrong_declarations(&self) -> &[String] {

@@ -150,12 +150,12 @@ impl Comparison<'_> {
         }
         let mut remarks = remarks::remarks(&batches);
         let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
-        remarks.extend(loaded.iter().filter_map(|(backend, graph)| {
-            let curve = measure(&**graph)?;
-            Some(format!(
-                "batching with {backend}: {}",
-                choose(&curve, cores)
-            ))
+        remarks.extend(loaded.iter().map(|(backend, graph)| {
+            let choice = match measure(&**graph) {
+                Ok(cost) => choose(&cost, cores).to_string(),
+                Err(reason) => format!("auto: off, {reason}"),
+            };
+            format!("batching with {backend}: {choice}")
         }));
         Ok(GraphReport {
             graph: name.to_owned(),

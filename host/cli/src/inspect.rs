@@ -2,8 +2,8 @@
 //!
 //! `wasm` reads components and core modules, `onnx` reads models.
 //! Each returns an outline, which is printed as text or as JSON. No code of the file runs, except that
-//! `handler` calls a handler for its signature. The backend of a model is the one that was selected before;
-//! `wisp check` selects one, and tests whether a backend accepts a model.
+//! `handler` calls a handler for its signature. The backend of a model is the one that was selected before, and so is
+//! its batching; `wisp check` selects them, and tests whether a backend accepts a model.
 
 mod baseline;
 mod class_names;
@@ -24,10 +24,11 @@ use std::fmt;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use wisp_backend::foreign_content;
+use wisp_backend::{LoadOptions, foreign_content};
 use wisp_serving::registry::batching::Batching;
 use wisp_serving::registry::model_file::{BackendChoice, ModelFile};
 use wisp_serving::registry::repository;
+use wisp_serving::registry::stored_batching::GraphOfModel;
 use wisp_tensor::OneLine;
 
 /// The outline of one file, as printed with `--json`.
@@ -42,7 +43,7 @@ struct Report {
     /// The backend of a model and the reason for it, as far as they are known without loading the model.
     #[serde(skip_serializing_if = "Option::is_none")]
     backend: Option<String>,
-    /// The rules by which requests for a graph are computed together, as the model file sets them.
+    /// The rules by which requests for a graph are computed together, as far as they are known without loading it.
     #[serde(skip_serializing_if = "Option::is_none")]
     batching: Option<String>,
     /// The baseline of a version's data, for the file that clients call.
@@ -69,7 +70,7 @@ pub(crate) fn run(args: &InspectArgs) -> anyhow::Result<ExitCode> {
             let mut report = report.with_context(|| format!("failed to inspect `{shown}`"))?;
             if let Content::Onnx(_) = report.content {
                 report.backend = backend(&file, args.cache.cache_dir.as_deref());
-                report.batching = batching(&file);
+                report.batching = batching(&file, args.cache.cache_dir.as_deref());
             }
             reports.push(report);
         }
@@ -147,34 +148,57 @@ fn report(path: &Path, handlers: &mut HandlerInspection<'_>) -> anyhow::Result<R
     Ok(report)
 }
 
+/// Returns the model file of the graph's model, if the graph is that of a model whose file can be read.
+fn model_file(graph: &Path) -> Option<ModelFile> {
+    let directory = model_directory(graph.parent()?)?;
+    ModelFile::load(directory).ok()
+}
+
+/// Returns the settings that a graph of this model is loaded with.
+fn load_options(graph: &Path, model_file: &ModelFile) -> LoadOptions {
+    let mut options = model_file.load_options();
+    let version = graph.parent().unwrap_or(Path::new(""));
+    let graphs = repository::graphs(version).unwrap_or_default();
+    let mut named = graphs.iter().filter(|(_, path)| *path == graph);
+    if named.any(|(name, _)| !repository::is_main_graph(name, &graphs)) {
+        options.shapes.clear();
+    }
+    options
+}
+
 /// Returns the backend of a graph file and the reason for it: named by its model, or selected before.
 fn backend(graph: &Path, cache_dir: Option<&Path>) -> Option<String> {
-    let version = graph.parent()?;
-    let directory = model_directory(version);
-    let model_file = directory.and_then(|directory| ModelFile::load(directory).ok());
-    let model_file = model_file.unwrap_or_default();
+    let model_file = model_file(graph).unwrap_or_default();
     if let Some(BackendChoice::Named(name)) = &model_file.backend {
         return Some(format!("{name}, named in model.toml"));
     }
     let cache = optional_cache_directory(cache_dir);
     let cache = cache.as_deref();
     let backends = backends(&BackendArgs::default(), cache);
-    let mut options = model_file.load_options();
-    let graphs = repository::graphs(version).unwrap_or_default();
-    let mut named = graphs.iter().filter(|(_, path)| *path == graph);
-    if named.any(|(name, _)| !repository::is_main_graph(name, &graphs)) {
-        options.shapes.clear();
-    }
+    let options = load_options(graph, &model_file);
     selections(cache).explain(&backends, graph, &options)
 }
 
-/// Returns the rules by which requests for a graph file are computed together, as its model sets them.
-fn batching(graph: &Path) -> Option<String> {
-    let directory = model_directory(graph.parent()?)?;
-    let model_file = ModelFile::load(directory).ok()?;
-    Some(match model_file.batching {
+/// Returns the rules by which requests for a graph file are computed together: set by its model, or chosen by the costs
+/// that an earlier load has measured.
+fn batching(graph: &Path, cache_dir: Option<&Path>) -> Option<String> {
+    let model_file = model_file(graph)?;
+    Some(match &model_file.batching {
         Batching::Off => "off, set in model.toml".to_owned(),
-        Batching::Auto => "auto: measured when the model is loaded, as by `wisp check`".to_owned(),
+        Batching::Auto => {
+            let cache = optional_cache_directory(cache_dir);
+            let cache = cache.as_deref();
+            let backends = backends(&BackendArgs::default(), cache);
+            let graph = GraphOfModel {
+                path: graph,
+                model_file: &model_file,
+                options: &load_options(graph, &model_file),
+            };
+            match graph.stored_choice(&backends, &selections(cache)) {
+                Some(decision) => decision.to_string(),
+                None => "auto: measured when the model is loaded, as by `wisp check`".to_owned(),
+            }
+        }
         Batching::Dynamic(policy) => format!(
             "up to {} rows and a delay of {} us, set in model.toml",
             policy.max_batch_size,
@@ -248,7 +272,7 @@ impl fmt::Display for Report {
             writeln!(f, "  backend      {}", OneLine(backend))?;
         }
         if let Some(batching) = &self.batching {
-            writeln!(f, "  batching     {batching}")?;
+            writeln!(f, "  batching     {}", OneLine(batching))?;
         }
         match &self.baseline {
             Some(baseline) => baseline.fmt(f),

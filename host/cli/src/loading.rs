@@ -22,6 +22,7 @@ use wisp_sandbox::aot::{AotStore, COMPILATION};
 use wisp_sandbox::engine::{Engine, EngineOptions};
 use wisp_sandbox::limited_process::{ChildProgram, ProcessLimits};
 use wisp_sandbox::limits::Limits;
+use wisp_sandbox::spawner::{SpawnTask, Spawner};
 use wisp_serving::fair_pool::{FairPool, PoolOptions};
 use wisp_serving::registry::backend_selection::BackendSelectionStore;
 use wisp_serving::registry::graph_loader::GraphLoader;
@@ -30,6 +31,7 @@ use wisp_serving::registry::loader::Loader;
 use wisp_serving::registry::model_file::BackendChoice;
 use wisp_serving::registry::repository::{find_models, is_model_directory};
 use wisp_serving::registry::shared_graphs::SharedGraphs;
+use wisp_serving::registry::version_signature::SignaturePolicy;
 use wisp_serving::worker_pool::{PoolThreads, WorkerPool};
 use wisp_tensor::MemoryBudget;
 
@@ -61,6 +63,10 @@ pub(crate) struct LoadingOptions<'a> {
     pub(crate) limits: Limits,
     /// The limits on loading a model file, for loaders that accept untrusted files.
     pub(crate) model_load: Option<ProcessLimits>,
+    /// The rules for the signatures of versions.
+    pub(crate) signatures: SignaturePolicy,
+    /// The process that starts child processes; `None` if this one does.
+    pub(crate) spawner: Option<&'a Spawner>,
 }
 
 impl<'a> LoadingOptions<'a> {
@@ -79,6 +85,8 @@ impl<'a> LoadingOptions<'a> {
             backend,
             limits: limits.limits(),
             model_load: None,
+            signatures: SignaturePolicy::default(),
+            spawner: None,
         }
     }
 }
@@ -93,6 +101,8 @@ pub(crate) fn loader(options: &LoadingOptions<'_>) -> anyhow::Result<Loader> {
         backend,
         limits,
         model_load,
+        signatures,
+        spawner,
     } = options;
     let threads = match threads {
         Some(threads) => *threads,
@@ -118,15 +128,22 @@ pub(crate) fn loader(options: &LoadingOptions<'_>) -> anyhow::Result<Loader> {
     })?;
     Ok(Loader {
         engine: Arc::new(engine),
-        aot: Arc::new(compiled_code(cache)?.compiling_with(compiler(), COMPILATION)),
+        aot: Arc::new(compiled_code(cache)?.compiling_with(compiler(*spawner), COMPILATION)),
         graphs: GraphLoader {
-            probe: model_load.map(|limits| probe(backend, cache, limits)),
+            probe: model_load.map(|limits| {
+                GraphProbe::new(
+                    prober(*spawner, backend, cache),
+                    limits,
+                    cache.map(|cache| cache.join("backends/passed")),
+                )
+            }),
             ..graph_loader(backend, cache, threads)?
         },
         pool: FairPool::spawn("wisp-handler", pool).context(NO_THREADS)?,
         instances: threads,
         direct_calls: *direct_calls,
         limits: limits.clone(),
+        signatures: signatures.clone(),
     })
 }
 
@@ -196,15 +213,15 @@ fn compiled_code(cache: Option<&Path>) -> anyhow::Result<AotStore> {
 pub(crate) fn edge_module_store(cache_dir: Option<&Path>) -> anyhow::Result<AotStore> {
     let cache = optional_cache_directory(cache_dir);
     let store = compiled_code(cache.as_deref())?;
-    Ok(store.compiling_with(compiler(), BUNDLE_COMPILATION))
+    Ok(store.compiling_with(compiler(None), BUNDLE_COMPILATION))
 }
 
 /// Returns the store of a finished bundle while it is tried. It holds the model, so no file of it is kept.
 pub(crate) fn trial_store() -> AotStore {
-    AotStore::in_memory().compiling_with(compiler(), BUNDLE_COMPILATION)
+    AotStore::in_memory().compiling_with(compiler(None), BUNDLE_COMPILATION)
 }
 
-/// Returns the stored selections of backends.
+/// Returns the stored selections of backends and costs of batches.
 pub(crate) fn selections(cache: Option<&Path>) -> BackendSelectionStore {
     match cache {
         Some(cache) => BackendSelectionStore::new(cache.join("backends/decisions")),
@@ -212,31 +229,40 @@ pub(crate) fn selections(cache: Option<&Path>) -> BackendSelectionStore {
     }
 }
 
-/// Returns the command that runs this program as a child process that compiles components.
-fn compiler() -> ChildProgram {
-    ChildProgram::new(this_program(), [CHILD, "compile"])
+/// Returns this program as a child process that compiles components.
+fn compiler(spawner: Option<&Spawner>) -> ChildProgram {
+    match spawner {
+        Some(spawner) => ChildProgram::spawned(spawner, SpawnTask::Compile),
+        None => ChildProgram::new(this_program(), [CHILD, "compile"]),
+    }
 }
 
-/// Returns the command that runs this program as a child process that loads model files, with the same
-/// backends.
-fn probe(args: &BackendArgs, cache: Option<&Path>, limits: ProcessLimits) -> GraphProbe {
-    let mut arguments: Vec<OsString> = vec![CHILD.into(), "load".into()];
+/// Returns this program as a child process that loads model files, with the same backends.
+fn prober(spawner: Option<&Spawner>, args: &BackendArgs, cache: Option<&Path>) -> ChildProgram {
+    match spawner {
+        Some(spawner) => ChildProgram::spawned(spawner, SpawnTask::Load),
+        None => ChildProgram::new(this_program(), load_arguments(args, cache, "load")),
+    }
+}
+
+/// Returns the arguments of a child process for this task, with the same backends.
+pub(crate) fn load_arguments(
+    args: &BackendArgs,
+    cache: Option<&Path>,
+    task: &str,
+) -> Vec<OsString> {
+    let mut arguments: Vec<OsString> = vec![CHILD.into(), task.into()];
     if let Some(cache) = cache {
         arguments.extend(["--cache-dir".into(), cache.into()]);
     }
     if let Some(library) = args.onnxruntime_library() {
         arguments.extend(["--onnxruntime-library".into(), library.into()]);
     }
-    let program = ChildProgram::new(this_program(), arguments);
-    GraphProbe::new(
-        program,
-        limits,
-        cache.map(|cache| cache.join("backends/passed")),
-    )
+    arguments
 }
 
 /// Returns the executable file of this process, even if the file has been replaced since.
-fn this_program() -> PathBuf {
+pub(crate) fn this_program() -> PathBuf {
     let link = Path::new("/proc/self/exe");
     match link.exists() {
         true => link.to_owned(),

@@ -21,6 +21,7 @@ mod check;
 mod child;
 mod config;
 mod configuration;
+mod confinement;
 mod display;
 mod failure;
 mod handler_lines;
@@ -39,6 +40,7 @@ mod push;
 mod release;
 mod serve;
 mod server_client;
+mod spawner;
 mod tenant;
 
 use options::Command;

@@ -21,6 +21,7 @@ mod serve;
 mod telemetry;
 mod tenancy;
 mod tenant;
+mod upload;
 mod value;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -37,7 +38,9 @@ pub(crate) use backend::{
 };
 pub(crate) use baseline::BaselineArgs;
 pub(crate) use bundle::{BundleArgs, EngineChoice, TargetChoice};
-pub(crate) use child::{CHILD, ChildArgs, ChildTask, LoadArgs};
+pub(crate) use child::{
+    AttemptArgs, CHILD, ChildArgs, ChildTask, ConfinedChoice, LoadArgs, SpawnArgs,
+};
 pub(crate) use config::{ConfigCommand, ConfigCommandArgs};
 pub(crate) use handler_limits::HandlerLimitArgs;
 pub(crate) use health::HealthArgs;
@@ -58,6 +61,7 @@ pub(crate) use tenant::{
     NewKeyArgs, TenantAddArgs, TenantCommand, TenantCommandArgs, TenantDirectoryArgs,
     TenantListArgs, TenantRemoveArgs, TenantRevokeArgs, TenantRotateArgs,
 };
+pub(crate) use upload::UploadArgs;
 pub(crate) use value::{
     AdditionalAddress, InputShape, InputSource, Milliseconds, NamedInput, NamedShape, Seconds,
 };

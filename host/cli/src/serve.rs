@@ -1,6 +1,6 @@
 //! `wisp serve`: loads the models, listens, prints a banner, and drains on a signal or when it is not used.
 //!
-//! [`run_server`] is the sequence. `activation` contains the sockets that are passed to the program, `startup` the
+//! [`run_server`] is the sequence. `cage` locks the process in. `activation` contains the sockets that are passed to the program, `startup` the
 //! steps before the first request, `telemetry` the reports about requests, `control` and `hangup` the changes while the
 //! server runs, `tenancy` the tenants, `watch` those of handlers' sources, and `ending` the signals and the end of the process; the server performs the drain that they
 //! request. `notification` reports the start and the drain to the service manager. `preflight` checks a
@@ -8,6 +8,7 @@
 
 mod activation;
 mod banner;
+mod cage;
 mod control;
 mod descriptors;
 mod ending;
@@ -28,6 +29,7 @@ use crate::options::ServeArgs;
 use activation::PassedSockets;
 use anyhow::Context;
 use banner::Addresses;
+use cage::Cage;
 use ending::Signals;
 use log_lines::LogLevels;
 use startup::StartedModels;
@@ -53,6 +55,7 @@ struct Prepared {
     log: LogLevels,
     watch: Option<SourceWatch>,
     telemetry: Telemetry,
+    cage: Cage,
 }
 
 /// Serves until SIGTERM or SIGINT, or until the server has been idle for the time of `--idle-exit`. A second
@@ -67,14 +70,17 @@ pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     expect_path(&args.repository)?;
     expect_build(args)?;
     tenancy::check(args)?;
-    let default = ServerOptions::default();
-    // Installed before any long operation.
-    let signals = Signals::receive(default.drain_delay + args.drain_timeout_secs.0 + END)?;
-    let options = startup::server_options(args, default)?;
-    let (telemetry, options) = Telemetry::of_server(&args.telemetry, options)?;
+    // Before the cage, in which no program can be run.
     if args.build {
         build::build_repository(&args.repository, Rebuild::Changed)?;
     }
+    // Before the second thread: the rules hold for threads that are started afterwards.
+    let cage = Cage::enter(args)?;
+    let default = ServerOptions::default();
+    // Installed before any other long operation.
+    let signals = Signals::receive(default.drain_delay + args.drain_timeout_secs.0 + END)?;
+    let options = startup::server_options(args, default)?;
+    let (telemetry, options) = Telemetry::of_server(&args.telemetry, options)?;
     let watch = args.watch.then(|| SourceWatch::new(&args.repository));
     let watch = watch.transpose()?;
     // The threads that serve connections also run direct calls.
@@ -90,6 +96,7 @@ pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         log,
         watch,
         telemetry,
+        cage,
     };
     let outcome = runtime.block_on(run_server(args, prepared));
     // Dropping the runtime would wait for its threads.
@@ -107,28 +114,32 @@ async fn run_server(args: &ServeArgs, prepared: Prepared) -> anyhow::Result<Infa
         log,
         watch,
         mut telemetry,
+        cage,
     } = prepared;
     // Bound before the models are loaded, so that a port in use is reported at once.
     let sockets = startup::bind(args, passed).await?;
     let addresses = Addresses::of(&sockets)?;
     // A SIGHUP while the models are loaded has its effect after that.
     let reload = hangup::reload_on_hangup(args, sockets.tls.clone(), log)?;
-    let models = startup::load(args)?;
+    let models = startup::load(args, cage.spawner())?;
     let StartedModels {
         registry,
         loader,
         files,
         options: limits,
+        uploads,
     } = models;
     let limits = telemetry.of_models(&args.telemetry, limits)?;
     let opener = tenancy::opener(args, &loader);
-    let control = control::model_control(args, &addresses, loader);
+    let control = control::model_control(args, &addresses, (loader, uploads));
     let serving = Arc::new(Serving::new(registry, Some(control), limits));
     serving.restore_releases();
     let opened = (Arc::clone(&serving), opener);
     let namespaces = Arc::new(tenancy::namespaces(args, &addresses, opened)?);
     // Set before the banner reports that the server is up.
     signals.serving();
+    // Before the first request.
+    cage.close()?;
     startup::print_banner(serving.registry(), args, &addresses)?;
     notification::ready();
     let polling = control::poll_repository(&serving, files, args.repository_poll_secs.0);

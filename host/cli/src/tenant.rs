@@ -37,7 +37,7 @@ fn file(directory: &TenantDirectoryArgs) -> TenantFile {
 
 fn remove(file: &TenantFile, args: &TenantRemoveArgs) -> anyhow::Result<()> {
     file.change(|records| records.remove(&args.id))?;
-    let files = file.directory().join(args.id.as_str());
+    let files = file.tenants().join(args.id.as_str());
     eprintln!("Removed tenant `{}`.", args.id);
     if files.exists() {
         eprintln!("Its files stay in `{}`.", files.display());

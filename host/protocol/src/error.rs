@@ -19,6 +19,8 @@ pub enum ErrorKind {
     Forbidden,
     /// An existing route called with a method it does not have.
     MethodNotAllowed,
+    /// A valid request that contradicts the state of the server: a version that exists already.
+    Conflict,
     /// More bytes than the limit allows.
     TooLarge,
     /// A content encoding that the server does not decode.
@@ -38,6 +40,8 @@ pub enum ErrorKind {
     /// No capacity at the moment: a queue or all instances are full, the server is draining, or the model
     /// is not ready.
     Unavailable,
+    /// No room for another file, model or version in the repository.
+    StorageFull,
     /// The request's deadline has passed.
     DeadlineExceeded,
     /// A failure of a backend or of the server itself.
@@ -67,6 +71,7 @@ pub enum GrpcCode {
     InvalidArgument = 3,
     DeadlineExceeded = 4,
     NotFound = 5,
+    AlreadyExists = 6,
     PermissionDenied = 7,
     ResourceExhausted = 8,
     Unimplemented = 12,
@@ -132,6 +137,7 @@ impl ErrorKind {
                 let status = S::METHOD_NOT_ALLOWED;
                 (P::Client, status, status, G::Unimplemented)
             }
+            ErrorKind::Conflict => (P::Client, S::CONFLICT, S::CONFLICT, G::AlreadyExists),
             ErrorKind::TooLarge => {
                 let status = S::PAYLOAD_TOO_LARGE;
                 (P::Client, status, status, G::ResourceExhausted)
@@ -167,6 +173,10 @@ impl ErrorKind {
                 let status = S::SERVICE_UNAVAILABLE;
                 (P::Capacity, status, status, G::Unavailable)
             }
+            ErrorKind::StorageFull => {
+                let status = S::INSUFFICIENT_STORAGE;
+                (P::Capacity, status, status, G::ResourceExhausted)
+            }
             ErrorKind::DeadlineExceeded => {
                 let status = S::GATEWAY_TIMEOUT;
                 (P::Capacity, status, status, G::DeadlineExceeded)
@@ -195,6 +205,8 @@ mod tests {
             (ErrorKind::InvalidRequest, 3),
             (ErrorKind::DeadlineExceeded, 4),
             (ErrorKind::NotFound, 5),
+            (ErrorKind::Conflict, 6),
+            (ErrorKind::StorageFull, 8),
             (ErrorKind::TooLarge, 8),
             (ErrorKind::OverQuota, 8),
             (ErrorKind::NotImplemented, 12),

@@ -7,7 +7,7 @@
 //! protocols over gRPC. Below them, `content_coding` compresses bodies, [`call_check`] compares requests and
 //! outputs with a model, `classification` turns an output into classes, `class_names` names them, and
 //! [`error`] maps error kinds to statuses. [`statistics`] holds the counters of a version, [`load`] is a
-//! request to load one ([`dynamic_batching`] is a part of its settings), [`release`] one to move requests from a version to another, [`routing`] reads the key that keeps
+//! request to load one ([`dynamic_batching`] is a part of its settings), [`upload`] one to add a version to the repository, [`release`] one to move requests from a version to another, [`routing`] reads the key that keeps
 //! a client at its version, and [`request_id`] reads the id of a request; `openapi` describes the REST routes,
 //! with the examples of [`golden_case`].
 //!
@@ -61,4 +61,5 @@ pub mod routing;
 pub mod statistics;
 pub mod target;
 pub mod tfs;
+pub mod upload;
 pub mod v2;

@@ -51,8 +51,7 @@ pub struct ReleaseSettings {
     pub tolerance: Option<f64>,
     /// The number of requests of the candidate before which nothing is rolled back.
     pub min_requests: u64,
-    /// The largest part of failed requests.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// The largest part of failed requests. `null` is written too, since a missing member has the default.
     pub max_error_percent: Option<f64>,
     /// The largest ratio of the candidate's latency to that of the stable version.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -6,6 +6,7 @@
 mod call;
 #[cfg(feature = "openapi")]
 mod console;
+mod console_view;
 #[cfg(feature = "openapi")]
 mod docs;
 mod error;
@@ -14,6 +15,7 @@ mod tfs;
 mod v2;
 
 pub use call::{DocsFile, RestCall};
+pub use console_view::ConsoleView;
 pub use error::RouteError;
 
 use crate::v2::HEADER_LENGTH_NAME;
@@ -31,7 +33,7 @@ pub fn route(method: &Method, uri_path: &str, headers: &HeaderMap) -> Result<Res
         error::allow(method, Method::GET, "GET")?;
         #[cfg(feature = "openapi")]
         if console::accepts_html(headers) {
-            return Ok(RestCall::Console);
+            return Ok(RestCall::Console(ConsoleView::default()));
         }
         return Ok(RestCall::KserveLive);
     }
@@ -52,11 +54,13 @@ pub fn route(method: &Method, uri_path: &str, headers: &HeaderMap) -> Result<Res
     }
 }
 
-/// Returns the call with what the query of the request adds to it: in the predict API, the version.
+/// Returns the call with what the query of the request adds to it: in the predict API, the version, and for the console,
+/// the models to show.
 pub fn with_query(call: RestCall, query: Option<&str>) -> Result<RestCall, RouteError> {
-    match query {
-        Some(query) => predict::with_query(call, query),
-        None => Ok(call),
+    match (call, query) {
+        (RestCall::Console(_), Some(query)) => Ok(RestCall::Console(ConsoleView::of_query(query))),
+        (call, Some(query)) => predict::with_query(call, query),
+        (call, None) => Ok(call),
     }
 }
 

@@ -14,6 +14,27 @@ pub struct VersionStatistics {
     pub sums: Sums,
     /// The quality of its data, if it has rules or a baseline.
     pub data_quality: Option<DataQuality>,
+    /// The batching of its graphs.
+    pub batching: Vec<GraphBatching>,
+}
+
+/// The batching of a graph.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GraphBatching {
+    pub graph: String,
+    /// The rules and the reason for them, as text for people.
+    pub decision: String,
+    /// The times that the rules follow from; none if they are set.
+    pub measurements: Vec<BatchMeasurement>,
+}
+
+/// The time to compute a batch, as it was measured when the graph was loaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BatchMeasurement {
+    /// The number of elements of a row, in all inputs together.
+    pub row_elements: u64,
+    pub rows: u32,
+    pub took: Duration,
 }
 
 /// The quality of the data of a version.

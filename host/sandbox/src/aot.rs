@@ -5,11 +5,12 @@
 //! the store has a program for that ([`AotStore::compiling_with`]).
 //!
 //! Machine code runs without further checks, so a file is used only if it has a valid MAC over the code,
-//! the component it was compiled from and the engine it was compiled for, under a key that only this user
-//! can read. The verified bytes themselves are loaded, not a file that could change in between. Any other
+//! the component it was compiled from, the engine it was compiled for and the tenant whose it is, under a key that only
+//! this user can read. The verified bytes themselves are loaded, not a file that could change in between. Any other
 //! file (damaged, foreign, stale) is compiled again and replaced, never run.
 //!
-//! A component that is in use already is not loaded a second time: its users share one copy of the code.
+//! A component that is in use already is not loaded a second time: its users share one copy of the code. Tenants share
+//! neither files nor copies, so that none can measure what another has deployed.
 //!
 //! Invariant: this module contains the program's only call of `deserialize`.
 
@@ -46,7 +47,9 @@ const ABANDONED: Duration = Duration::from_secs(3600);
 #[derive(Debug, Default)]
 pub struct AotStore {
     /// `None` if compiled components are kept in memory only.
-    files: Option<Files>,
+    files: Option<Arc<Files>>,
+    /// The tenant whose components these are; empty without tenants.
+    tenant: String,
     /// The compiling program and its limits; if `None`, this process compiles.
     compiler: Option<(ChildProgram, ProcessLimits)>,
     /// The components that are in use.
@@ -118,11 +121,14 @@ impl AotStore {
             Err(error) => usable(directory, Err(error)).map_err(io("create", directory))?,
         };
         Ok(AotStore {
-            files: key.map(|key| Files {
-                directory: directory.to_owned(),
-                key,
-                has_failed: AtomicBool::new(false),
+            files: key.map(|key| {
+                Arc::new(Files {
+                    directory: directory.to_owned(),
+                    key,
+                    has_failed: AtomicBool::new(false),
+                })
             }),
+            tenant: String::new(),
             compiler: None,
             shared: SharedComponents::default(),
         })
@@ -142,6 +148,16 @@ impl AotStore {
         }
     }
 
+    /// Returns a store of the components of a tenant, in the same directory and with the same compiler.
+    pub fn of_tenant(&self, tenant: &str) -> AotStore {
+        AotStore {
+            files: self.files.clone(),
+            tenant: tenant.to_owned(),
+            compiler: self.compiler.clone(),
+            shared: SharedComponents::default(),
+        }
+    }
+
     /// Returns the machine code of a valid component: the copy that is in use, that of the store, or newly compiled and
     /// stored code.
     ///
@@ -151,7 +167,7 @@ impl AotStore {
         engine: &Engine,
         wasm: &[u8],
     ) -> Result<(Arc<Component>, Origin), CompileError> {
-        let subject = Subject::new(engine, wasm);
+        let subject = Subject::new(engine, wasm, &self.tenant);
         if let Some(component) = self.shared.get(&engine.wasmtime, &subject.component) {
             return Ok((component, Origin::Stored));
         }
@@ -225,6 +241,7 @@ impl Files {
         let mut hasher = blake3::Hasher::new_keyed(&self.key);
         hasher.update(subject.component.as_bytes());
         hasher.update(subject.engine.as_bytes());
+        hasher.update(subject.tenant.as_bytes());
         hasher.update(code);
         hasher.finalize()
     }
@@ -251,14 +268,16 @@ fn precompile(engine: &wasmtime::Engine, wasm: &[u8]) -> Result<Vec<u8>, Compile
         })
 }
 
-/// The component and the engine that stored code was compiled from and for.
+/// The component, the engine and the tenant that stored code was compiled from and for.
 struct Subject {
     component: blake3::Hash,
     engine: blake3::Hash,
+    /// The hash of the tenant's name, whose length is therefore no part of the MAC.
+    tenant: blake3::Hash,
 }
 
 impl Subject {
-    fn new(engine: &Engine, wasm: &[u8]) -> Subject {
+    fn new(engine: &Engine, wasm: &[u8], tenant: &str) -> Subject {
         let mut compatibility = CompatibilityHasher(blake3::Hasher::new());
         engine
             .wasmtime
@@ -267,12 +286,14 @@ impl Subject {
         Subject {
             component: blake3::hash(wasm),
             engine: compatibility.0.finalize(),
+            tenant: blake3::hash(tenant.as_bytes()),
         }
     }
 
     fn file_name(&self) -> String {
-        let engine = self.engine.to_hex();
-        format!("{}-{}.cwasm", self.component.to_hex(), &engine[..16])
+        let (engine, tenant) = (self.engine.to_hex(), self.tenant.to_hex());
+        let component = self.component.to_hex();
+        format!("{component}-{}-{}.cwasm", &engine[..16], &tenant[..16])
     }
 }
 
@@ -378,7 +399,7 @@ fn read_or_make_key(directory: &Path, path: &Path) -> io::Result<[u8; blake3::KE
 fn deserialize(engine: &Engine, code: &[u8]) -> wasmtime::Result<Component> {
     // SAFETY: `code` must be the unmodified output of `precompile_component`. Both callers ensure it:
     // `load` has just produced it, or has received it from a child process of this program through a pipe
-    // that no other process holds; or `read_verified` has checked these very bytes against a MAC whose
+    // that no other process holds (a spawner has held it only to give it to the child); or `read_verified` has checked these very bytes against a MAC whose
     // key only this user can read. The bytes are in this process's memory, out of reach of other
     // processes.
     unsafe { Component::deserialize(&engine.wasmtime, code) }
@@ -497,9 +518,48 @@ mod tests {
         fs::copy(&foreign, here.join(name))?;
         assert_eq!(store.load(&engine, &wasm)?.1, Origin::Compiled);
         let genuine = stored_file(&here)?;
-        let swapped = here.join(Subject::new(&engine, &other).file_name());
+        let swapped = here.join(Subject::new(&engine, &other, "").file_name());
         fs::copy(genuine, swapped)?;
         assert_eq!(store.load(&engine, &other)?.1, Origin::Compiled);
+        Ok(())
+    }
+
+    #[test]
+    fn a_tenant_uses_no_code_of_another() -> anyhow::Result<()> {
+        let (engine, directory) = (engine()?, tempfile::tempdir()?);
+        let wasm = wat::parse_bytes(EMPTY)?;
+        let path = directory.path().join("aot");
+        let store = AotStore::open(&path)?;
+        let (_kept, origin) = store.load(&engine, &wasm)?;
+        assert_eq!(origin, Origin::Compiled);
+        let tenant = store.of_tenant("acme");
+        assert_eq!(tenant.load(&engine, &wasm)?.1, Origin::Compiled);
+        assert_eq!(tenant.load(&engine, &wasm)?.1, Origin::Stored);
+        // Under the name of the other tenant's file, the code is still not its own.
+        let own = path.join(Subject::new(&engine, &wasm, "").file_name());
+        let other = path.join(Subject::new(&engine, &wasm, "acme").file_name());
+        fs::copy(own, other)?;
+        assert_eq!(tenant.load(&engine, &wasm)?.1, Origin::Compiled);
+        Ok(())
+    }
+
+    #[test]
+    fn a_link_to_other_code_is_not_followed_to_run_it() -> anyhow::Result<()> {
+        let (engine, directory) = (engine()?, tempfile::tempdir()?);
+        let wasm = wat::parse_bytes(EMPTY)?;
+        let path = directory.path().join("aot");
+        let store = AotStore::open(&path)?;
+        let elsewhere = directory.path().join("elsewhere");
+        // A forged file: a MAC of zeros before genuine code.
+        let code = precompile(&engine.wasmtime, &wasm)?;
+        fs::write(&elsewhere, [&[0; MAC_BYTES][..], &code].concat())?;
+        let file = path.join(Subject::new(&engine, &wasm, "").file_name());
+        std::os::unix::fs::symlink(&elsewhere, &file)?;
+        assert_eq!(store.load(&engine, &wasm)?.1, Origin::Compiled);
+        // The link was replaced, and its target left alone.
+        assert!(!file.is_symlink());
+        assert_eq!(fs::read(&elsewhere)?.len(), code.len() + MAC_BYTES);
+        assert_eq!(store.load(&engine, &wasm)?.1, Origin::Stored);
         Ok(())
     }
 

@@ -3,7 +3,8 @@
 //!
 //! [`component`] refuses components that import more than they are granted. [`aot`] compiles the others
 //! in a [`limited_process`], or finds the compiled code in its store; a [`worker_process`] performs short
-//! tasks in turn. [`engine`] holds the state that all instances share, and [`limits`] the resource limits
+//! tasks in turn. `child_attendant` stays with each of these processes until it ends, in this process or in a
+//! [`spawner`]. [`engine`] holds the state that all instances share, and [`limits`] the resource limits
 //! of one instance. [`handler`] initializes a handler and makes the calls, each on an instance of the
 //! private module `instance`. [`nn`] implements the wasi:nn imports through [`compute::Compute`],
 //! [`configuration`] what handlers read of their model, and [`grants`] what the model can grant in addition;
@@ -16,6 +17,7 @@
 
 pub mod aot;
 pub mod backtrace;
+mod child_attendant;
 pub mod component;
 pub mod compute;
 pub mod configuration;
@@ -30,6 +32,7 @@ mod linker;
 pub mod logging;
 pub mod nn;
 pub mod preload;
+pub mod spawner;
 mod text;
 pub mod web;
 pub mod worker_process;

@@ -3,20 +3,19 @@
 //! Compiling a component or reading a model file from an untrusted source can take any amount of time and
 //! memory, or end the process. A [`ChildProgram`] receives a task and its input, returns bytes or the
 //! reason why there are none, and is killed when it exceeds its limits or when this process ends. It
-//! inherits no open file of this process.
+//! inherits no open file of this process. It is started by this process, or by a [`Spawner`].
 //!
 //! This module contains both ends: [`ChildProgram::run`] for the parent, [`begin`] and [`finish`] for the
 //! child.
 
-use rustix::process::{
-    Pid, Resource, Rlimit, Signal, WaitId, WaitIdOptions, getrlimit, prlimit,
-    set_parent_process_death_signal, waitid,
-};
+use crate::child_attendant::{StartLimits, attend};
+use crate::spawner::{SpawnTask, Spawner, StartedChild, start_with, with_streams};
+use rustix::process::{Signal, set_parent_process_death_signal};
 use std::ffi::{OsStr, OsString};
-use std::io::{self, Read, Write};
+use std::io::{self, PipeReader, PipeWriter, Read, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
-use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
+use std::process::{Command, ExitStatus};
 use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
@@ -33,9 +32,17 @@ const NICENESS: i32 = 5;
 
 /// A program that runs tasks as a child process. Lifetime: the process.
 #[derive(Debug, Clone)]
-pub struct ChildProgram {
-    path: PathBuf,
-    arguments: Vec<OsString>,
+pub struct ChildProgram(Start);
+
+/// The way in which a program is started.
+#[derive(Debug, Clone)]
+enum Start {
+    Command {
+        path: PathBuf,
+        arguments: Vec<OsString>,
+    },
+    /// Another process starts it, which knows the command of the task.
+    Spawner { spawner: Spawner, task: SpawnTask },
 }
 
 /// The limits of one child process.
@@ -56,6 +63,12 @@ pub struct ProcessLimits {
 pub enum ChildError {
     #[error("failed to run a child process: {0}")]
     Start(io::Error),
+    /// The process that starts children for this one has ended, or does not answer as it should.
+    #[error(
+        "the host cannot start child processes any more, since the process that does so is gone ({0}); the operator \
+         must restart the server"
+    )]
+    SpawnerGone(io::Error),
     #[error("it took more than {} s of processor time", limit.as_secs())]
     ProcessorTime { limit: Duration },
     #[error("it took longer than {} s", limit.as_secs())]
@@ -86,37 +99,45 @@ impl ChildProgram {
         path: impl Into<PathBuf>,
         arguments: impl IntoIterator<Item = A>,
     ) -> ChildProgram {
-        ChildProgram {
+        ChildProgram(Start::Command {
             path: path.into(),
             arguments: arguments.into_iter().map(Into::into).collect(),
-        }
+        })
     }
 
-    /// Runs the program for one task and waits for its answer. Blocks the calling thread; if that thread
-    /// ended, the child would be killed.
+    /// Creates the program of a task that another process starts. It takes no further arguments.
+    pub fn spawned(spawner: &Spawner, task: SpawnTask) -> ChildProgram {
+        ChildProgram(Start::Spawner {
+            spawner: spawner.clone(),
+            task,
+        })
+    }
+
+    /// Runs the program for one task and waits for its answer. Blocks the calling thread.
     pub fn run(
         &self,
         task: &[&OsStr],
         input: &[u8],
         limits: &ProcessLimits,
     ) -> Result<ChildAnswer, ChildError> {
-        let mut child = self.spawn(task).map_err(ChildError::Start)?;
-        let answered = limit(&child, limits).and_then(|()| exchange(&mut child, input, limits));
-        if !matches!(answered, Ok(Exchange::Ended(_))) {
-            // The child may have ended in the meantime.
-            let _ = child.kill();
-        }
-        let status = child.wait().map_err(ChildError::Start)?;
-        match answered.map_err(ChildError::Start)? {
+        let child = self.start(
+            task,
+            StartLimits {
+                processor_seconds: Some(limits.processor_time.as_secs()),
+                memory_bytes: limits.memory_bytes,
+            },
+        )?;
+        match exchange(child, input, limits).map_err(ChildError::Start)? {
             Exchange::Late => Err(ChildError::WallTime {
                 limit: limits.wall_time,
             }),
-            Exchange::Ended(output) if output.len() > limits.output_bytes => {
+            Exchange::Unattended(error) => Err(ChildError::SpawnerGone(error)),
+            Exchange::Ended { output, .. } if output.len() > limits.output_bytes => {
                 Err(ChildError::Output {
                     limit: limits.output_bytes,
                 })
             }
-            Exchange::Ended(output) => {
+            Exchange::Ended { output, status } => {
                 let answer = status.success().then(|| ChildAnswer::decode(output));
                 let answer = answer.flatten();
                 answer.ok_or_else(|| ended_without_answer(status, limits))
@@ -124,20 +145,55 @@ impl ChildProgram {
         }
     }
 
-    /// Starts the program with these further arguments, without limits.
-    pub(crate) fn spawn(&self, arguments: &[&OsStr]) -> io::Result<Child> {
-        Command::new(&self.path)
-            .args(&self.arguments)
-            .args(arguments)
-            .env("RAYON_NUM_THREADS", THREADS)
-            // A backtrace for a failed allocation allocates again, and then deadlocks on its own lock.
-            .env("RUST_BACKTRACE", "0")
-            .env_remove("RUST_LIB_BACKTRACE")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
+    /// Starts the program with these further arguments.
+    pub(crate) fn start(
+        &self,
+        arguments: &[&OsStr],
+        limits: StartLimits,
+    ) -> Result<StartedChild, ChildError> {
+        match &self.0 {
+            Start::Command {
+                path,
+                arguments: first,
+            } => {
+                let mut command = child_command(path, first);
+                command.args(arguments);
+                start_with(|streams| {
+                    with_streams(&mut command, streams.stdin, streams.stdout);
+                    let control = streams.control;
+                    let attendant = thread::Builder::new().name("wisp-child".to_owned());
+                    attendant
+                        .spawn(move || attend(command, limits, &control))
+                        .map(drop)
+                })
+                .map_err(ChildError::Start)
+            }
+            Start::Spawner { .. } if !arguments.is_empty() => Err(ChildError::Start(
+                io::Error::new(io::ErrorKind::InvalidInput, "the command is fixed"),
+            )),
+            Start::Spawner { spawner, task } => {
+                let started = spawner.start(*task, limits);
+                started.map_err(|error| match error.kind() {
+                    io::ErrorKind::BrokenPipe
+                    | io::ErrorKind::ConnectionReset
+                    | io::ErrorKind::UnexpectedEof => ChildError::SpawnerGone(error),
+                    _ => ChildError::Start(error),
+                })
+            }
+        }
     }
+}
+
+/// Returns the command of a child: `path` with these arguments, and the environment in which children run.
+pub fn child_command(path: impl AsRef<OsStr>, arguments: &[OsString]) -> Command {
+    let mut command = Command::new(path);
+    command
+        .args(arguments)
+        .env("RAYON_NUM_THREADS", THREADS)
+        // A backtrace for a failed allocation allocates again, and then deadlocks on its own lock.
+        .env("RUST_BACKTRACE", "0")
+        .env_remove("RUST_LIB_BACKTRACE");
+    command
 }
 
 // === impl ChildAnswer ===
@@ -171,70 +227,44 @@ impl ChildAnswer {
 /// The end of the exchange with a child.
 enum Exchange {
     /// The child has written this output and ended.
-    Ended(Vec<u8>),
+    Ended {
+        output: Vec<u8>,
+        status: ExitStatus,
+    },
     Late,
-}
-
-/// Applies the limits to a child that has been started and waits for its input.
-fn limit(child: &Child, limits: &ProcessLimits) -> io::Result<()> {
-    let seconds = limits.processor_time.as_secs();
-    // At the soft limit the child receives a signal that identifies the cause; at the hard limit it is
-    // killed.
-    set_limit(child, Resource::Cpu, (seconds, seconds + 1))?;
-    limit_memory(child, limits)
-}
-
-/// Applies the limit on memory to a child that has been started and waits for its input.
-pub(crate) fn limit_memory(child: &Child, limits: &ProcessLimits) -> io::Result<()> {
-    // The limit is on data, not on address space, of which wasmtime and the backends reserve more than
-    // they use.
-    let bytes = limits.memory_bytes;
-    set_limit(child, Resource::Data, (bytes, bytes))?;
-    set_limit(child, Resource::Core, (0, 0))
-}
-
-fn set_limit(child: &Child, resource: Resource, (soft, hard): (u64, u64)) -> io::Result<()> {
-    // The child has inherited the limits of this process and cannot raise them.
-    let most = getrlimit(resource).maximum.unwrap_or(u64::MAX);
-    let limit = Rlimit {
-        current: Some(soft.min(most)),
-        maximum: Some(hard.min(most)),
-    };
-    prlimit(Some(Pid::from_child(child)), resource, limit)?;
-    Ok(())
+    /// Nobody can tell what has become of the child.
+    Unattended(io::Error),
 }
 
 /// Writes the child's input and reads its output, until the child ends or its time is up.
-fn exchange(child: &mut Child, input: &[u8], limits: &ProcessLimits) -> io::Result<Exchange> {
-    let pid = Pid::from_child(child);
-    let (Some(stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
-        return Err(io::Error::other("it has no streams"));
-    };
+fn exchange(child: StartedChild, input: &[u8], limits: &ProcessLimits) -> io::Result<Exchange> {
+    let StartedChild { stdin, stdout, end } = child;
+    let end = &end;
     thread::scope(|scope| {
-        let (done, ended) = channel();
+        let (done, ended) = channel::<()>();
         let talk = thread::Builder::new().name("wisp-child".to_owned());
         let talking = talk.spawn_scoped(scope, move || {
             let output = talk_to(stdin, stdout, input, limits.output_bytes);
-            // `NOWAIT` leaves the exit status for the later wait.
-            let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
-            let _ = waitid(WaitId::Pid(pid), options);
+            let status = end.wait();
             let _ = done.send(());
-            output
-        })?;
+            (output, status)
+        });
+        let talking = talking.inspect_err(|_| end.kill())?;
         if ended.recv_timeout(limits.wall_time).is_err() {
             // The other thread ends once the child has ended.
-            child.kill()?;
+            end.kill();
             return Ok(Exchange::Late);
         }
         match talking.join() {
-            Ok(output) => Ok(Exchange::Ended(output)),
+            Ok((output, Ok(status))) => Ok(Exchange::Ended { output, status }),
+            Ok((_, Err(error))) => Ok(Exchange::Unattended(error)),
             Err(_) => Err(io::Error::other("the thread that talks to it has panicked")),
         }
     })
 }
 
 /// Writes the input, then reads the child's output, at most one byte more than `limit`.
-fn talk_to(mut stdin: ChildStdin, stdout: ChildStdout, input: &[u8], limit: usize) -> Vec<u8> {
+fn talk_to(mut stdin: PipeWriter, stdout: PipeReader, input: &[u8], limit: usize) -> Vec<u8> {
     // A write fails if the child has ended; its output then shows the result.
     let _ = stdin.write_all(input);
     drop(stdin);

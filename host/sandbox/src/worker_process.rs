@@ -6,29 +6,31 @@
 //! little-endian, and the input. An answer is its length in the same form, the byte of its kind, and its
 //! content.
 
+use crate::child_attendant::{ChildEnd, StartLimits};
 use crate::limited_process::{
-    ChildAnswer, ChildError, ChildProgram, ProcessLimits, ended_without_answer, limit_memory,
-    prepare_child,
+    ChildAnswer, ChildError, ChildProgram, ProcessLimits, ended_without_answer, prepare_child,
 };
+use crate::spawner::StartedChild;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::time::{ClockId, clock_gettime};
-use std::io::{self, ErrorKind, Read, Write};
-use std::process::{Child, ChildStdin, ChildStdout};
+use std::io::{self, ErrorKind, PipeReader, PipeWriter, Read, Write};
+use std::process::ExitStatus;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 
 /// The size limit of a task's input in bytes.
 const MAX_INPUT_BYTES: u64 = 1 << 20;
 
-/// A child process that waits for tasks. It is killed when this is dropped, or when the thread that
-/// started it ends.
+/// A child process that waits for tasks. It is killed when this is dropped.
 #[derive(Debug)]
 pub struct WorkerProcess {
-    child: Child,
-    stdin: ChildStdin,
+    child: ChildEnd,
+    stdin: PipeWriter,
     answers: Receiver<Frame>,
     limits: ProcessLimits,
     tasks: usize,
+    /// Set once the child has ended.
+    status: Option<ExitStatus>,
 }
 
 /// A message of a child.
@@ -47,37 +49,27 @@ impl WorkerProcess {
         program: &ChildProgram,
         limits: &ProcessLimits,
     ) -> Result<WorkerProcess, ChildError> {
-        let mut child = program.spawn(&[]).map_err(ChildError::Start)?;
-        match WorkerProcess::connect(&mut child, limits) {
-            Ok((stdin, answers)) => Ok(WorkerProcess {
-                child,
-                stdin,
-                answers,
-                limits: *limits,
-                tasks: 0,
-            }),
-            Err(error) => {
-                end(&mut child);
-                Err(ChildError::Start(error))
-            }
-        }
-    }
-
-    fn connect(
-        child: &mut Child,
-        limits: &ProcessLimits,
-    ) -> io::Result<(ChildStdin, Receiver<Frame>)> {
-        limit_memory(child, limits)?;
-        let (Some(stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
-            return Err(io::Error::other("it has no streams"));
+        let limits_at_start = StartLimits {
+            // The child limits the time of each task, since it takes several.
+            processor_seconds: None,
+            memory_bytes: limits.memory_bytes,
         };
+        let StartedChild { stdin, stdout, end } = program.start(&[], limits_at_start)?;
         let (sender, answers) = channel();
         let limit = limits.output_bytes;
         // Ends with the child, whose end closes the stream.
         thread::Builder::new()
             .name("wisp-child".to_owned())
-            .spawn(move || receive(stdout, limit, &sender))?;
-        Ok((stdin, answers))
+            .spawn(move || receive(stdout, limit, &sender))
+            .map_err(ChildError::Start)?;
+        Ok(WorkerProcess {
+            child: end,
+            stdin,
+            answers,
+            limits: *limits,
+            tasks: 0,
+            status: None,
+        })
     }
 
     /// The number of tasks that it has been given.
@@ -97,13 +89,13 @@ impl WorkerProcess {
                 None => Err(self.died()),
             },
             Ok(Frame::TooLong) => {
-                end(&mut self.child);
+                self.end();
                 Err(ChildError::Output {
                     limit: self.limits.output_bytes,
                 })
             }
             Err(RecvTimeoutError::Timeout) => {
-                end(&mut self.child);
+                self.end();
                 Err(ChildError::WallTime {
                     limit: self.limits.wall_time,
                 })
@@ -123,29 +115,30 @@ impl WorkerProcess {
     /// Returns the reason that the child ended, or ends it if it has only closed its stream.
     fn died(&mut self) -> ChildError {
         // It has closed its stream, so it has ended, or never answers again.
-        let ended = self.child.try_wait();
-        let _ = self.child.kill();
-        match ended.and_then(|ended| ended.map_or_else(|| self.child.wait(), Ok)) {
-            Ok(status) => ended_without_answer(status, &self.limits),
-            Err(error) => ChildError::Start(error),
+        self.end();
+        match self.status {
+            Some(status) => ended_without_answer(status, &self.limits),
+            None => ChildError::SpawnerGone(ErrorKind::UnexpectedEof.into()),
+        }
+    }
+
+    /// Ends the child, if it has not ended yet.
+    fn end(&mut self) {
+        if self.status.is_none() {
+            self.child.kill();
+            self.status = self.child.wait().ok();
         }
     }
 }
 
 impl Drop for WorkerProcess {
     fn drop(&mut self) {
-        end(&mut self.child);
+        self.end();
     }
 }
 
-/// Ends a child, if it has not ended yet.
-fn end(child: &mut Child) {
-    let _ = child.kill();
-    let _ = child.wait();
-}
-
 /// Sends on what the child writes, until it ends or writes more than `limit` bytes.
-fn receive(mut stdout: ChildStdout, limit: usize, frames: &Sender<Frame>) {
+fn receive(mut stdout: PipeReader, limit: usize, frames: &Sender<Frame>) {
     while let Ok(length) = read_number(&mut stdout) {
         let Some(length) = usize::try_from(length)
             .ok()

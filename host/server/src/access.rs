@@ -67,7 +67,10 @@ impl Requirement {
             | RestCall::RepositoryUnload(_)
             | RestCall::ReleaseStatus(_)
             | RestCall::ReleaseStart(_)
-            | RestCall::ReleaseChange(..) => Requirement::Role(Role::Deploy),
+            | RestCall::ReleaseChange(..)
+            | RestCall::UploadFile(..)
+            | RestCall::CommitVersion(_)
+            | RestCall::DeleteVersion(_) => Requirement::Role(Role::Deploy),
             // Requests for other settings of traces and of the log change nothing: they are checked and refused.
             RestCall::SetTraceSettings(_)
             | RestCall::SetLogSettings
@@ -83,7 +86,7 @@ impl Requirement {
             | RestCall::TraceSettings(_)
             | RestCall::LogSettings
             | RestCall::SharedMemoryStatus
-            | RestCall::Console
+            | RestCall::Console(_)
             | RestCall::OpenApi
             | RestCall::Docs(_)
             | RestCall::Limits

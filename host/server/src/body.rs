@@ -3,9 +3,10 @@
 //! A body that arrives in one piece is passed on without a copy. Several pieces are joined in one buffer as
 //! they arrive, because each piece would keep far more memory than its length: a flood of tiny pieces costs
 //! about as much as its bytes. A declared length is trusted only to refuse a body. A compressed body is
-//! inflated once all of it has arrived, within the same limit.
+//! inflated once all of it has arrived, within the same limit. `pieces` passes on a body that is never held as a whole.
 
 mod inflation;
+mod pieces;
 
 pub(crate) use inflation::inflate;
 

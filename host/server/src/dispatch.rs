@@ -10,6 +10,7 @@ use crate::failure::Failure;
 use crate::http_response::HttpResponse;
 use crate::log;
 use crate::reply::Reply;
+use crate::upload;
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderValue, Request, Version, header};
@@ -18,6 +19,7 @@ use wisp_protocol::call::{InferCall, ModelName, Target};
 use wisp_protocol::load::LoadRequest;
 use wisp_protocol::release::{self, ReleaseStart};
 use wisp_protocol::route::{RestCall, RouteError, route, with_query};
+use wisp_protocol::upload::{committed_document, deleted_document};
 use wisp_protocol::{content_coding, predict, tfs, v2};
 use wisp_serving::blocking::LONG_TEXT_BYTES;
 use wisp_serving::{BodyError, InferError, Serving, infer, web};
@@ -73,7 +75,7 @@ pub(crate) async fn dispatch(
             true => HttpResponse::document(predict::health(true)),
             false => HttpResponse::not_ready(predict::health(false)),
         },
-        RestCall::Console => console::page(serving).await?,
+        RestCall::Console(view) => console::page(serving, view).await?,
         RestCall::OpenApi => docs.openapi(serving, &head.headers).await?,
         RestCall::Docs(file) => docs.file(file, serving, &head.headers).await?,
         RestCall::KserveLive => HttpResponse::document(tfs::alive()),
@@ -142,6 +144,22 @@ pub(crate) async fn dispatch(
             check_unload(body).await?;
             serving.unload(&model).await?;
             HttpResponse::document(v2::unloaded(&model))
+        }
+        RestCall::UploadFile(name, file) => {
+            check_origin(head)?;
+            upload::receive_file(serving, body, (&name, &file)).await?
+        }
+        RestCall::CommitVersion(name) => {
+            check_origin(head)?;
+            read_control(body).await?;
+            let committed = serving.commit_version(&name).await?;
+            HttpResponse::document(committed_document(&name, &committed))
+        }
+        RestCall::DeleteVersion(name) => {
+            check_origin(head)?;
+            read_control(body).await?;
+            serving.delete_version(&name).await?;
+            HttpResponse::document(deleted_document(&name))
         }
         RestCall::ReleaseStatus(model) => {
             HttpResponse::document(release::status_document(&serving.release(&model)?))

@@ -133,6 +133,10 @@ impl Docs {
                 let script = include_str!("console/console.js");
                 return Ok(text("text/javascript; charset=utf-8", script, headers));
             }
+            DocsFile::ConsoleStyle => {
+                let style = include_str!("console/style.css");
+                return Ok(text("text/css; charset=utf-8", style, headers));
+            }
             DocsFile::Script => ("text/javascript; charset=utf-8", &self.script),
             DocsFile::Style => ("text/css; charset=utf-8", &self.style),
             DocsFile::Icon => ("image/png", &self.icon),

@@ -36,7 +36,7 @@ const MAX_PATH_BYTES: usize = 300;
 const MAX_CHAIN_BYTES: usize = 2048;
 
 /// The number of error kinds with a sampler of their own. Further kinds share these.
-const KINDS: usize = 24;
+const KINDS: usize = 32;
 
 /// The state that the lines of all requests share. Lifetime: the process.
 #[derive(Debug)]

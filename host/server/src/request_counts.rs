@@ -7,15 +7,16 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use wisp_protocol::error::{ErrorKind, Party};
 
 /// The number of counters for kinds of errors. There are fewer kinds.
-const PLACES: usize = 24;
+const PLACES: usize = 32;
 
 /// All kinds, in the order in which they are reported.
-const KINDS: [ErrorKind; 16] = [
+const KINDS: [ErrorKind; 18] = [
     ErrorKind::InvalidRequest,
     ErrorKind::NotFound,
     ErrorKind::Unauthenticated,
     ErrorKind::Forbidden,
     ErrorKind::MethodNotAllowed,
+    ErrorKind::Conflict,
     ErrorKind::TooLarge,
     ErrorKind::UnsupportedEncoding,
     ErrorKind::NotImplemented,
@@ -25,6 +26,7 @@ const KINDS: [ErrorKind; 16] = [
     ErrorKind::HandlerTimeout,
     ErrorKind::OverQuota,
     ErrorKind::Unavailable,
+    ErrorKind::StorageFull,
     ErrorKind::DeadlineExceeded,
     ErrorKind::Internal,
 ];
@@ -116,6 +118,7 @@ fn reason(kind: ErrorKind) -> &'static str {
         ErrorKind::Unauthenticated => "unauthenticated",
         ErrorKind::Forbidden => "forbidden",
         ErrorKind::MethodNotAllowed => "method_not_allowed",
+        ErrorKind::Conflict => "conflict",
         ErrorKind::TooLarge => "too_large",
         ErrorKind::UnsupportedEncoding => "unsupported_encoding",
         ErrorKind::NotImplemented => "not_implemented",
@@ -125,6 +128,7 @@ fn reason(kind: ErrorKind) -> &'static str {
         ErrorKind::HandlerTimeout => "handler_timeout",
         ErrorKind::OverQuota => "over_quota",
         ErrorKind::Unavailable => "unavailable",
+        ErrorKind::StorageFull => "storage_full",
         ErrorKind::DeadlineExceeded => "deadline_exceeded",
         ErrorKind::Internal => "internal",
     }

@@ -185,6 +185,7 @@ pub(crate) fn error_type(kind: ErrorKind) -> &'static str {
         ErrorKind::Unauthenticated => "unauthenticated",
         ErrorKind::Forbidden => "forbidden",
         ErrorKind::MethodNotAllowed => "method_not_allowed",
+        ErrorKind::Conflict => "conflict",
         ErrorKind::TooLarge => "too_large",
         ErrorKind::UnsupportedEncoding => "unsupported_encoding",
         ErrorKind::NotImplemented => "not_implemented",
@@ -194,6 +195,7 @@ pub(crate) fn error_type(kind: ErrorKind) -> &'static str {
         ErrorKind::HandlerTimeout => "handler_timeout",
         ErrorKind::OverQuota => "over_quota",
         ErrorKind::Unavailable => "unavailable",
+        ErrorKind::StorageFull => "storage_full",
         ErrorKind::DeadlineExceeded => "deadline_exceeded",
         ErrorKind::Internal => "internal",
     }

@@ -4,7 +4,7 @@
 //! `wisp_protocol::route`.
 
 /// The routes of HTTP requests. A segment in braces stands for any text; what follows the braces is part of the route.
-const TEMPLATES: [&str; 48] = [
+const TEMPLATES: [&str; 51] = [
     "/",
     "/v2/models/{model}/infer",
     "/v2/models/{model}/versions/{version}/infer",
@@ -29,6 +29,9 @@ const TEMPLATES: [&str; 48] = [
     "/v2/repository/index",
     "/v2/repository/models/{model}/load",
     "/v2/repository/models/{model}/unload",
+    "/v2/repository/models/{model}/versions/{version}",
+    "/v2/repository/models/{model}/versions/{version}/commit",
+    "/v2/repository/models/{model}/versions/{version}/files/{file}",
     "/v2/trace/setting",
     "/v2/logging",
     "/v1/limits",

@@ -27,6 +27,7 @@ use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, Version};
 use hyper::body::Incoming;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -176,8 +177,9 @@ impl Service {
                 check_host(&head).map(|()| Reply::Document(HttpResponse::no_content()))
             }
             Ok(()) => {
-                let work = catch_panic(dispatch(&self.access, &self.docs, &head, &mut body));
-                line.current().scope(work).await
+                // Pinned once: what is wrapped around it moves, and it is several kilobytes long.
+                let work = pin!(dispatch(&self.access, &self.docs, &head, &mut body));
+                line.current().scope(catch_panic(work)).await
             }
         };
         let framing = match head.version {

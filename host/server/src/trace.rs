@@ -151,6 +151,28 @@ mod tests {
     }
 
     #[test]
+    fn whatever_byte_changes_ids_have_their_length_and_are_hexadecimal() -> anyhow::Result<()> {
+        let text = format!("01-{TRACE}-{SPAN}-01-more").into_bytes();
+        for position in 0..text.len() {
+            for byte in 0..=u8::MAX {
+                let mut changed = text.clone();
+                changed[position] = byte;
+                let Ok(value) = HeaderValue::from_bytes(&changed) else {
+                    continue;
+                };
+                let headers = HeaderMap::from_iter([(TRACEPARENT, value)]);
+                if let Some(parent) = TraceParent::from_headers(&headers) {
+                    for (id, length) in [(parent.trace_id, 32), (parent.span_id, 16)] {
+                        assert_eq!(id.len(), length, "{id}");
+                        assert!(id.bytes().all(|byte| byte.is_ascii_hexdigit()), "{id}");
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
     fn the_last_flag_is_the_decision_of_the_client() {
         for (flags, is_sampled) in [
             ("00", false),

@@ -61,11 +61,6 @@ impl Account {
         self.share.as_ref()
     }
 
-    /// Returns the quota of the tenant.
-    pub(crate) fn quota(&self) -> &Arc<Quota> {
-        &self.quota
-    }
-
     /// Returns the current use of the quota.
     pub(crate) fn usage(&self) -> QuotaUse {
         self.quota.usage()

@@ -1,7 +1,8 @@
 //! A graph with its waiting requests, which the sandbox computes through [`Compute`].
 //!
 //! Requests of all callers meet here, beneath wasi:nn: those of bare models, and those of handlers, whose sandboxes
-//! share nothing. [`schedule`] decides which of them are computed together, by a [`policy`] with Triton's rules;
+//! share nothing. [`schedule`] decides which of them are computed together, by a [`policy`] with Triton's rules and the
+//! [`batch_sizes`] of the automatic choice;
 //! [`dispatch`] gives them turns on the threads that all graphs share; [`execution`] joins, computes and splits, and
 //! [`rerun`] finds the requests that fail, so that they fail alone. The delays of all graphs end by the
 //! [`delay_timer`], [`completion_order`] keeps results in order where that is asked for, and [`graph_statistics`]
@@ -12,6 +13,7 @@
 //! or its deadline has passed. A running batch is cancelled once all of its callers have gone, and its thread
 //! replaced, since it may take long to end. The caller of a computation bounds the wait.
 
+pub mod batch_sizes;
 mod completion_order;
 mod delay_timer;
 mod dispatch;
@@ -22,6 +24,7 @@ mod rerun;
 mod schedule;
 mod turn;
 
+use self::batch_sizes::row_elements;
 use self::dispatch::{Dispatcher, DispatcherParts};
 use self::execution::{Entry, Executor, compute_error};
 use self::graph_statistics::GraphStatistics;
@@ -169,6 +172,7 @@ impl Batcher {
             .map_err(|_| ComputeError::WouldMissDeadline)?;
         let kind = self.kind(&mut inputs);
         let rows = self.rows(&inputs);
+        let row_elements = row_elements(&inputs);
         let member = Arc::new(Member::default());
         let (response, result) = oneshot::channel();
         let entry = Entry {
@@ -184,6 +188,7 @@ impl Batcher {
         let number = self.dispatcher.submit(Arrival {
             rows,
             kind,
+            row_elements,
             priority: options.priority,
             timeout: options.queue_timeout,
             owner,

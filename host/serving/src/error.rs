@@ -10,6 +10,7 @@ use crate::expected_wait::WouldMissDeadline;
 use crate::model_control::ControlError;
 use crate::quota::OverQuota;
 use crate::registry::ResolveError;
+use crate::uploads::upload_error::UploadError;
 use std::sync::Arc;
 use std::time::Duration;
 use wisp_protocol::codec::CodecError;
@@ -147,6 +148,7 @@ impl From<ControlError> for InferError {
             ControlError::UnknownModel { .. } | ControlError::NoRelease { .. } => {
                 ErrorKind::NotFound
             }
+            ControlError::Upload(error) => return error.into(),
             ControlError::Storage(_) | ControlError::ReleaseState(_) | ControlError::Lost => {
                 ErrorKind::Internal
             }
@@ -163,6 +165,20 @@ impl From<ControlError> for InferError {
                 ControlError::Storage(cause) | ControlError::ReleaseState(cause) => {
                     Some(Arc::new(cause))
                 }
+                _ => None,
+            },
+            ..plain
+        }
+    }
+}
+
+impl From<UploadError> for InferError {
+    fn from(error: UploadError) -> InferError {
+        let plain = InferError::plain(error.kind(), &error);
+        InferError {
+            source: match error {
+                // The cause may contain a path, which is for the log.
+                UploadError::Io(cause) | UploadError::DiskFull(cause) => Some(Arc::new(cause)),
                 _ => None,
             },
             ..plain

@@ -6,6 +6,8 @@
 //! | `CANCELED` | whose client has gone |
 //! | `BACKEND` | that failed in the handler, the backend or the server |
 //! | `OTHER` | with a fault of their own, such as inputs of a wrong shape |
+//!
+//! They are also counted by the party that has to act, which tells the handler from the server.
 
 use wisp_protocol::error::{ErrorKind, Party};
 
@@ -18,12 +20,15 @@ pub enum FailureReason {
     Other,
 }
 
-/// The numbers of failed requests by reason. Lifetime: a model version.
+/// The numbers of failed requests by reason and by party. Lifetime: a model version.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct FailureCounts {
+    /// For lack of capacity.
     rejected: u64,
     canceled: u64,
-    backend: u64,
+    handler: u64,
+    host: u64,
+    /// By a fault of the request.
     other: u64,
 }
 
@@ -35,18 +40,6 @@ impl FailureReason {
         FailureReason::Backend,
         FailureReason::Other,
     ];
-
-    /// Returns the reason for which a request with this error has failed.
-    pub fn of_error(kind: ErrorKind) -> FailureReason {
-        if kind == ErrorKind::ClientGone {
-            return FailureReason::Canceled;
-        }
-        match kind.party() {
-            Party::Client => FailureReason::Other,
-            Party::Capacity => FailureReason::Rejected,
-            Party::Handler | Party::Host => FailureReason::Backend,
-        }
-    }
 
     /// Returns the value of Triton's label.
     pub fn name(self) -> &'static str {
@@ -60,13 +53,14 @@ impl FailureReason {
 }
 
 impl FailureCounts {
-    /// Adds one request.
-    pub fn add(&mut self, reason: FailureReason) {
-        let count = match reason {
-            FailureReason::Rejected => &mut self.rejected,
-            FailureReason::Canceled => &mut self.canceled,
-            FailureReason::Backend => &mut self.backend,
-            FailureReason::Other => &mut self.other,
+    /// Adds one request, which failed with this kind of error.
+    pub fn add(&mut self, kind: ErrorKind) {
+        let count = match kind.party() {
+            Party::Client if kind == ErrorKind::ClientGone => &mut self.canceled,
+            Party::Client => &mut self.other,
+            Party::Capacity => &mut self.rejected,
+            Party::Handler => &mut self.handler,
+            Party::Host => &mut self.host,
         };
         *count = count.saturating_add(1);
     }
@@ -76,8 +70,18 @@ impl FailureCounts {
         match reason {
             FailureReason::Rejected => self.rejected,
             FailureReason::Canceled => self.canceled,
-            FailureReason::Backend => self.backend,
+            FailureReason::Backend => self.handler.saturating_add(self.host),
             FailureReason::Other => self.other,
+        }
+    }
+
+    /// Returns the number of requests whose failure this party can avoid.
+    pub fn of_party(&self, party: Party) -> u64 {
+        match party {
+            Party::Client => self.canceled.saturating_add(self.other),
+            Party::Handler => self.handler,
+            Party::Capacity => self.rejected,
+            Party::Host => self.host,
         }
     }
 
@@ -106,20 +110,32 @@ mod tests {
             (ErrorKind::ClientTimeout, FailureReason::Other),
             (ErrorKind::TooLarge, FailureReason::Other),
         ] {
-            assert_eq!(FailureReason::of_error(kind), expected, "{kind:?}");
+            let mut counts = FailureCounts::default();
+            counts.add(kind);
+            assert_eq!(counts.get(expected), 1, "{kind:?}");
+            assert_eq!(counts.of_party(kind.party()), 1, "{kind:?}");
+            assert_eq!(counts.total(), 1, "{kind:?}");
         }
     }
 
     #[test]
-    fn every_reason_is_counted_apart() {
+    fn every_reason_and_every_party_is_counted_apart() {
         let mut counts = FailureCounts::default();
-        for (times, reason) in FailureReason::ALL.into_iter().enumerate() {
-            for _ in 0..=times {
-                counts.add(reason);
+        for (times, kind) in [
+            (1, ErrorKind::Unavailable),
+            (2, ErrorKind::ClientGone),
+            (3, ErrorKind::Handler),
+            (4, ErrorKind::Internal),
+            (5, ErrorKind::InvalidRequest),
+        ] {
+            for _ in 0..times {
+                counts.add(kind);
             }
         }
         let counted = FailureReason::ALL.map(|reason| counts.get(reason));
-        assert_eq!(counted, [1, 2, 3, 4]);
-        assert_eq!(counts.total(), 10);
+        assert_eq!(counted, [1, 2, 7, 5]);
+        let parties = [Party::Client, Party::Handler, Party::Capacity, Party::Host];
+        assert_eq!(parties.map(|party| counts.of_party(party)), [7, 3, 1, 4]);
+        assert_eq!(counts.total(), 15);
     }
 }

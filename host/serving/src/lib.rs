@@ -2,7 +2,7 @@
 //! single function that uses every module of a request in order; [`web::respond`] is the same for web components.
 //!
 //! [`registry`] resolves names to a [`version::ModelVersion`] and loads versions; [`model_control`] loads
-//! them while the server runs, for clients or a [`repository_poll`], in turns ([`load_locks`]); `case_call` computes their
+//! them while the server runs, for clients or a [`repository_poll`], in turns ([`load_locks`]), and adds [`uploads`] to the repository; `case_call` computes their
 //! golden cases before; [`file_state`] detects changed files. A [`release`] splits the requests between two versions.
 //! [`residency`] decides which models are loaded within a budget, which [`memory_ledger`] counts; a [`memory_watch`]
 //! relieves [`memory_pressure`] before the kernel would end the process. Work has an [`owner`], and `owner_accounts` share
@@ -73,6 +73,7 @@ pub mod statistics;
 pub mod tenants;
 mod thread_policy;
 pub mod timings;
+pub mod uploads;
 pub mod version;
 pub mod version_counters;
 pub mod web;

@@ -6,13 +6,14 @@
 //! unchanged keeps its versions, with their statistics. The versions of an open release are loaded with those that the
 //! policy of the model selects; `release_control` starts, changes and closes releases. `replacement` loads a model
 //! in place of the served one. Loads for requests are in `on_demand`; `golden_check` computes the golden cases of a new
-//! version.
+//! version. `upload_control` adds versions to the repository and deletes them.
 
 mod golden_check;
 mod load_source;
 mod on_demand;
 mod release_control;
 mod replacement;
+mod upload_control;
 
 use crate::load_locks::LoadLocks;
 use crate::registry::golden_cases::CaseCaller;
@@ -23,13 +24,16 @@ use crate::registry::uploaded_model::UploadedModel;
 use crate::registry::{ModelEntry, Registry, repository};
 use crate::release::Releases;
 use crate::residency::{NoRoom, Residency, ResidencyOptions};
+use crate::uploads::upload_error::UploadError;
+use crate::uploads::{Uploads, content_check};
 use load_source::{Asked, LoadSource};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::runtime::Handle;
 use wisp_protocol::call::{ModelName, Version};
-use wisp_protocol::load::LoadRequest;
+use wisp_protocol::load::{LoadRequest, UploadedFile};
+use wisp_protocol::upload::{FilePlace, UploadFileName};
 
 /// The source of changes to the served models, as in Triton's `--model-control-mode`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +61,8 @@ pub struct ModelControl {
     releases: Arc<Releases>,
     /// Set if a version computes the golden cases of its model before it is served.
     golden_cases: Option<CaseCaller>,
+    /// The uploads into the repository, if it takes any.
+    uploads: Option<Uploads>,
 }
 
 /// The result of a load.
@@ -104,6 +110,8 @@ pub enum ControlError {
         .0.kind()
     )]
     ReleaseState(#[source] std::io::Error),
+    #[error(transparent)]
+    Upload(#[from] UploadError),
     #[error("the server failed")]
     Lost,
 }
@@ -128,7 +136,13 @@ impl ModelControl {
             residency: Arc::default(),
             releases: Arc::default(),
             golden_cases: None,
+            uploads: None,
         }
+    }
+
+    /// Returns the control with these uploads into its repository.
+    pub fn with_uploads(self, uploads: Option<Uploads>) -> ModelControl {
+        ModelControl { uploads, ..self }
     }
 
     /// Returns the control with the releases of the server. With `golden_cases`, a new version computes the golden cases
@@ -211,13 +225,19 @@ impl ModelControl {
         let lock = self.locks.load(&model).await;
         run(move || {
             let _lock = lock;
-            let is_loaded = || registry.entry(&model).is_ok_and(|entry| entry.has_loaded());
-            match control.residency.loads_on_demand() && !is_loaded() {
-                true => control.find_again(&registry, &model),
-                false => control.load_from_repository(&registry, &model, Asked::by_client()),
-            }
+            control.load_again(&registry, &model)
         })
         .await?
+    }
+
+    /// Loads the model as it is in the repository now, or only finds it again if it is loaded on demand and not loaded now.
+    /// Its lock is held.
+    fn load_again(&self, registry: &Registry, model: &ModelName) -> Result<(), ControlError> {
+        let is_loaded = || registry.entry(model).is_ok_and(|entry| entry.has_loaded());
+        match self.residency.loads_on_demand() && !is_loaded() {
+            true => self.find_again(registry, model),
+            false => self.load_from_repository(registry, model, Asked::by_client()),
+        }
     }
 
     /// Removes a model that is no longer in the repository. Its running requests are completed.
@@ -290,7 +310,15 @@ impl ModelControl {
         let started = Instant::now();
         let uploaded = match files.is_empty() {
             true => None,
-            false => Some(UploadedModel::store(model, &files).map_err(ControlError::Storage)?),
+            false => {
+                check_sent_files(&files)?;
+                let uploaded = UploadedModel::store(model, &files);
+                let uploaded = uploaded.map_err(ControlError::Storage)?;
+                for version in uploaded.version_directories() {
+                    content_check::check_graphs(&version)?;
+                }
+                Some(uploaded)
+            }
         };
         // The files are stored by now, and need not be in memory twice while the model is loaded.
         drop(files);
@@ -399,6 +427,21 @@ async fn run<T: Send + 'static>(
 ) -> Result<T, ControlError> {
     let worked = tokio::task::spawn_blocking(work);
     worked.await.map_err(|_| ControlError::Lost)
+}
+
+/// Refuses files of a request that may not be uploaded. Their names have no other directory in them.
+fn check_sent_files(files: &[UploadedFile]) -> Result<(), ControlError> {
+    for file in files {
+        let parsed = UploadFileName::parse(&file.name);
+        let parsed = parsed.map_err(|error| UploadError::Refused(error.to_string()))?;
+        if parsed.place() != FilePlace::Version {
+            return Err(UploadError::Refused(format!(
+                "`{parsed}` is not a file of a version; the parameter `config` has the settings of the model"
+            ))
+            .into());
+        }
+    }
+    Ok(())
 }
 
 /// Stops serving the model for a client. Its lock is held. As in Triton, unloading a model that does not exist

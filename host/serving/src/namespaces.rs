@@ -23,6 +23,8 @@ use crate::tenants::role::Role;
 use crate::tenants::tenant_file::{TenantError, TenantFile, TenantFileError};
 use crate::tenants::tenant_id::TenantId;
 use crate::tenants::tenant_set::{NotAuthenticated, RecordError, Tenant, TenantSet};
+use crate::uploads::limits::UploadLimits;
+use crate::uploads::{UploadTarget, Uploads};
 use std::collections::BTreeMap;
 use std::fs::DirBuilder;
 use std::io;
@@ -34,7 +36,7 @@ use std::time::{Duration, SystemTime};
 use tokio::time::MissedTickBehavior;
 
 /// The directory of a tenant's own models, below that of the tenant.
-pub const MODELS: &str = "models";
+const MODELS: &str = "models";
 
 /// The directory for the states of a tenant's releases, below that of the tenant.
 const RELEASES: &str = "releases";
@@ -77,6 +79,8 @@ pub struct NamespaceOpener {
     pub mode: ControlMode,
     /// A function that receives each version that was loaded or failed to load.
     pub observer: fn(&str, Loaded<'_>),
+    /// The limits of uploads into the models of one tenant, if there are uploads.
+    pub uploads: Option<UploadLimits>,
 }
 
 /// The service for one request, and what the request may do. Lifetime: one request.
@@ -317,11 +321,10 @@ impl Configured {
             };
             let serving = match open {
                 _ if tenant.id.is_local() => local.with_tenant(Arc::clone(tenant), account),
-                Some(open) if has_same_memory(open.tenant(), tenant) => {
-                    open.with_tenant(Arc::clone(tenant), account)
-                }
-                _ => {
-                    let directory = self.file.directory().join(tenant.id.as_str());
+                // Its models stay, with the limits with which they were opened.
+                Some(open) => open.with_tenant(Arc::clone(tenant), account),
+                None => {
+                    let directory = self.file.tenants().join(tenant.id.as_str());
                     self.opener.open(local, (tenant, account), &directory)
                 }
             };
@@ -352,6 +355,8 @@ impl NamespaceOpener {
             let error = &error as &dyn std::error::Error;
             tracing::error!(tenant = %id, error, "no directory for the models of the tenant");
         }
+        // Completes commits that were interrupted, so the models are found afterwards.
+        let uploads = self.open_uploads(tenant, &models);
         let registry = match loader.start_repository(&models, Start::Dormant, &self.observer) {
             Ok(registry) => registry,
             Err(error) => {
@@ -365,6 +370,7 @@ impl NamespaceOpener {
             load_on_demand: true,
             max_model_memory_bytes: tenant.limits.model_memory_bytes,
         });
+        let control = control.with_uploads(uploads);
         let own = OwnModels {
             registry,
             control,
@@ -374,11 +380,21 @@ impl NamespaceOpener {
         serving.restore_releases();
         serving
     }
-}
 
-/// Returns whether a tenant has the same limit on the memory of its models as before, so that they can stay loaded.
-fn has_same_memory(before: &Tenant, now: &Tenant) -> bool {
-    before.limits.model_memory_bytes == now.limits.model_memory_bytes
+    /// Opens the models of a tenant for uploads, if there are uploads. A failure is logged.
+    fn open_uploads(&self, tenant: &Tenant, models: &Path) -> Option<Uploads> {
+        let limits = tenant.limits.uploads(self.uploads.as_ref()?);
+        let opened = Uploads::open(UploadTarget {
+            repository: models.to_owned(),
+            limits,
+        });
+        opened
+            .inspect_err(|error| {
+                let error = error as &dyn std::error::Error;
+                tracing::error!(tenant = %tenant.id, error, "the tenant cannot upload");
+            })
+            .ok()
+    }
 }
 
 /// Creates a directory and those above it for the user of this process alone.

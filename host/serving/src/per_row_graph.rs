@@ -334,6 +334,10 @@ impl Graph for PerRowGraph {
         self.graph.sample_inputs()
     }
 
+    fn preparation_capacity(&self) -> Option<NonZeroUsize> {
+        self.graph.preparation_capacity()
+    }
+
     fn wrong_declarations(&self) -> &[String] {
         self.graph.wrong_declarations()
     }

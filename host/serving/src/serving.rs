@@ -24,6 +24,7 @@ use crate::repository_poll::RepositoryPoll;
 use crate::residency::Residency;
 use crate::response_cache::{ResponseCache, ResponseCacheOptions};
 use crate::tenants::tenant_set::Tenant;
+use crate::uploads::incoming_file::IncomingFile;
 use crate::version::ModelVersion;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -36,6 +37,7 @@ use wisp_protocol::load::LoadRequest;
 use wisp_protocol::release::{ReleaseChange, ReleaseStart, ReleaseStatus};
 use wisp_protocol::routing::{RoutingKey, RoutingSource};
 use wisp_protocol::statistics::VersionStatistics;
+use wisp_protocol::upload::{CommittedVersion, UploadFileName, VersionName};
 use wisp_protocol::v2::IndexFilter;
 use wisp_tensor::MemoryBudget;
 
@@ -427,6 +429,31 @@ impl Serving {
         let control = self.control.as_ref().ok_or(ControlError::Disabled)?;
         self.pressure.check_load()?;
         Ok(control.load(&self.registry, (model, request)).await?)
+    }
+
+    /// Begins to receive a file of a version that is being uploaded.
+    pub async fn begin_upload(
+        &self,
+        name: &VersionName,
+        file: &UploadFileName,
+    ) -> Result<IncomingFile, InferError> {
+        record_name(&name.model);
+        let control = self.control.as_ref().ok_or(ControlError::Disabled)?;
+        Ok(control.begin_upload(name, file).await?)
+    }
+
+    /// Adds an uploaded version to the repository, once it could be loaded, and loads its model again.
+    pub async fn commit_version(&self, name: &VersionName) -> Result<CommittedVersion, InferError> {
+        record_name(&name.model);
+        let control = self.control.as_ref().ok_or(ControlError::Disabled)?;
+        Ok(control.commit_version(&self.registry, name).await?)
+    }
+
+    /// Deletes a version of the repository, or the upload of one.
+    pub async fn delete_version(&self, name: &VersionName) -> Result<(), InferError> {
+        record_name(&name.model);
+        let control = self.control.as_ref().ok_or(ControlError::Disabled)?;
+        Ok(control.delete_version(&self.registry, name).await?)
     }
 
     /// Loads a model of the repository again for the operator, whether or not clients may.

@@ -15,7 +15,6 @@
 
 use crate::batcher::graph_statistics::{Executions, GraphStatistics, phases_of};
 use crate::cache_outcome::CacheOutcome;
-use crate::failure_reason::FailureReason;
 use crate::timings::Timings;
 use crate::version_counters::VersionCounters;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -55,7 +54,7 @@ enum Outcome {
     /// The request is in progress until the deadline, if one is set. Nobody drops it before, unless its client has
     /// gone.
     Pending(Option<Instant>),
-    Failed(FailureReason),
+    Failed(ErrorKind),
     Succeeded,
 }
 
@@ -156,6 +155,7 @@ impl Statistics {
             version,
             sums: self.sums(),
             data_quality: None,
+            batching: Vec::new(),
         }
     }
 
@@ -176,6 +176,12 @@ impl Statistics {
             executions.merge(&graph.executions());
         }
         executions
+    }
+
+    /// Returns the executions of each graph since this load, in the order in which the graphs were set.
+    pub fn graph_executions(&self) -> Vec<Executions> {
+        let graphs = self.graphs().iter();
+        graphs.map(|graph| graph.executions()).collect()
     }
 
     fn graphs(&self) -> &[Arc<GraphStatistics>] {
@@ -227,7 +233,7 @@ impl PendingRequest {
 
     /// Records the kind of the error with which the request fails.
     pub fn fail(&mut self, kind: ErrorKind) {
-        self.outcome = Outcome::Failed(FailureReason::of_error(kind));
+        self.outcome = Outcome::Failed(kind);
     }
 
     /// Sets the time from which on the request is dropped because it is late.
@@ -241,17 +247,17 @@ impl PendingRequest {
 impl Drop for PendingRequest {
     fn drop(&mut self) {
         self.counters.end();
-        let reason = match self.outcome {
+        let kind = match self.outcome {
             Outcome::Succeeded => return,
-            Outcome::Failed(reason) => reason,
+            Outcome::Failed(kind) => kind,
             Outcome::Pending(Some(deadline)) if Instant::now() >= deadline => {
-                FailureReason::of_error(ErrorKind::DeadlineExceeded)
+                ErrorKind::DeadlineExceeded
             }
-            Outcome::Pending(_) => FailureReason::Canceled,
+            Outcome::Pending(_) => ErrorKind::ClientGone,
         };
         let took = self.started.elapsed();
         self.statistics.lock().fail.add(took);
-        self.counters.fail(took, reason);
+        self.counters.fail(took, kind);
     }
 }
 
@@ -276,6 +282,7 @@ fn add_phases(phases: &mut Phases, timings: &Timings) {
 mod tests {
     use super::*;
     use crate::batcher::graph_statistics::ExecutionTimes;
+    use crate::failure_reason::FailureReason;
 
     fn timings() -> Timings {
         let milliseconds = Duration::from_millis;

@@ -4,7 +4,7 @@
 //! answers HTTP requests and has neither inputs nor outputs. This module does not load or choose versions.
 
 use crate::admission::{Permit, Share};
-use crate::batcher::graph_statistics::GraphStatistics;
+use crate::batcher::graph_statistics::{Executions, GraphStatistics};
 use crate::call_error::{CallError, KindError};
 use crate::handler_executor::{HandlerCalled, HandlerExecutor, compute_options};
 use crate::memory_ledger::MemoryPart;
@@ -134,6 +134,14 @@ impl ModelVersion {
         self
     }
 
+    /// Returns the executions of each graph since this load, by the name of the graph. The loader decides about the
+    /// batching of the graphs, and counts their executions, in the same order.
+    pub fn graph_executions(&self) -> Vec<(String, Executions)> {
+        let decisions = self.batching.decisions().iter();
+        let names = decisions.map(|(name, _)| name.clone());
+        names.zip(self.statistics.graph_executions()).collect()
+    }
+
     /// Returns the version with a request that it accepts, if one is known.
     pub fn with_example(self, example: Option<InferRequest>) -> ModelVersion {
         ModelVersion { example, ..self }
@@ -238,10 +246,11 @@ impl ModelVersion {
         }
     }
 
-    /// Returns the current statistics, with the quality of its data.
+    /// Returns the current statistics, with the quality of its data and the batching of its graphs.
     pub fn statistics_snapshot(&self) -> VersionStatistics {
         VersionStatistics {
             data_quality: self.quality.as_ref().map(Quality::report),
+            batching: self.batching.report(),
             ..self.statistics.snapshot(&self.description)
         }
     }

@@ -4,12 +4,13 @@
 //! together with the statistics that clients request, which begin anew with each load.
 
 use crate::batcher::graph_statistics::{Executions, GraphStatistics};
-use crate::failure_reason::{FailureCounts, FailureReason};
+use crate::failure_reason::FailureCounts;
 use crate::histogram::DurationHistogram;
 use crate::timings::Timings;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use wisp_protocol::error::ErrorKind;
 use wisp_protocol::statistics::Sums;
 use wisp_sandbox::guest_run::{GuestRun, TrapCause};
 
@@ -117,11 +118,11 @@ impl VersionCounters {
         durations.compute_output.add(timings.compute_output());
     }
 
-    /// Adds a failed request, which took this long.
-    pub(crate) fn fail(&self, request: Duration, reason: FailureReason) {
+    /// Adds a request that failed with this kind of error after this long.
+    pub(crate) fn fail(&self, request: Duration, kind: ErrorKind) {
         let mut totals = self.lock();
         totals.sums.fail.add(request);
-        totals.failures.add(reason);
+        totals.failures.add(kind);
     }
 
     fn lock_graphs(&self) -> MutexGuard<'_, GraphExecutions> {

@@ -97,6 +97,7 @@ impl Adapter {
             version: self.description.version,
             sums: Sums::default(),
             data_quality: None,
+            batching: Vec::new(),
         }
     }
 }

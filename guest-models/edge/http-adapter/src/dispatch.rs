@@ -54,7 +54,7 @@ impl Adapter {
             RestCall::ServerLive => v2::live(),
             RestCall::ServerReady => v2::ready(true),
             RestCall::Health => predict::health(true),
-            RestCall::Console | RestCall::OpenApi | RestCall::Docs(_) | RestCall::Limits => {
+            RestCall::Console(_) | RestCall::OpenApi | RestCall::Docs(_) | RestCall::Limits => {
                 return Err(RouteError::UnknownRoute.into());
             }
             RestCall::KserveLive => tfs::alive(),
@@ -108,6 +108,9 @@ impl Adapter {
             RestCall::ModelList => v2::model_list(&[self.model().clone()]),
             RestCall::RepositoryLoad(_)
             | RestCall::RepositoryUnload(_)
+            | RestCall::UploadFile(..)
+            | RestCall::CommitVersion(_)
+            | RestCall::DeleteVersion(_)
             | RestCall::ReleaseStatus(_)
             | RestCall::ReleaseStart(_)
             | RestCall::ReleaseChange(..) => {

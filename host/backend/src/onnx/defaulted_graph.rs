@@ -11,6 +11,7 @@ use crate::graph::Graph;
 use crate::pb::ModelProto;
 use crate::rows::Rows;
 use std::borrow::Cow;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use wisp_tensor::{Dimension, NamedTensor, Signature, TensorError};
 
@@ -152,6 +153,10 @@ impl Graph for DefaultedGraph {
 
     fn sample_inputs(&self) -> Result<Vec<NamedTensor>, TensorError> {
         self.plain.sample_inputs()
+    }
+
+    fn preparation_capacity(&self) -> Option<NonZeroUsize> {
+        self.plain.preparation_capacity()
     }
 
     fn wrong_declarations(&self) -> &[String] {

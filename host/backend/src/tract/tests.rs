@@ -74,6 +74,25 @@ fn expected(rows: &[f32]) -> Vec<f32> {
 }
 
 #[test]
+fn a_graph_keeps_as_many_plans_as_it_tells() {
+    let graph = load_file(perceptron(Axis::Named("n"), &SIZES)).unwrap();
+    let capacity = graph.preparation_capacity().unwrap().get();
+    assert_eq!(capacity, MAX_PLANS);
+    let batch = |count: usize| {
+        let size = u32::try_from(count).unwrap();
+        [fp32("x", &[size, 13], &rows(count))]
+    };
+    for count in 1..=capacity {
+        graph.compute(&batch(count)).unwrap();
+    }
+    for count in 1..=capacity {
+        assert!(graph.compute_prepared(&batch(count)).is_some(), "{count}");
+    }
+    graph.compute(&batch(capacity + 1)).unwrap();
+    assert!(graph.compute_prepared(&batch(1)).is_none());
+}
+
+#[test]
 fn a_graph_has_the_signature_of_its_file() {
     for batch in [Axis::Unnamed, Axis::Named("batch")] {
         let graph = load_file(perceptron(batch, &SIZES)).unwrap();

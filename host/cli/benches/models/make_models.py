@@ -6,8 +6,11 @@ of minilm are the published ones. A model that this script has made before is le
 
   mnist_cnn     the usual network for 28x28: two convolutions, pooling, two dense layers
   mobilenetv2   with folded normalisation, as exporters leave it
+  resnet20      the residual network for 32x32 of He et al. 2015, normalisation folded
   resnet50      the topology that the onnx package carries, normalisation as nodes of its own
   minilm        all-MiniLM-L6-v2, as examples/embed/export.py writes it, for 128 tokens
+  minilm_random the same network with random weights, which need no download, and with the mean of the tokens and its
+                normalisation, so that it returns an embedding
   minilm_int8   the same, by onnxruntime's dynamic quantisation
   gbt           scikit-learn's gradient boosting, 100 trees of depth 3, as skl2onnx writes it
 """
@@ -22,6 +25,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 EXPORT = HERE.parents[3] / "examples/embed/export.py"
 TOKENS = 128
+VOCABULARY = 30522
 
 
 def random(name):
@@ -123,6 +127,28 @@ def mobilenetv2():
     return graph.model((3, 224, 224), 1000), image("mobilenetv2", 3, 224, 224)
 
 
+def resnet20():
+    graph = Graph("resnet20")
+
+    def layer(x, channels, stride=1):
+        return graph.convolution(x, channels, 3, strides=[stride, stride], pads=[1] * 4)
+
+    x, before = graph.add("Relu", layer("image", (3, 16))), 16
+    # Channels, and the stride of the first of three blocks.
+    for after, first_stride in [(16, 1), (32, 2), (64, 2)]:
+        for block in range(3):
+            stride = 1 if block else first_stride
+            y = graph.add("Relu", layer(x, (before, after), stride))
+            y = layer(y, (after, after))
+            if before != after:
+                x = graph.convolution(x, (before, after), 1, strides=[stride, stride])
+            x = graph.add("Relu", graph.add("Add", x, y))
+            before = after
+    x = graph.add("GlobalAveragePool", x)
+    graph.dense(graph.add("Flatten", x, axis=1), 64, 10, output="scores")
+    return graph.model((3, 32, 32), 10), image("resnet20", 3, 32, 32)
+
+
 def resnet50():
     import numpy as np
     import onnx
@@ -172,17 +198,85 @@ def resnet50():
     return model, image("resnet50", 3, 224, 224)
 
 
-def minilm():
-    import numpy as np
-
+def exporter():
+    """The module that builds the network of the example `embed`."""
     spec = importlib.util.spec_from_file_location("export", EXPORT)
     export = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(export)
+    return export
+
+
+def text(name):
+    """One text of word pieces, which begin at 1000 in BERT's vocabulary of 30522."""
+    import numpy as np
+
+    tokens = random(name).integers(1000, VOCABULARY, (1, TOKENS))
+    return {"input_ids": tokens, "attention_mask": np.ones_like(tokens), "token_type_ids": np.zeros_like(tokens)}
+
+
+def minilm():
+    export = exporter()
     model = export.build(export.read_weights(export.wheel_directory() / "model.safetensors"))
-    # Word pieces proper begin at 1000 in BERT's vocabulary of 30522.
-    tokens = random("minilm").integers(1000, 30522, (1, TOKENS))
-    inputs = {"input_ids": tokens, "attention_mask": np.ones_like(tokens), "token_type_ids": np.zeros_like(tokens)}
-    return model, inputs
+    return model, text("minilm")
+
+
+def minilm_random():
+    export = exporter()
+    return pooled(export.build(bert_weights(export, random("minilm_random")))), text("minilm")
+
+
+def bert_weights(export, numbers):
+    """The arrays of a new BERT by name: normal with a deviation of 0.02, and normalisations that change nothing."""
+    import numpy as np
+
+    hidden, inner = export.HIDDEN, 4 * export.HIDDEN
+    matrices = {
+        "embeddings.word_embeddings.weight": (VOCABULARY, hidden),
+        "embeddings.position_embeddings.weight": (export.POSITIONS, hidden),
+        "embeddings.token_type_embeddings.weight": (2, hidden),
+    }
+    norms, linear = ["embeddings.LayerNorm"], {}
+    for layer in range(export.LAYERS):
+        prefix = f"encoder.layer.{layer}"
+        for part in ("self.query", "self.key", "self.value", "output.dense"):
+            linear[f"{prefix}.attention.{part}"] = (hidden, hidden)
+        linear[f"{prefix}.intermediate.dense"] = (inner, hidden)
+        linear[f"{prefix}.output.dense"] = (hidden, inner)
+        norms += [f"{prefix}.attention.output.LayerNorm", f"{prefix}.output.LayerNorm"]
+    matrices.update((f"{name}.weight", shape) for name, shape in linear.items())
+    weights = {name: numbers.normal(0, 0.02, shape).astype("f4") for name, shape in matrices.items()}
+    weights.update((f"{name}.bias", np.zeros(shape[0], "f4")) for name, shape in linear.items())
+    for name in norms:
+        weights[f"{name}.weight"], weights[f"{name}.bias"] = np.ones(hidden, "f4"), np.zeros(hidden, "f4")
+    return weights
+
+
+def pooled(model):
+    """The encoder with the mean over the tokens that are no padding, divided by its length, as its only output."""
+    import numpy as np
+    from onnx import TensorProto, helper, numpy_helper
+
+    graph = model.graph
+    (states,) = graph.output
+    hidden = states.type.tensor_type.shape.dim[2].dim_value
+
+    def add(operator, name, *inputs, **attributes):
+        graph.node.append(helper.make_node(operator, list(inputs), [name], name=name, **attributes))
+        return name
+
+    for name, axis in (("pool.last", 2), ("pool.tokens", 1)):
+        graph.initializer.append(numpy_helper.from_array(np.array([axis], np.int64), name))
+    # Cast for the attention before.
+    mask = add("Unsqueeze", "pool.mask", "mask.float", "pool.last")
+    kept = add("Mul", "pool.kept", states.name, mask)
+    total = add("ReduceSum", "pool.sum", kept, "pool.tokens", keepdims=0)
+    count = add("ReduceSum", "pool.count", mask, "pool.tokens", keepdims=0)
+    mean = add("Div", "pool.mean", total, count)
+    square = add("ReduceSum", "pool.square", add("Mul", "pool.squares", mean, mean), "pool.tokens", keepdims=1)
+    add("Div", "embedding", mean, add("Sqrt", "pool.length", square))
+    del graph.output[:]
+    graph.output.append(helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["batch", hidden]))
+    return model
 
 
 def minilm_int8():
@@ -216,7 +310,8 @@ def image(name, *shape):
     return {"image": random(f"image of {name}").normal(0, 1, (1, *shape)).astype("f4")}
 
 
-MODELS = {made.__name__: made for made in (mnist_cnn, mobilenetv2, resnet50, minilm, minilm_int8, gbt)}
+MADE = (mnist_cnn, mobilenetv2, resnet20, resnet50, minilm, minilm_random, minilm_int8, gbt)
+MODELS = {made.__name__: made for made in MADE}
 DATATYPES = {"float32": "FP32", "int64": "INT64"}
 
 

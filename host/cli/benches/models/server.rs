@@ -4,13 +4,10 @@
 use crate::environment::{self, Environment, Packages, root, scripts};
 use crate::model::SERVED;
 use crate::process::Server;
-use anyhow::{Context, Result};
+use anyhow::Result;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
-
-/// The library's path within an environment. Every package list pins this version.
-const LIBRARY: &str = "site-packages/onnxruntime/capi/libonnxruntime.so.1.31.1";
 
 /// The environments that the benchmark installs.
 pub(crate) struct Installed {
@@ -47,7 +44,7 @@ impl Installed {
         let complete = true;
         let models = Environment::install("models", Packages { list, complete })?;
         Ok(Installed {
-            library: library(&models)?,
+            library: models.onnxruntime_library()?,
             models,
             fastapi: peer("fastapi")?,
             mlserver: peer("mlserver")?,
@@ -95,12 +92,4 @@ impl Wisp {
             _repository: repository,
         })
     }
-}
-
-/// Returns the path of the library in an environment, for any Python version.
-fn library(environment: &Environment) -> Result<PathBuf> {
-    let pythons = std::fs::read_dir(environment.directory.join("lib"))?;
-    let mut libraries = pythons.flatten().map(|python| python.path().join(LIBRARY));
-    let found = libraries.find(|library| library.is_file());
-    found.with_context(|| format!("no {LIBRARY} in {}", environment.directory.display()))
 }

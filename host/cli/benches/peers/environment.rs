@@ -16,6 +16,9 @@ const START: Duration = Duration::from_secs(60);
 /// environment was installed from.
 const WHOLE: &str = "whole";
 
+/// The path of ONNX Runtime's library within an environment. Every package list pins this version.
+const ONNXRUNTIME: &str = "site-packages/onnxruntime/capi/libonnxruntime.so.1.31.1";
+
 /// A list of packages. `complete` is true if the list includes all transitive dependencies.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Packages<'a> {
@@ -80,6 +83,16 @@ impl Environment {
             .stdout(Stdio::null())
             .stderr(Stdio::null());
         command
+    }
+
+    /// Returns the path of ONNX Runtime's library, for any Python version.
+    pub(crate) fn onnxruntime_library(&self) -> Result<PathBuf> {
+        let pythons = std::fs::read_dir(self.directory.join("lib"))?;
+        let mut libraries = pythons
+            .flatten()
+            .map(|python| python.path().join(ONNXRUNTIME));
+        let found = libraries.find(|library| library.is_file());
+        found.with_context(|| format!("no {ONNXRUNTIME} in {}", self.directory.display()))
     }
 }
 

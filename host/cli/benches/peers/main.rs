@@ -9,6 +9,7 @@
 
 #![allow(clippy::print_stdout, reason = "it reports to the terminal")]
 
+#[allow(dead_code, reason = "each benchmark uses a part of it")]
 mod environment;
 #[allow(dead_code, reason = "each benchmark uses a part of it")]
 #[path = "../serving/load.rs"]

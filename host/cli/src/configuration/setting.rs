@@ -13,10 +13,11 @@ use wisp_serving::sample_ratio::SampleRatio;
 
 /// Arguments of `wisp serve` that are not settings. A negation, such as `--no-exit-on-error`, is another
 /// form of the argument of a setting.
-const NOT_SETTINGS: [&str; 5] = [
+const NOT_SETTINGS: [&str; 6] = [
     "config",
     "check_config",
     "no_exit_on_error",
+    "no_cage",
     "help",
     "version",
 ];

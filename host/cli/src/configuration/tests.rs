@@ -70,8 +70,8 @@ fn every_setting_has_an_argument_a_variable_and_a_key() {
         assert!(Kind::Boolean != setting.kind || !setting.is_list, "{key}");
     }
     let arguments = serve.get_arguments().count();
-    // All but `--config`, `--check-config` and `--no-exit-on-error`.
-    assert_eq!(settings().len(), arguments - 3);
+    // All but `--config`, `--check-config`, `--no-exit-on-error` and `--no-cage`.
+    assert_eq!(settings().len(), arguments - 4);
 }
 
 #[test]

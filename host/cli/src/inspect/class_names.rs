@@ -42,8 +42,9 @@ impl ClassNames {
         };
         // The outline of a file does not depend on a valid model file.
         let model_file = ModelFile::load(model).unwrap_or_default();
+        let directories = [version, model];
         for output in model_file.outputs.keys().filter(|name| has_output(name)) {
-            if let Some(labels) = class_labels::of_output(&model_file, model, output)? {
+            if let Some(labels) = class_labels::of_output(&model_file, &directories, output)? {
                 self.0.insert(output.clone(), labels);
             }
         }

@@ -18,6 +18,7 @@ use wisp_sandbox::grants::Grant;
 use wisp_sandbox::handler::{Handler, HandlerSignature};
 use wisp_sandbox::limits::Limits;
 use wisp_serving::registry::loader::Loader;
+use wisp_serving::registry::version_signature::SignaturePolicy;
 use wisp_tensor::{Signature, TensorSpec};
 
 /// Calls handlers for their signatures, in a sandbox that is started for the first one.
@@ -89,6 +90,8 @@ impl<'a> HandlerInspection<'a> {
                 memory: None,
                 limits: Limits::default(),
                 model_load: None,
+                signatures: SignaturePolicy::default(),
+                spawner: None,
                 // No graphs are loaded, so the default backend is enough.
                 backend: &BackendArgs::default(),
             })?,

@@ -2,6 +2,7 @@
 
 use super::{BackendArgs, CacheArgs};
 use clap::{Args, Subcommand};
+use std::path::PathBuf;
 
 /// The name of the subcommand.
 pub(crate) const CHILD: &str = "child-process";
@@ -19,6 +20,10 @@ pub(crate) enum ChildTask {
     Compile,
     /// Load model files, and compute each once.
     Load(LoadArgs),
+    /// Start children of the other kinds for a server, which is at the other end of standard input.
+    Spawn(SpawnArgs),
+    /// Lock this process in as a server is, and print what it can still do. For tests.
+    Attempt(AttemptArgs),
 }
 
 #[derive(Debug, Args)]
@@ -28,4 +33,62 @@ pub(crate) struct LoadArgs {
 
     #[command(flatten)]
     pub(crate) backend: BackendArgs,
+
+    /// A file, or a directory with all below it, that may be read. Without one, everything may be that the user may
+    /// read.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) read: Vec<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SpawnArgs {
+    #[command(flatten)]
+    pub(crate) load: LoadArgs,
+
+    /// The processor time for loading a model file.
+    #[arg(long, value_name = "N")]
+    pub(crate) load_secs: u64,
+
+    /// The memory for loading a model file.
+    #[arg(long, value_name = "N")]
+    pub(crate) load_memory_bytes: u64,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AttemptArgs {
+    /// The kind of process whose rules apply.
+    #[arg(value_enum)]
+    pub(crate) of: ConfinedChoice,
+
+    /// A directory that may be read.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) read: PathBuf,
+
+    /// A directory that may be written.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) write: PathBuf,
+
+    /// A file outside of both.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) outside: PathBuf,
+
+    /// A port on this machine that accepts connections.
+    #[arg(long, value_name = "PORT")]
+    pub(crate) port: u16,
+
+    /// Set if the settings of the server need connections to that port.
+    #[arg(long)]
+    pub(crate) connects: bool,
+
+    /// The id of a process of the same user.
+    #[arg(long, value_name = "PID")]
+    pub(crate) process: u32,
+}
+
+/// The kinds of confined processes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum ConfinedChoice {
+    Server,
+    Compiler,
+    Loader,
 }

@@ -4,7 +4,7 @@
 
 use super::{
     AdditionalAddress, BackendArgs, CacheArgs, HandlerLimitArgs, Milliseconds, ResponseCacheArgs,
-    Seconds, TelemetryArgs, TenancyArgs, value,
+    Seconds, TelemetryArgs, TenancyArgs, UploadArgs, value,
 };
 use crate::configuration::EffectiveConfiguration;
 use clap::{ArgAction, Args};
@@ -350,6 +350,9 @@ pub(crate) struct ServeArgs {
     #[command(flatten)]
     pub(crate) response_cache: ResponseCacheArgs,
 
+    #[command(flatten)]
+    pub(crate) upload: UploadArgs,
+
     /// Maximum number of open connections. Beyond it, the connection that has been idle longest is
     /// closed; if none is idle, the new one gets a response with status 503. At most 1000000 [default:
     /// 10000, or as many as the limit on file descriptors allows].
@@ -469,6 +472,37 @@ pub(crate) struct ServeArgs {
     )]
     pub(crate) model_load_memory_bytes: Option<usize>,
 
+    /// Lock the server in when it starts, on Linux: it reads the repository and the files of its settings, writes the
+    /// cache and state directories and the log of payloads, connects only to the servers of its settings, and runs no
+    /// program. `--no-cage` serves without that, and so does `--watch`.
+    #[arg(
+        long,
+        value_name = "BOOL",
+        env = "WISP_CAGE",
+        hide_env_values = true,
+        action = ArgAction::Set,
+        num_args = 0..=1,
+        require_equals = true,
+        default_value_t = true,
+        default_missing_value = "true"
+    )]
+    pub(crate) cage: bool,
+
+    /// The same as `--cage=false`.
+    #[arg(long)]
+    pub(crate) no_cage: bool,
+
+    /// Let the caged server read this file or directory too, such as the target of links that are added to the
+    /// repository while it runs. May be repeated, or given as a list with commas [default: none].
+    #[arg(
+        long,
+        value_name = "PATH",
+        env = "WISP_CAGE_READ",
+        hide_env_values = true,
+        value_delimiter = ','
+    )]
+    pub(crate) cage_read: Vec<PathBuf>,
+
     /// The values and sources of all settings, for `--check-config` and for a configuration file that changes.
     #[arg(skip)]
     pub(crate) effective: EffectiveConfiguration,
@@ -482,6 +516,11 @@ impl ServeArgs {
             load_on_demand: self.load_on_demand,
             max_model_memory_bytes: budget.map(|bytes| u64::try_from(bytes).unwrap_or(u64::MAX)),
         }
+    }
+
+    /// Returns whether the server locks itself in.
+    pub(crate) fn is_caged(&self) -> bool {
+        self.cage && !self.no_cage
     }
 
     /// Returns whether a model that cannot be loaded at the start ends the server.

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 /// The directory of the tenants, and the address at which they can be changed.
 #[derive(Debug, Args)]
 pub(crate) struct TenancyArgs {
-    /// The directory of the tenants, which `wisp tenant` writes, with their own models in `<tenant>/models`. Once it has
+    /// The directory of the tenants, which `wisp tenant` writes, with their own models in `tenants/<tenant>/models`. Once it has
     /// a tenant, every request needs the key of one, apart from health checks. Changes have their effect within a
     /// second [default: none].
     #[arg(long, value_name = "DIR", env = "WISP_TENANTS", hide_env_values = true)]

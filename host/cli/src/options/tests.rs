@@ -54,8 +54,8 @@ fn every_setting_of_a_server_is_an_environment_variable_shown_in_its_help() {
     let serve = options.find_subcommand("serve").unwrap();
     for argument in serve.get_arguments() {
         let name = argument.get_id().as_str();
-        // An action, as `--help` is, and another name of a setting.
-        if ["check_config", "no_exit_on_error"].contains(&name) {
+        // An action, as `--help` is, and other names of settings.
+        if ["check_config", "no_exit_on_error", "no_cage"].contains(&name) {
             continue;
         }
         let variable = argument.get_env().and_then(|variable| variable.to_str());

@@ -9,12 +9,13 @@ use wisp_serving::model_control::{ControlError, ControlMode, ModelControl};
 use wisp_serving::registry::loader::{Loaded, Loader};
 use wisp_serving::registry::snapshot::Snapshot;
 use wisp_serving::repository_poll::{Applied, Change, PollError};
+use wisp_serving::uploads::Uploads;
 
 /// Returns the control of the models of the repository.
 pub(super) fn model_control(
     args: &ServeArgs,
     addresses: &Addresses,
-    loader: Loader,
+    (loader, uploads): (Loader, Option<Uploads>),
 ) -> ModelControl {
     let mode = match control_mode(args.model_control_mode, addresses) {
         // The roles of keys decide, and without a tenant only clients of this machine have that of a deployment.
@@ -23,6 +24,7 @@ pub(super) fn model_control(
     };
     ModelControl::new(loader, args.repository.clone(), mode, report_load)
         .with_residency(args.residency())
+        .with_uploads(uploads)
 }
 
 /// Returns the control mode of a server without tenants. Loading and unloading affect all clients, and there are no

@@ -18,6 +18,7 @@ pub(super) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     startup::server_options(args, ServerOptions::default())?;
     startup::load_certificate(&args.tls)?;
     args.response_cache.options()?;
+    args.upload.signatures()?;
     let cache = optional_cache_directory(args.cache.cache_dir.as_deref());
     checked_backends(&args.backend, cache.as_deref())?;
     Ok(ExitCode::SUCCESS)

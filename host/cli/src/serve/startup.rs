@@ -21,6 +21,7 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 use wisp_backend::process_memory::process_memory;
 use wisp_protocol::routing::{RoutingSource, hash};
+use wisp_sandbox::spawner::Spawner;
 use wisp_server::authority::AllowedHosts;
 use wisp_server::tls::{Tls, TlsFiles};
 use wisp_server::{ListeningSocket, ServerOptions, Sockets};
@@ -29,6 +30,7 @@ use wisp_serving::registry::loader::Loader;
 use wisp_serving::registry::repository_loader::Start;
 use wisp_serving::registry::snapshot::Snapshot;
 use wisp_serving::release::ReleaseOptions;
+use wisp_serving::uploads::{UploadTarget, Uploads};
 use wisp_serving::{Readiness, ServingOptions};
 use wisp_tensor::MemoryBudget;
 
@@ -43,6 +45,8 @@ pub(super) struct StartedModels {
     /// The state of the repository before the models were loaded.
     pub(super) files: Snapshot,
     pub(super) options: ServingOptions,
+    /// The uploads into the repository, if clients may upload.
+    pub(super) uploads: Option<Uploads>,
 }
 
 /// Returns the server's limits, reduced to the system's limits if necessary.
@@ -140,7 +144,7 @@ pub(super) fn load_certificate(args: &TlsArgs) -> anyhow::Result<Option<Arc<Tls>
 }
 
 /// Loads every model of the repository.
-pub(super) fn load(args: &ServeArgs) -> anyhow::Result<StartedModels> {
+pub(super) fn load(args: &ServeArgs, spawner: Option<&Spawner>) -> anyhow::Result<StartedModels> {
     let options = serving_options(args)?;
     let loader = loader(&LoadingOptions {
         cache_dir: args.cache.cache_dir.as_deref(),
@@ -154,12 +158,16 @@ pub(super) fn load(args: &ServeArgs) -> anyhow::Result<StartedModels> {
             args.model_load_secs.0,
             args.model_load_memory_bytes,
         )),
+        signatures: args.upload.signatures()?,
+        spawner,
     })?;
+    let uploads = open_uploads(args)?;
     // Taken before the models are loaded, so that a change during loading is detected as a change.
     let files = Snapshot::take(&args.repository)?;
     let registry = load_repository(&loader, args)?;
-    // In poll mode, models may appear later.
-    if registry.entries().is_empty() && args.model_control_mode != ModelControlMode::Poll {
+    // In poll mode or with uploads, models may appear later.
+    let may_grow = uploads.is_some() || args.model_control_mode == ModelControlMode::Poll;
+    if registry.entries().is_empty() && !may_grow {
         let path = args.repository.display();
         return Err(bad_configuration(format!(
             "there is no model in `{path}`: a repository contains directories such as \
@@ -171,7 +179,29 @@ pub(super) fn load(args: &ServeArgs) -> anyhow::Result<StartedModels> {
         loader,
         files,
         options,
+        uploads,
     })
+}
+
+/// Opens the repository for uploads, if clients may upload. Completes commits that were interrupted, so the models are
+/// loaded afterwards.
+fn open_uploads(args: &ServeArgs) -> anyhow::Result<Option<Uploads>> {
+    let Some(limits) = args.upload.limits() else {
+        return Ok(None);
+    };
+    if args.model_control_mode == ModelControlMode::None {
+        return Err(bad_configuration(
+            "--allow-upload changes the repository, and --model-control-mode none serves it as it is at the start: give              one of them only",
+        ));
+    }
+    let target = UploadTarget {
+        repository: args.repository.clone(),
+        limits,
+    };
+    let uploads = Uploads::open(target).context(BadConfiguration::new(
+        "cannot use the repository for --allow-upload",
+    ))?;
+    Ok(Some(uploads))
 }
 
 fn serving_options(args: &ServeArgs) -> anyhow::Result<ServingOptions> {
@@ -198,7 +228,7 @@ fn serving_options(args: &ServeArgs) -> anyhow::Result<ServingOptions> {
 
 /// Returns the directory for the states of releases. By default it is one of the repository, since servers of several
 /// repositories share a cache directory.
-fn state_directory(args: &ServeArgs) -> Option<PathBuf> {
+pub(super) fn state_directory(args: &ServeArgs) -> Option<PathBuf> {
     if let Some(directory) = &args.state_dir {
         return Some(directory.clone());
     }

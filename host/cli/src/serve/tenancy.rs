@@ -72,6 +72,7 @@ pub(super) fn opener(args: &ServeArgs, loader: &Loader) -> Option<NamespaceOpene
             ModelControlMode::Explicit | ModelControlMode::Poll => ControlMode::Explicit,
         },
         observer: report_load,
+        uploads: args.upload.limits(),
     })
 }
 

@@ -8,12 +8,13 @@ use http::StatusCode;
 use serde_json::{Map, Value, json};
 
 /// Every kind whose status a client can receive.
-const KINDS: [ErrorKind; 15] = [
+const KINDS: [ErrorKind; 17] = [
     ErrorKind::InvalidRequest,
     ErrorKind::NotFound,
     ErrorKind::Unauthenticated,
     ErrorKind::Forbidden,
     ErrorKind::MethodNotAllowed,
+    ErrorKind::Conflict,
     ErrorKind::TooLarge,
     ErrorKind::UnsupportedEncoding,
     ErrorKind::NotImplemented,
@@ -22,6 +23,7 @@ const KINDS: [ErrorKind; 15] = [
     ErrorKind::HandlerTimeout,
     ErrorKind::OverQuota,
     ErrorKind::Unavailable,
+    ErrorKind::StorageFull,
     ErrorKind::DeadlineExceeded,
     ErrorKind::Internal,
 ];
@@ -146,6 +148,7 @@ fn meaning(kind: ErrorKind) -> &'static str {
         ErrorKind::Unauthenticated => "A valid API key is required.",
         ErrorKind::Forbidden => "The operation, host or origin is not allowed.",
         ErrorKind::MethodNotAllowed => "The route does not support this method.",
+        ErrorKind::Conflict => "The version exists already, or is in use.",
         ErrorKind::TooLarge => "The body is larger than the server's limit.",
         ErrorKind::UnsupportedEncoding => "The encoding of the body is not supported.",
         ErrorKind::NotImplemented => {
@@ -159,6 +162,7 @@ fn meaning(kind: ErrorKind) -> &'static str {
         ErrorKind::Unavailable => {
             "The server is overloaded or stopping, or the model is not ready."
         }
+        ErrorKind::StorageFull => "The repository has no room for another file or version.",
         ErrorKind::DeadlineExceeded => "The response was not ready in time.",
         ErrorKind::Internal => "An internal error of the server.",
     }

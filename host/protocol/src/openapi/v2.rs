@@ -234,6 +234,18 @@ fn data_quality() -> Value {
     quality
 }
 
+/// Returns the schema of the batching of a version's graphs.
+fn batching() -> Value {
+    let count = || json!({"type": "integer", "minimum": 0});
+    let measurement = object(json!({"row_elements": count(), "rows": count(), "ns": count()}));
+    let graph = object(json!({
+        "graph": {"type": "string"},
+        "decision": {"type": "string"},
+        "measurements": {"type": "array", "items": measurement},
+    }));
+    json!({"type": "array", "items": graph})
+}
+
 /// Returns the schema of the statistics in Triton's format.
 fn statistics() -> Value {
     let count = || json!({"type": "integer", "minimum": 0});
@@ -257,5 +269,7 @@ fn statistics() -> Value {
     }));
     // Only versions with rules or a baseline have it.
     version["properties"]["data_quality"] = data_quality();
+    // Only versions with graphs have it.
+    version["properties"]["batching"] = batching();
     object(json!({"model_stats": {"type": "array", "items": version}}))
 }

@@ -32,6 +32,17 @@ fn a_start_needs_a_candidate_only() {
 }
 
 #[test]
+fn a_release_without_a_limit_on_errors_has_none_when_it_is_read_again() {
+    let start = decode(json!({ "candidate": 2, "settings": { "max_error_percent": null } }));
+    let start = start.unwrap();
+    assert_eq!(start.settings.max_error_percent, None);
+    assert_eq!(decode_start(&start_document(&start)).unwrap(), start);
+    let model = ModelName::new("m").unwrap();
+    let record = ReleaseRecord::new(&model, version("1"), start);
+    assert_eq!(ReleaseRecord::parse(&record.text(), &model), Some(record));
+}
+
+#[test]
 fn unknown_members_and_impossible_settings_are_refused() {
     for (document, text) in [
         (json!({}), "candidate"),

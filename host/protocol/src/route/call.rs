@@ -1,8 +1,10 @@
 //! The calls that the head of a REST request can make.
 
+use super::console_view::ConsoleView;
 use crate::call::{InferCall, ModelName, Target};
 use crate::release::ReleaseChange;
 use crate::rest::RestDecoder;
+use crate::upload::{UploadFileName, VersionName};
 
 /// A REST request, as far as its head determines it. Lifetime: one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +22,10 @@ pub enum RestCall {
     ReleaseStatus(ModelName),
     ReleaseStart(ModelName),
     ReleaseChange(ModelName, ReleaseChange),
+    /// The upload of a file of a version, which is not served before it is committed.
+    UploadFile(VersionName, UploadFileName),
+    CommitVersion(VersionName),
+    DeleteVersion(VersionName),
     /// The names of the models.
     ModelList,
     /// A model's configuration in Triton's format.
@@ -41,8 +47,8 @@ pub enum RestCall {
     SharedMemoryStatus,
     /// The removal of one region of shared memory or of all.
     SharedMemoryUnregister,
-    /// The page with the models and their statistics.
-    Console,
+    /// The page with these models and their statistics.
+    Console(ConsoleView),
     /// The OpenAPI document for the served models.
     OpenApi,
     Docs(DocsFile),
@@ -71,4 +77,5 @@ pub enum DocsFile {
     Icon,
     /// The script of the console.
     ConsoleScript,
+    ConsoleStyle,
 }

@@ -2,6 +2,7 @@
 
 use crate::error::{ErrorKind, HasErrorKind};
 use crate::target::UnknownTarget;
+use crate::upload::UploadNameError;
 use crate::v2::{HeaderLengthError, UnknownRegion};
 use http::Method;
 
@@ -22,6 +23,8 @@ pub enum RouteError {
     UnknownRegion(#[from] UnknownRegion),
     #[error(transparent)]
     HeaderLength(#[from] HeaderLengthError),
+    #[error(transparent)]
+    UploadName(#[from] UploadNameError),
 }
 
 /// Checks that a request uses the method its route allows; `name` is that method's name. HEAD is allowed wherever
@@ -50,6 +53,7 @@ impl HasErrorKind for RouteError {
             RouteError::Method { .. } => ErrorKind::MethodNotAllowed,
             RouteError::NotImplemented(_) => ErrorKind::NotImplemented,
             RouteError::SeveralVersions | RouteError::HeaderLength(_) => ErrorKind::InvalidRequest,
+            RouteError::UploadName(error) => error.kind(),
         }
     }
 }

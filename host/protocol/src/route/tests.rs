@@ -6,6 +6,7 @@ use crate::error::{ErrorKind, HasErrorKind, Party};
 use crate::release::ReleaseChange;
 use crate::rest::RestDecoder;
 use crate::routing::RoutingKey;
+use crate::upload::{UploadFileName, VersionName};
 use crate::v2::{GenerateDecoder, GenerateForm, HEADER_LENGTH};
 use anyhow::Context;
 use http::{HeaderName, HeaderValue};
@@ -231,9 +232,12 @@ fn a_browser_gets_the_console_and_others_the_liveness() -> anyhow::Result<()> {
     for (accept, expected) in [
         (
             "text/html,application/xhtml+xml,*/*;q=0.8",
-            RestCall::Console,
+            RestCall::Console(ConsoleView::default()),
         ),
-        ("application/json, Text/HTML;q=0.1", RestCall::Console),
+        (
+            "application/json, Text/HTML;q=0.1",
+            RestCall::Console(ConsoleView::default()),
+        ),
         ("*/*", RestCall::KserveLive),
         ("application/json", RestCall::KserveLive),
     ] {
@@ -242,6 +246,15 @@ fn a_browser_gets_the_console_and_others_the_liveness() -> anyhow::Result<()> {
     }
     let script = route(&Method::GET, "/docs/console.js", &HeaderMap::new())?;
     assert_eq!(script, RestCall::Docs(DocsFile::ConsoleScript));
+    let style = route(&Method::GET, "/docs/console.css", &HeaderMap::new())?;
+    assert_eq!(style, RestCall::Docs(DocsFile::ConsoleStyle));
+    let console = RestCall::Console(ConsoleView::default());
+    let expected = RestCall::Console(ConsoleView {
+        page: 1,
+        ..ConsoleView::default()
+    });
+    assert_eq!(with_query(console.clone(), Some("page=2"))?, expected);
+    assert_eq!(with_query(console.clone(), None)?, console);
     Ok(())
 }
 
@@ -473,4 +486,42 @@ fn the_paths_of_the_protocols_are_reserved() {
     ] {
         assert_eq!(reserved_prefix(path), reserved, "{path}");
     }
+}
+
+#[test]
+fn versions_of_the_repository_are_uploaded_committed_and_deleted() -> anyhow::Result<()> {
+    let path = "/v2/repository/models/m/versions/3";
+    let name = VersionName::parse("m", "3")?;
+    let call =
+        |method: Method, rest: &str| route(&method, &format!("{path}{rest}"), &HeaderMap::new());
+    let file = UploadFileName::parse("cases/a.json")?;
+    assert_eq!(
+        call(Method::PUT, "/files/cases/a.json")?,
+        RestCall::UploadFile(name.clone(), file)
+    );
+    assert_eq!(
+        call(Method::POST, "/commit")?,
+        RestCall::CommitVersion(name.clone())
+    );
+    assert_eq!(call(Method::DELETE, "")?, RestCall::DeleteVersion(name));
+    for (method, rest, allowed) in [
+        (Method::POST, "/files/model.onnx", "PUT"),
+        (Method::GET, "/commit", "POST"),
+        (Method::GET, "", "DELETE"),
+    ] {
+        assert_eq!(call(method, rest).unwrap_err().allow(), Some(allowed));
+    }
+    for rest in [
+        "/files/..%2f..%2fmodel.onnx",
+        "/files/../model.onnx",
+        "/files/%6dodel.onnx",
+        "/files/model.onnx%00",
+        "/files/",
+    ] {
+        let refused = call(Method::PUT, rest).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::InvalidRequest, "{rest}");
+    }
+    let refused = post("/v2/repository/models/..%2fm/versions/3/commit", &[]);
+    assert_eq!(refused.unwrap_err().kind(), ErrorKind::InvalidRequest);
+    Ok(())
 }

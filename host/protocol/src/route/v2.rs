@@ -10,6 +10,7 @@ use crate::release::ReleaseChange;
 use crate::rest::RestDecoder;
 use crate::routing::RoutingKey;
 use crate::target::{decoded, model, numbered};
+use crate::upload::{UploadFileName, UploadNameError, VersionName};
 use crate::v2::{GenerateDecoder, GenerateForm, SharedMemory, UnknownRegion, V2Decoder};
 use http::{HeaderMap, Method};
 
@@ -19,8 +20,7 @@ pub(super) fn route(
     path: &str,
     headers: &HeaderMap,
 ) -> Result<RestCall, RouteError> {
-    // No route has more than seven segments; a longer path stays joined in the eighth and matches
-    // nothing.
+    // Only the name of an uploaded file is in the eighth segment, in which a longer path stays joined.
     let segments: Vec<&str> = path.splitn(8, '/').collect();
     let call = match segments[..] {
         [""] => RestCall::ServerMetadata,
@@ -64,6 +64,17 @@ pub(super) fn route(
                 _ => ReleaseChange::Close,
             };
             return Ok(RestCall::ReleaseChange(model, change));
+        }
+        [
+            "",
+            "repository",
+            "models",
+            model,
+            "versions",
+            version,
+            ref rest @ ..,
+        ] => {
+            return version_change(method, VersionName::parse(model, version), rest);
         }
         ["", "trace", "setting"] => {
             let (get, set) = (
@@ -152,6 +163,29 @@ fn infer(selection: Selection, decoder: RestDecoder) -> RestCall {
         routing: RoutingKey::default(),
         decoder,
     })
+}
+
+/// Returns the call for a path below a version in the repository.
+fn version_change(
+    method: &Method,
+    name: Result<VersionName, UploadNameError>,
+    rest: &[&str],
+) -> Result<RestCall, RouteError> {
+    match *rest {
+        [] => {
+            allow(method, Method::DELETE, "DELETE")?;
+            Ok(RestCall::DeleteVersion(name?))
+        }
+        ["commit"] => {
+            allow(method, Method::POST, "POST")?;
+            Ok(RestCall::CommitVersion(name?))
+        }
+        ["files", file] => {
+            allow(method, Method::PUT, "PUT")?;
+            Ok(RestCall::UploadFile(name?, UploadFileName::parse(file)?))
+        }
+        _ => Err(RouteError::UnknownRoute),
+    }
 }
 
 /// Returns the call for settings, which GET reads and POST changes.

@@ -1,13 +1,14 @@
 //! The statistics of model versions, in the format of Triton's extension.
 //!
-//! `data_quality` is an additional member, which Triton's clients ignore. A version without rules and without a baseline
-//! has none.
+//! `data_quality` and `batching` are additional members, which Triton's clients ignore. A version without rules and
+//! without a baseline does not have the first, and a version without graphs not the second.
 //!
 //! `grpc::v2::statistics` is the equivalent over gRPC.
 
 use crate::encoded_response::document;
 use crate::statistics::{
-    Batch, DataQuality, FeatureQuality, InputQuality, Phases, Sum, Sums, VersionStatistics,
+    Batch, BatchMeasurement, DataQuality, FeatureQuality, GraphBatching, InputQuality, Phases, Sum,
+    Sums, VersionStatistics,
 };
 use bytes::Bytes;
 use serde::Serialize;
@@ -28,6 +29,22 @@ struct ModelStatistics<'a> {
     batch_stats: Vec<BatchStatistics>,
     #[serde(skip_serializing_if = "Option::is_none")]
     data_quality: Option<QualityStatistics<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    batching: Vec<BatchingStatistics<'a>>,
+}
+
+#[derive(Serialize)]
+struct BatchingStatistics<'a> {
+    graph: &'a str,
+    decision: &'a str,
+    measurements: Vec<MeasuredBatch>,
+}
+
+#[derive(Serialize)]
+struct MeasuredBatch {
+    row_elements: u64,
+    rows: u32,
+    ns: u64,
 }
 
 #[derive(Serialize)]
@@ -105,6 +122,27 @@ impl ModelStatistics<'_> {
             inference_stats: InferenceStatistics::new(&of.sums),
             batch_stats: of.sums.batches.iter().map(BatchStatistics::new).collect(),
             data_quality: of.data_quality.as_ref().map(QualityStatistics::new),
+            batching: of.batching.iter().map(BatchingStatistics::new).collect(),
+        }
+    }
+}
+
+impl BatchingStatistics<'_> {
+    fn new(of: &GraphBatching) -> BatchingStatistics<'_> {
+        BatchingStatistics {
+            graph: &of.graph,
+            decision: &of.decision,
+            measurements: of.measurements.iter().map(MeasuredBatch::new).collect(),
+        }
+    }
+}
+
+impl MeasuredBatch {
+    fn new(of: &BatchMeasurement) -> MeasuredBatch {
+        MeasuredBatch {
+            row_elements: of.row_elements,
+            rows: of.rows,
+            ns: u64::try_from(of.took.as_nanos()).unwrap_or(u64::MAX),
         }
     }
 }
@@ -214,6 +252,7 @@ mod tests {
                 batches: vec![Batch { size: 2, phases }],
             },
             data_quality: None,
+            batching: Vec::new(),
         }];
         let phases = concat!(
             r#""compute_input":{"count":2,"ns":20},"compute_infer":{"count":2,"ns":200},"#,
@@ -258,6 +297,7 @@ mod tests {
                     features: vec![feature],
                 }],
             }),
+            batching: Vec::new(),
         }];
         let document = statistics(&versions);
         let text = std::str::from_utf8(&document).unwrap();
@@ -265,6 +305,34 @@ mod tests {
             r#""batch_stats":[],"data_quality":{"rejected_inputs":1,"output_violations":2,"window":100,"#,
             r#""inputs":[{"name":"x","features":[{"name":"a","observations":4,"missing":0.25,"#,
             r#""baseline_missing":0.0,"psi":0.5,"ks":null,"p_value":null}]}]}}]}"#,
+        );
+        assert!(text.ends_with(expected), "{text}");
+    }
+
+    #[test]
+    fn the_batching_of_graphs_is_an_additional_member_with_its_figures() {
+        let measured = |rows, nanoseconds| BatchMeasurement {
+            row_elements: 13,
+            rows,
+            took: Duration::from_nanos(nanoseconds),
+        };
+        let versions = [VersionStatistics {
+            model: ModelName::new("m").unwrap(),
+            version: Version::FIRST,
+            sums: Sums::default(),
+            data_quality: None,
+            batching: vec![GraphBatching {
+                graph: "model".to_owned(),
+                decision: "auto: up to 2 rows".to_owned(),
+                measurements: vec![measured(1, 900), measured(2, 1000)],
+            }],
+        }];
+        let document = statistics(&versions);
+        let text = std::str::from_utf8(&document).unwrap();
+        let expected = concat!(
+            r#""batch_stats":[],"batching":[{"graph":"model","decision":"auto: up to 2 rows","#,
+            r#""measurements":[{"row_elements":13,"rows":1,"ns":900},"#,
+            r#"{"row_elements":13,"rows":2,"ns":1000}]}]}]}"#,
         );
         assert!(text.ends_with(expected), "{text}");
     }

@@ -1,115 +1,177 @@
-//! Durations as horizontal bars, in SVG within the page.
+//! Plots of counts and shares, in SVG within the page.
+//!
+//! A plot has no text: it stands in a cell of a table, whose width it takes, and the cells beside it have the numbers. It
+//! has the classes that the style sheet colors, and a title for each of its parts.
 
 use super::page_text::PageText;
-use wisp_protocol::statistics::Sum;
 
-/// The length of the longest bar, in the units of the figure.
-const LONGEST: u64 = 300;
+/// The width of a plot in its own units.
+const WIDTH: u32 = 200;
 
-/// The height of a bar with the space to the next one.
-const LINE: u64 = 22;
+/// The height of a plot in its own units.
+const HEIGHT: u64 = 24;
 
-/// The mean duration of one phase.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Bar {
-    name: &'static str,
-    nanoseconds: u64,
+/// The height of a bar in the units of a plot.
+const BAR: u64 = 12;
+
+/// One column of a plot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Column {
+    pub(super) count: u64,
+    pub(super) title: String,
 }
 
-impl Bar {
-    /// Returns the bar of the mean duration of a phase.
-    pub(super) fn new(name: &'static str, sum: Sum) -> Bar {
-        Bar {
-            name,
-            nanoseconds: sum.nanoseconds.checked_div(sum.count).unwrap_or(0),
+/// One part of a bar.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Part {
+    pub(super) class: &'static str,
+    /// The share of the bar, from 0 to 1.
+    pub(super) share: f64,
+    pub(super) title: String,
+}
+
+/// Adds a plot with one column for each count, of which the largest has the full height. A column without a count has its
+/// place, and is not drawn.
+pub(super) fn columns(page: &mut PageText, name: &str, columns: &[Column]) {
+    let most = columns.iter().map(|column| column.count).max().unwrap_or(0);
+    let places = u64::try_from(columns.len()).unwrap_or(u64::MAX);
+    let step = u64::from(WIDTH).checked_div(places).unwrap_or(1).max(2);
+    open(page, "columns", (name, HEIGHT));
+    let mut left: u64 = 0;
+    for column in columns {
+        // The smallest column is still seen.
+        let height = scaled((column.count, most), HEIGHT).max(1);
+        if column.count > 0 {
+            page.markup("<rect");
+            page.attribute("x", &left.to_string());
+            page.attribute("y", &HEIGHT.saturating_sub(height).to_string());
+            page.attribute("width", &step.saturating_sub(1).to_string());
+            page.attribute("height", &height.to_string());
+            page.markup(">");
+            page.element("title", &column.title);
+            page.markup("</rect>");
         }
+        left = left.saturating_add(step);
     }
+    page.markup("</svg>");
+}
 
-    /// Returns the length of the bar, if that of `most` nanoseconds is the longest.
-    fn length(self, most: u64) -> u64 {
-        let length = u128::from(self.nanoseconds) * u128::from(LONGEST);
-        let length = length.checked_div(u128::from(most)).unwrap_or(0);
-        u64::try_from(length).unwrap_or(LONGEST)
+/// Adds a bar whose length shows the part of the largest count.
+pub(super) fn bar(page: &mut PageText, name: &str, (count, most): (u64, u64)) {
+    open(page, "bar", (name, BAR));
+    if count > 0 {
+        let width = scaled((count, most), u64::from(WIDTH)).max(2);
+        page.markup("<rect y=\"0\" x=\"0\"");
+        page.attribute("width", &width.to_string());
+        page.attribute("height", &BAR.to_string());
+        page.markup("></rect>");
+    }
+    page.markup("</svg>");
+}
+
+/// Adds a bar of several parts, one after the other.
+pub(super) fn stack(page: &mut PageText, name: &str, parts: &[Part]) {
+    open(page, "stack", (name, BAR));
+    let mut left = 0.0;
+    for part in parts {
+        let width = length(part.share);
+        page.markup("<rect y=\"0\"");
+        page.attribute("class", part.class);
+        page.attribute("x", &format!("{left:.1}"));
+        page.attribute("width", &format!("{width:.1}"));
+        page.attribute("height", &BAR.to_string());
+        page.markup(">");
+        page.element("title", &part.title);
+        page.markup("</rect>");
+        left += width;
+    }
+    page.markup("</svg>");
+}
+
+fn open(page: &mut PageText, class: &'static str, (name, height): (&str, u64)) {
+    page.markup("<svg role=\"img\" preserveAspectRatio=\"none\"");
+    page.attribute("class", class);
+    page.attribute("aria-label", name);
+    page.attribute("viewBox", &format!("0 0 {WIDTH} {height}"));
+    page.markup(">");
+}
+
+/// Returns the length of a part of a bar. A share that is no number has none.
+fn length(share: f64) -> f64 {
+    match share.is_finite() {
+        true => share.clamp(0.0, 1.0) * f64::from(WIDTH),
+        false => 0.0,
     }
 }
 
-/// Adds a figure with these bars.
-pub(super) fn bars(page: &mut PageText, bars: &[Bar]) {
-    let most = bars.iter().map(|bar| bar.nanoseconds).max().unwrap_or(0);
-    let lines = u64::try_from(bars.len()).unwrap_or(0);
-    page.markup("<figure><figcaption>Mean time of each phase of an execution</figcaption>");
-    page.markup("<svg role=\"img\" aria-label=\"phases\" width=\"560\" height=\"");
-    page.text(&lines.saturating_mul(LINE).to_string());
-    page.markup("\">");
-    let mut top: u64 = 0;
-    for bar in bars {
-        let middle = top.saturating_add(15);
-        let length = bar.length(most);
-        page.markup("<text x=\"0\" y=\"");
-        page.text(&middle.to_string());
-        page.markup("\">");
-        page.text(bar.name);
-        page.markup("</text><rect x=\"130\" height=\"16\" y=\"");
-        page.text(&top.saturating_add(2).to_string());
-        page.markup("\" width=\"");
-        page.text(&length.to_string());
-        page.markup("\" data-phase=\"");
-        page.text(bar.name);
-        page.markup("\"></rect><text x=\"");
-        page.text(&length.saturating_add(138).to_string());
-        page.markup("\" y=\"");
-        page.text(&middle.to_string());
-        page.markup("\">");
-        page.text(&duration(bar.nanoseconds));
-        page.markup("</text>");
-        top = top.saturating_add(LINE);
-    }
-    page.markup("</svg></figure>");
-}
-
-/// Returns a duration as text, in microseconds or milliseconds.
-pub(super) fn duration(nanoseconds: u64) -> String {
-    let microseconds = nanoseconds / 1000;
-    match microseconds {
-        0..10_000 => format!("{microseconds} µs"),
-        _ => format!("{}.{} ms", microseconds / 1000, microseconds % 1000 / 100),
-    }
+/// Returns the length for a count, if the largest one has the whole length.
+fn scaled((count, most): (u64, u64), whole: u64) -> u64 {
+    let length = u128::from(count).saturating_mul(u128::from(whole));
+    let length = length.checked_div(u128::from(most)).unwrap_or(0);
+    u64::try_from(length).unwrap_or(whole).min(whole)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn bar(nanoseconds: u64) -> Bar {
-        let sum = Sum {
-            count: 1,
-            nanoseconds,
-        };
-        Bar::new("queue", sum)
+    #[test]
+    fn the_largest_count_has_the_whole_length() {
+        assert_eq!(scaled((7, 7), 200), 200);
+        assert_eq!(scaled((7, 14), 200), 100);
+        assert_eq!(scaled((0, 0), 200), 0, "nothing has been counted");
+        assert_eq!(scaled((u64::MAX, u64::MAX), 200), 200);
+        assert_eq!(scaled((9, 3), 200), 200, "never longer");
     }
 
     #[test]
-    fn the_longest_bar_has_the_full_length() {
-        assert_eq!(bar(7).length(7), LONGEST);
-        assert_eq!(bar(7).length(14), LONGEST / 2);
-        assert_eq!(bar(0).length(0), 0, "nothing has been measured");
-        assert_eq!(bar(u64::MAX).length(u64::MAX), LONGEST);
-    }
-
-    #[test]
-    fn each_phase_has_a_bar() {
+    fn columns_without_a_count_leave_their_place_free() {
         let mut page = PageText::default();
-        bars(&mut page, &[bar(1000), bar(2000)]);
+        let column = |count| Column {
+            count,
+            title: format!("<{count}>"),
+        };
+        columns(&mut page, "phase \"x\"", &[0, 5000, 1, 0].map(column));
         let html = page.into_html();
         assert_eq!(html.matches("<rect").count(), 2);
-        assert!(html.contains("width=\"150\""), "{html}");
-        assert!(html.contains("2 µs"), "{html}");
+        let full = "<rect x=\"50\" y=\"0\" width=\"49\" height=\"24\"><title>&lt;5000&gt;</title>";
+        assert!(html.contains(full), "{html}");
+        assert!(html.contains("x=\"100\" y=\"23\""), "{html}");
+        assert!(html.contains("phase &quot;x&quot;"), "{html}");
     }
 
     #[test]
-    fn long_durations_are_milliseconds() {
-        assert_eq!(duration(9_999_999), "9999 µs");
-        assert_eq!(duration(10_000_000), "10.0 ms");
-        assert_eq!(duration(1_234_567_890), "1234.5 ms");
+    fn the_parts_of_a_bar_follow_one_another() {
+        let mut page = PageText::default();
+        let part = |class, share| Part {
+            class,
+            share,
+            title: String::new(),
+        };
+        let parts = [part("a", 0.75), part("b", 0.25), part("c", f64::NAN)];
+        stack(&mut page, "split", &parts);
+        let html = page.into_html();
+        assert!(
+            html.contains("class=\"a\" x=\"0.0\" width=\"150.0\""),
+            "{html}"
+        );
+        assert!(
+            html.contains("class=\"b\" x=\"150.0\" width=\"50.0\""),
+            "{html}"
+        );
+        assert!(
+            html.contains("class=\"c\" x=\"200.0\" width=\"0.0\""),
+            "{html}"
+        );
+    }
+
+    #[test]
+    fn a_bar_is_as_long_as_its_part() {
+        let mut page = PageText::default();
+        bar(&mut page, "none", (0, 10));
+        bar(&mut page, "half", (5, 10));
+        let html = page.into_html();
+        assert_eq!(html.matches("<rect").count(), 1);
+        assert!(html.contains("width=\"100\""), "{html}");
     }
 }

@@ -114,8 +114,7 @@ impl Dispatcher {
     /// # Errors
     /// Returns [`ComputeError::QueueFull`] if too many requests wait.
     pub(super) fn submit(&self, arrival: Arrival<Entry>) -> Result<u64, ComputeError> {
-        let now = Instant::now();
-        let mut state = self.lock();
+        let (mut state, now) = self.lock();
         let pushed = state.schedule.push(arrival, now);
         let follow_up = self.follow_up(&mut state, now);
         drop(state);
@@ -126,8 +125,7 @@ impl Dispatcher {
 
     /// Removes a request whose caller has gone. A batch that is computed is cancelled with its last member.
     pub(super) fn leave(&self, number: u64, member: &Member) {
-        let now = Instant::now();
-        let mut state = self.lock();
+        let (mut state, now) = self.lock();
         let removed = state.schedule.remove(number);
         let follow_up = self.follow_up(&mut state, now);
         drop(state);
@@ -143,8 +141,7 @@ impl Dispatcher {
     fn abandon(&self, batch: &RunningBatch) {
         batch.cancellation.cancel();
         if batch.turn.give_up() {
-            let now = Instant::now();
-            let mut state = self.lock();
+            let (mut state, now) = self.lock();
             state.turns.remove(batch.turn.owner());
             let follow_up = self.follow_up(&mut state, now);
             drop(state);
@@ -157,9 +154,12 @@ impl Dispatcher {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    /// Returns the state and the time. The time is read under the lock: it is then never before the arrival of a
+    /// request in the schedule, which would seem to be held and would wait for a change that does not come.
+    fn lock(&self) -> (MutexGuard<'_, State>, Instant) {
         // No code panics while the lock is held, so a poisoned lock still guards a consistent state.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        (state, Instant::now())
     }
 
     /// Returns what must follow a change of the state.
@@ -226,7 +226,7 @@ impl Dispatcher {
             Ok(ticket) => turn.set_ticket(ticket),
             // There is room for as many turns as are counted; the next change submits another one.
             Err(_) => {
-                let mut state = self.lock();
+                let (mut state, _) = self.lock();
                 state.turns.remove(owner);
             }
         }
@@ -238,8 +238,7 @@ impl Dispatcher {
             dispatcher: self,
             turn,
         };
-        let now = Instant::now();
-        let mut state = self.lock();
+        let (mut state, now) = self.lock();
         let entries = state.schedule.take(turn.owner(), now);
         let order = match (&self.order, entries.is_empty()) {
             (Some(order), false) => Some(lock_order(order).begin()),
@@ -303,8 +302,7 @@ impl Dispatcher {
     }
 
     fn end_turn(&self, turn: &Turn) {
-        let now = Instant::now();
-        let mut state = self.lock();
+        let (mut state, now) = self.lock();
         if turn.end() {
             state.turns.remove(turn.owner());
         }
@@ -316,8 +314,7 @@ impl Dispatcher {
 
 impl Wake for Dispatcher {
     fn wake(self: Arc<Dispatcher>) {
-        let now = Instant::now();
-        let mut state = self.lock();
+        let (mut state, now) = self.lock();
         state.alarm = state.alarm.filter(|at| *at > now);
         let follow_up = self.follow_up(&mut state, now);
         drop(state);

@@ -3,6 +3,7 @@
 //! The defaults are Triton's for a `dynamic_batching` with nothing set, which is greedy: a free thread takes as many
 //! waiting requests as fit and never waits for more.
 
+use super::batch_sizes::BatchSizes;
 use std::collections::BTreeMap;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::Duration;
@@ -18,6 +19,8 @@ pub struct BatchPolicy {
     /// The sizes that are sent at once when the waiting requests reach them; others are then only sent if none of
     /// these can be reached.
     pub preferred_batch_sizes: Vec<u32>,
+    /// The further rules on sizes of the automatic choice. A policy that is set has none.
+    pub sizes: BatchSizes,
     /// The time for which an incomplete batch is held in expectation of further requests, from the arrival of its
     /// oldest one.
     pub max_queue_delay: Duration,
@@ -63,6 +66,7 @@ impl Default for BatchPolicy {
         BatchPolicy {
             max_batch_size: DEFAULT_MAX_BATCH_SIZE,
             preferred_batch_sizes: Vec::new(),
+            sizes: BatchSizes::default(),
             max_queue_delay: Duration::ZERO,
             preserve_ordering: false,
             priority_levels: 0,
@@ -89,6 +93,13 @@ impl BatchPolicy {
             levels if (1..=levels).contains(&priority) => priority,
             levels => self.default_priority_level.clamp(1, levels),
         }
+    }
+
+    /// Returns the maximum number of rows of a batch whose rows have this number of elements.
+    pub(crate) fn max_rows(&self, row_elements: u64) -> u64 {
+        let most = u64::from(self.max_batch_size.get());
+        let measured = self.sizes.max_rows(row_elements);
+        measured.map_or(most, |measured| most.min(measured))
     }
 
     /// Returns the policy of a level.

@@ -5,6 +5,10 @@
 //! or has other sizes besides the rows. A request is never split, and one that follows never passes it. The batch is
 //! sent at once if it cannot grow, or has a preferred size, or its oldest request has waited for the delay.
 //!
+//! A policy of the automatic choice has further rules: the maximum depends on the size of the rows, and a batch that is
+//! sent has the largest of the allowed sizes that its first requests form. Without such a size, the first request is
+//! sent alone, unless the backend keeps what it prepares for others.
+//!
 //! The requests of several owners wait in *lanes* of their own. A batch is led by one owner: its requests come first,
 //! whatever priorities the others name, and those of the others fill what is left. The pool of threads decides which
 //! owner leads.
@@ -42,6 +46,8 @@ pub(crate) struct Arrival<T> {
     pub(crate) rows: u32,
     /// The property that all requests of a batch have in common; `None` if the request is computed alone.
     pub(crate) kind: Option<Vec<u32>>,
+    /// The number of elements of a row, which is the same for all requests of a kind.
+    pub(crate) row_elements: u64,
     /// The level that the request names; 0 if it names none.
     pub(crate) priority: u32,
     /// The time that the request asks for.
@@ -82,6 +88,7 @@ struct Waiting<T> {
     id: u64,
     rows: u64,
     kind: Option<Vec<u32>>,
+    row_elements: u64,
     arrived: Instant,
     times_out: Option<Instant>,
     item: T,
@@ -152,6 +159,7 @@ impl<T> Schedule<T> {
             id,
             rows: u64::from(arrival.rows.max(1)),
             kind: arrival.kind,
+            row_elements: arrival.row_elements,
             arrived: now,
             times_out,
             item: arrival.item,
@@ -268,9 +276,9 @@ impl<T> Schedule<T> {
 
     /// Returns the batch that the first requests form at `now` if this lane leads it; `None` if none waits.
     fn plan(&self, lead: usize, now: Instant) -> Option<Plan> {
-        let most = u64::from(self.policy.max_batch_size.get());
         let mut requests = self.requests(lead);
         let first = requests.next()?;
+        let most = self.policy.max_rows(first.row_elements);
         let (mut count, mut rows, mut oldest) = (1, first.rows, first.arrived);
         let mut preferred = self.is_preferred(rows).then_some(count);
         let mut can_grow = first.kind.is_some() && rows < most;
@@ -296,11 +304,11 @@ impl<T> Schedule<T> {
         let is_over = until.is_some_and(|until| until <= now);
         let plan = match preferred {
             Some(count) if delay.is_zero() || !is_over => Plan {
-                count,
+                count: self.allowed_count(lead, count),
                 held_until: None,
             },
             _ if !can_grow || is_over => Plan {
-                count,
+                count: self.allowed_count(lead, count),
                 held_until: None,
             },
             _ => Plan {
@@ -309,6 +317,25 @@ impl<T> Schedule<T> {
             },
         };
         Some(plan)
+    }
+
+    /// Returns the number of the first requests, up to `count`, that have the largest allowed size together. If they have
+    /// none, the backend must prepare for the first one anyway, and may as well prepare for all.
+    fn allowed_count(&self, lead: usize, count: usize) -> usize {
+        let sizes = &self.policy.sizes;
+        if sizes.allowed.is_empty() {
+            return count;
+        }
+        let (mut largest, mut rows) = (None, 0_u64);
+        for (before, request) in self.requests(lead).take(count).enumerate() {
+            rows = rows.saturating_add(request.rows);
+            if sizes.allows(rows) {
+                largest = Some(before + 1);
+            }
+        }
+        // However many rows the first request has, it is not split.
+        let without = if sizes.keeps_others { count } else { 1 };
+        largest.unwrap_or(without)
     }
 
     fn is_preferred(&self, rows: u64) -> bool {

@@ -1,5 +1,6 @@
 //! Tests of a batcher over graphs of these tests, on the threads of a pool.
 
+use super::batch_sizes::{BatchSizes, RowLimit};
 use super::policy::{QueuePolicy, TimeoutAction};
 use super::*;
 use crate::worker_pool::PoolThreads;
@@ -313,6 +314,38 @@ async fn requests_are_not_joined_without_a_policy_or_without_rows() -> anyhow::R
         }
         assert_eq!(graph.batches().len(), 3);
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn batches_of_the_automatic_choice_have_allowed_sizes_and_leave_at_once() -> anyhow::Result<()>
+{
+    let (graph, control) = Doubling::gated();
+    let policy = BatchPolicy {
+        sizes: BatchSizes {
+            allowed: vec![1, 2, 4],
+            // Rows of four numbers are computed alone.
+            limits: vec![RowLimit {
+                row_elements: 1,
+                max_rows: 4,
+            }],
+            ..BatchSizes::default()
+        },
+        ..BatchPolicy::default()
+    };
+    let batcher = batcher(graph.clone(), Some(policy))?;
+    let first = submit(&batcher, request(&[0.0]));
+    control.begun.recv()?;
+    let short = (0..3).map(|_| submit(&batcher, request(&[1.0])));
+    let mut waiting: Vec<Computing<'_>> = short.collect();
+    let long = (0..5).map(|_| submit(&batcher, vec![named("x", 4, &[1.0; 4])]));
+    waiting.extend(long);
+    drop(control);
+    first.await?;
+    for one in waiting {
+        one.await?;
+    }
+    assert_eq!(graph.batches(), [1, 2, 1, 1, 1, 1, 1, 1]);
     Ok(())
 }
 

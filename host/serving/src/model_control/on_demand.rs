@@ -7,7 +7,7 @@
 use super::load_source::{Asked, ROOM_POLL};
 use super::{ControlError, ModelControl, enter_failure, run};
 use crate::registry::dormancy::dormant_entry;
-use crate::registry::loader::log_omissions;
+use crate::registry::omissions::log_omissions;
 use crate::registry::snapshot::ModelFiles;
 use crate::registry::{ModelEntry, Registry, ResolveError, repository};
 use std::sync::Arc;

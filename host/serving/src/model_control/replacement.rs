@@ -5,7 +5,7 @@
 use super::load_source::LoadSource;
 use super::{ControlError, ModelControl, enter_failure};
 use crate::registry::dormancy::expected_bytes;
-use crate::registry::loader::log_omissions;
+use crate::registry::omissions::log_omissions;
 use crate::registry::route_check::with_own_route;
 use crate::registry::{ModelEntry, Registry, repository};
 use std::time::Instant;
@@ -104,7 +104,7 @@ impl ModelControl {
     }
 
     /// Returns the entry, or one that cannot be called if another model has its route.
-    fn with_route(
+    pub(super) fn with_route(
         &self,
         registry: &Registry,
         (model, entry): (&ModelName, ModelEntry),

@@ -5,9 +5,10 @@
 //! the fastest of the rest is chosen. Where measuring cannot pay, a rule chooses the default backend, if it
 //! loads the file. A selection also holds after a restart: it is measured again only if the graph, its
 //! settings, its external data or the backends have changed. [`selection`] is what is recorded and shown,
-//! [`refusal`] the reasons that there is none.
+//! [`refusal`] the reasons that there is none, and [`cost_record`] the cost of batches, which is stored too.
 
 mod comparison;
+mod cost_record;
 mod inputs;
 mod refusal;
 mod selection;
@@ -46,7 +47,7 @@ const MAX_RECORD_BYTES: u64 = 64 << 10;
 pub struct BackendSelectionStore {
     /// `None` if selections are not stored.
     directory: Option<PathBuf>,
-    /// Set once a selection could not be stored, which is reported once.
+    /// Set once a record could not be stored, which is reported once.
     has_failed: Arc<AtomicBool>,
 }
 
@@ -171,6 +172,28 @@ impl BackendSelectionStore {
         Some(format!("auto: {default} unless it refuses, {rule}"))
     }
 
+    /// Returns the name of the backend whose selection is stored for this graph with these settings, or of the default
+    /// one if a rule chooses it. Returns `None` if neither exists.
+    pub(crate) fn stored_backend(
+        &self,
+        backends: &Backends,
+        path: &Path,
+        options: &LoadOptions,
+    ) -> Option<String> {
+        let file = GraphFile {
+            path,
+            options,
+            probe: None,
+        };
+        let outline = ModelOutline::read(path).ok();
+        let record = outline.as_ref().and_then(|found| self.record(&file, found));
+        if let Some(selection) = record.as_deref().and_then(read) {
+            return Some(selection.backend);
+        }
+        rule(&file, outline.as_ref())?;
+        Some(backends.default_backend().name().to_owned())
+    }
+
     /// Returns the path of the selection for this file with its settings and external data, if selections are
     /// stored.
     fn record(&self, file: &GraphFile<'_>, outline: &ModelOutline) -> Option<PathBuf> {
@@ -259,9 +282,14 @@ fn read(record: &Path) -> Option<BackendSelection> {
 }
 
 fn write(record: &Path, selection: &BackendSelection) -> std::io::Result<()> {
+    let text = toml::to_string(selection).map_err(std::io::Error::other)?;
+    write_text(record, &text)
+}
+
+/// Writes a record as a whole, so that no reader finds a part of it.
+fn write_text(record: &Path, text: &str) -> std::io::Result<()> {
     let directory = record.parent().unwrap_or(Path::new("."));
     std::fs::create_dir_all(directory)?;
-    let text = toml::to_string(selection).map_err(std::io::Error::other)?;
     let mut file = tempfile::NamedTempFile::new_in(directory)?;
     file.write_all(text.as_bytes())?;
     file.persist(record)?;

@@ -424,6 +424,24 @@ mod tests {
     }
 
     #[test]
+    fn no_byte_makes_reading_panic() -> anyhow::Result<()> {
+        let directory = tempfile::tempdir()?;
+        let path = directory.path().join(FILE_NAME);
+        save(&path, &baseline())?;
+        let text = std::fs::read(&path)?;
+        for position in 0..text.len() {
+            let mut damaged = text.clone();
+            damaged[position] ^= 1;
+            std::fs::write(&path, damaged)?;
+            if let Err(error) = read(&path) {
+                let error = error.to_string();
+                assert!(error.starts_with("baseline.json "), "{position}: {error}");
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
     fn a_baseline_is_that_of_the_version_or_of_the_model() -> anyhow::Result<()> {
         let directory = tempfile::tempdir()?;
         let version = directory.path().join("1");

@@ -3,6 +3,7 @@
 //! A model configuration of a client has the same settings, as [`DynamicBatching`]. All are checked by the rules of
 //! Triton, and the server's policy has them as durations and bounds.
 
+use crate::batcher::batch_sizes::BatchSizes;
 use crate::batcher::policy::{BatchPolicy, QueuePolicy, TimeoutAction};
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, Visitor};
@@ -181,6 +182,7 @@ pub(super) fn policy(
     Ok(BatchPolicy {
         max_batch_size: limit,
         preferred_batch_sizes: settings.preferred_batch_size.clone(),
+        sizes: BatchSizes::default(),
         max_queue_delay: Duration::from_micros(settings.max_queue_delay_microseconds),
         preserve_ordering: settings.preserve_ordering,
         priority_levels: settings.priority_levels,

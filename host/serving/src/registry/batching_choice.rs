@@ -2,20 +2,24 @@
 
 use crate::batcher::policy::BatchPolicy;
 use crate::call_durations::ExecutionMode;
-use crate::cost_curve::{BatchingDecision, choose, has_variable_inner_axes, measure};
+use crate::cost_curve::{BatchingDecision, CostCurve, GraphCost, Unmeasured, choose, prepare};
 use crate::per_row_graph::has_independent_rows;
 use crate::registry::batching::{Batching, settings};
-use crate::registry::loaded_graph::LoadedGraph;
+use crate::registry::graph_loader::{GraphLoader, KnownCost, LoadedGraph};
 use crate::registry::model_file::ModelFile;
 use crate::registry::repository::MAIN_GRAPH;
 use std::collections::BTreeMap;
 use std::num::{NonZeroU32, NonZeroUsize};
 use wisp_backend::{Graph, Rows};
 use wisp_protocol::call::ModelDescription;
+use wisp_protocol::statistics::{BatchMeasurement, GraphBatching};
 
 /// The maximum number of calls of a handler that run at the same time for the sake of large batches. Each holds an
 /// instance.
 const MAX_BATCHED_CALLS: usize = 256;
+
+/// A function that returns the cost of a graph.
+type CostSource<'a> = &'a dyn Fn() -> Result<KnownCost, Unmeasured>;
 
 /// The batching of each graph of a version. Lifetime: a model version.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -26,14 +30,17 @@ pub struct VersionBatching {
 }
 
 impl VersionBatching {
-    /// Decides for the graphs of a version, each of which is computed on up to `threads` threads at the same time.
+    /// Decides for the graphs of a version, each of which is computed on up to `threads` threads at the same time. The
+    /// loader measures what their batches cost, unless it is stored.
     pub(super) fn decide(
         model_file: &ModelFile,
         loaded: &BTreeMap<&str, LoadedGraph>,
         threads: NonZeroUsize,
+        loader: &GraphLoader,
     ) -> VersionBatching {
         let decisions = loaded.iter().map(|(name, loaded)| {
-            let decision = decide(model_file, &*loaded.graph, threads);
+            let cost = || loader.cost(loaded);
+            let decision = decide(model_file, &*loaded.graph, threads, &cost);
             ((*name).to_owned(), decision)
         });
         VersionBatching {
@@ -45,6 +52,20 @@ impl VersionBatching {
     /// Returns the decisions by graph.
     pub fn decisions(&self) -> &[(String, BatchingDecision)] {
         &self.decisions
+    }
+
+    /// Returns the decisions with the figures that they follow from, for the statistics of the version.
+    pub(crate) fn report(&self) -> Vec<GraphBatching> {
+        let decisions = self.decisions.iter();
+        let reports = decisions.map(|(graph, decision)| GraphBatching {
+            graph: graph.clone(),
+            decision: decision.reason.clone(),
+            measurements: match &decision.cost {
+                Some(cost) => cost.curves.iter().flat_map(measurements).collect(),
+                None => Vec::new(),
+            },
+        });
+        reports.collect()
     }
 
     /// Returns the rules for a graph; `None` if its requests are computed one by one.
@@ -92,15 +113,21 @@ impl VersionBatching {
     }
 }
 
-/// Decides for one graph.
-fn decide(model_file: &ModelFile, graph: &dyn Graph, threads: NonZeroUsize) -> BatchingDecision {
+/// Decides for one graph, whose cost is only asked for if it decides.
+fn decide(
+    model_file: &ModelFile,
+    graph: &dyn Graph,
+    threads: NonZeroUsize,
+    cost: CostSource<'_>,
+) -> BatchingDecision {
     match &model_file.batching {
         Batching::Off => BatchingDecision {
             policy: None,
             reason: "off, as set".to_owned(),
+            cost: None,
         },
         Batching::Dynamic(policy) => by_setting(policy, model_file.max_batch_size, graph),
-        Batching::Auto => by_measurement(model_file.max_batch_size, graph, threads),
+        Batching::Auto => by_measurement(model_file.max_batch_size, graph, threads, cost),
     }
 }
 
@@ -127,6 +154,7 @@ fn by_setting(
     BatchingDecision {
         policy: Some(policy),
         reason,
+        cost: None,
     }
 }
 
@@ -134,10 +162,12 @@ fn by_measurement(
     max_batch_size: Option<u32>,
     graph: &dyn Graph,
     threads: NonZeroUsize,
+    cost: CostSource<'_>,
 ) -> BatchingDecision {
     let off = |reason: &str| BatchingDecision {
         policy: None,
         reason: format!("auto: off, {reason}"),
+        cost: None,
     };
     if let Some(reason) = refusal(max_batch_size, graph) {
         return off(&reason);
@@ -145,15 +175,26 @@ fn by_measurement(
     if max_batch_size == Some(1) {
         return off("`max_batch_size` is 1");
     }
-    if has_variable_inner_axes(graph) {
-        return off(
-            "the cost of a row depends on sizes that requests choose, so it is not measured",
-        );
-    }
-    let Some(curve) = measure(graph) else {
-        return off("no inputs are known that could be measured");
+    let known = match cost() {
+        Ok(known) => known,
+        Err(reason) => return off(&reason.to_string()),
     };
-    let mut decision = choose(&curve, threads);
+    let decision = by_cost(max_batch_size, &known.cost, threads);
+    if let Some(policy) = &decision.policy
+        && known.is_stored
+    {
+        prepare(graph, policy);
+    }
+    decision
+}
+
+/// Returns the decision for a graph of this cost, with batches of no more rows than a request may have.
+pub(super) fn by_cost(
+    max_batch_size: Option<u32>,
+    cost: &GraphCost,
+    threads: NonZeroUsize,
+) -> BatchingDecision {
+    let mut decision = choose(cost, threads);
     let limit = max_batch_size.and_then(NonZeroU32::new);
     if let (Some(policy), Some(limit)) = (&mut decision.policy, limit)
         && limit < policy.max_batch_size
@@ -162,6 +203,16 @@ fn by_measurement(
         decision.reason = format!("{}, limited by max_batch_size = {limit}", decision.reason);
     }
     decision
+}
+
+/// Returns the measured times for rows of one size.
+fn measurements(curve: &CostCurve) -> Vec<BatchMeasurement> {
+    let points = curve.points.iter().map(|point| BatchMeasurement {
+        row_elements: curve.row_elements,
+        rows: point.rows,
+        took: point.took,
+    });
+    points.collect()
 }
 
 /// Returns the reason that requests for a graph are not joined, if there is one.
@@ -184,6 +235,8 @@ fn refusal(max_batch_size: Option<u32>, graph: &dyn Graph) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cost_curve::{CostPoint, measure};
+    use std::sync::Mutex;
     use std::time::Duration;
     use wisp_backend::BackendError;
     use wisp_tensor::{Dimension, ElementType, NamedTensor, Signature, TensorError, TensorSpec};
@@ -213,6 +266,33 @@ mod tests {
         }
     }
 
+    /// A graph that prepares for numbers of rows, and records the numbers it has computed.
+    #[derive(Debug)]
+    struct Recording {
+        signature: Signature,
+        computed: Mutex<Vec<u32>>,
+    }
+
+    impl Graph for Recording {
+        fn signature(&self) -> &Signature {
+            &self.signature
+        }
+
+        fn rows(&self) -> Rows {
+            Rows::Independent
+        }
+
+        fn compute(&self, inputs: &[NamedTensor]) -> Result<Vec<NamedTensor>, BackendError> {
+            let rows = inputs[0].tensor.shape().dimensions()[0];
+            self.computed.lock().unwrap().push(rows);
+            Ok(inputs.to_vec())
+        }
+
+        fn preparation_capacity(&self) -> Option<NonZeroUsize> {
+            NonZeroUsize::new(64)
+        }
+    }
+
     fn graph(shape: &[i64], rows: Rows) -> Uncomputed {
         let shape = shape.iter().filter_map(|&size| Dimension::from_wire(size));
         let spec = TensorSpec {
@@ -235,7 +315,13 @@ mod tests {
     }
 
     fn decided(text: &str, graph: &Uncomputed) -> BatchingDecision {
-        decide(&model_file(text), graph, NonZeroUsize::MIN)
+        let cost = || -> Result<KnownCost, Unmeasured> {
+            Ok(KnownCost {
+                cost: measure(graph)?,
+                is_stored: false,
+            })
+        };
+        decide(&model_file(text), graph, NonZeroUsize::MIN, &cost)
     }
 
     fn version(decisions: &[(&str, Option<BatchPolicy>)]) -> VersionBatching {
@@ -243,6 +329,7 @@ mod tests {
             let decision = BatchingDecision {
                 policy: policy.clone(),
                 reason: "a reason".to_owned(),
+                cost: None,
             };
             ((*graph).to_owned(), decision)
         });
@@ -282,7 +369,7 @@ mod tests {
             (
                 &text,
                 "",
-                "auto: off, the cost of a row depends on sizes that requests choose, so it is not measured",
+                "auto: off, no inputs are known that could be measured",
             ),
             (
                 &fixed,
@@ -310,6 +397,82 @@ mod tests {
             decision.to_string(),
             "requests are computed alone: rows may depend on each other: CumSum"
         );
+    }
+
+    #[test]
+    fn a_graph_of_known_cost_only_prepares_the_sizes_of_its_batches() {
+        let points = [
+            (1, 100),
+            (2, 110),
+            (4, 130),
+            (8, 170),
+            (16, 800),
+            (32, 3000),
+        ];
+        let points = points.map(|(rows, microseconds)| CostPoint {
+            rows,
+            took: Duration::from_micros(microseconds),
+        });
+        let cost = GraphCost {
+            curves: vec![CostCurve {
+                row_elements: 2,
+                points: points.to_vec(),
+            }],
+            has_variable_rows: false,
+            preparation_capacity: NonZeroUsize::new(64),
+        };
+        for (text, is_stored, expected) in [
+            ("", true, &[2, 4, 8, 1][..]),
+            ("max_batch_size = 5", true, &[2, 4, 1]),
+            // The measurement has prepared them.
+            ("", false, &[]),
+        ] {
+            let graph = Recording {
+                signature: graph(&[-1, 2], Rows::Independent).signature,
+                computed: Mutex::default(),
+            };
+            let known = || -> Result<KnownCost, Unmeasured> {
+                Ok(KnownCost {
+                    cost: cost.clone(),
+                    is_stored,
+                })
+            };
+            let decision = decide(&model_file(text), &graph, NonZeroUsize::MIN, &known);
+            assert_eq!(*graph.computed.lock().unwrap(), expected, "{decision}");
+            assert_eq!(decision.cost, Some(cost.clone()));
+        }
+    }
+
+    #[test]
+    fn the_report_has_the_decision_and_its_figures() {
+        let cost = GraphCost {
+            curves: vec![CostCurve {
+                row_elements: 13,
+                points: vec![CostPoint {
+                    rows: 1,
+                    took: Duration::from_micros(7),
+                }],
+            }],
+            has_variable_rows: false,
+            preparation_capacity: None,
+        };
+        let mut version = version(&[("model", None), ("other", None)]);
+        version.decisions[0].1.cost = Some(cost);
+        let unmeasured = GraphBatching {
+            graph: "other".to_owned(),
+            decision: "a reason".to_owned(),
+            measurements: Vec::new(),
+        };
+        let measured = GraphBatching {
+            graph: "model".to_owned(),
+            measurements: vec![BatchMeasurement {
+                row_elements: 13,
+                rows: 1,
+                took: Duration::from_micros(7),
+            }],
+            ..unmeasured.clone()
+        };
+        assert_eq!(version.report(), [measured, unmeasured]);
     }
 
     #[test]

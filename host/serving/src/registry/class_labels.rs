@@ -1,15 +1,15 @@
-//! The class labels of an output: a text file in the directory of the model with one label per line, or the
-//! names in the file of the graph, such as the keys of the maps that scikit-learn's classifiers return.
+//! The class labels of an output: a text file in the directory of the version, or else of the model, with one label
+//! per line, or the names in the file of the graph, such as the keys of the maps that scikit-learn's classifiers return.
 //!
 //! As with Triton's `label_filename`, the first line is the label of class 0, and classes after the last
-//! line have none. The file must be in the directory of the model: a path that leads elsewhere, by `..` or
+//! line have none. The file must be in one of these directories: a path that leads elsewhere, by `..` or
 //! through a symbolic link, is refused, so that the author of a model cannot read other files of the server.
 
 use crate::registry::contained_path::contained;
 use crate::registry::model_file::{FILE_NAME, ModelFile};
 use std::collections::BTreeMap;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use wisp_backend::bounded_file::read_regular_text;
 use wisp_backend::model_outline::ModelOutline;
 use wisp_tensor::Signature;
@@ -33,25 +33,26 @@ pub enum ClassLabelsError {
 }
 
 /// Returns the labels of a model, by output: those of the files that `model.toml` names, and for other
-/// outputs those in the file of its graph. A handler has outputs of its own, so it has no `graph` here.
+/// outputs those in the file of its graph. A file is that of the first of `directories` that has it, of which there are
+/// none for a single graph. A handler has outputs of its own, so it has no `graph` here.
 pub fn load(
     model_file: &ModelFile,
-    model_directory: Option<&Path>,
+    directories: &[&Path],
     signature: &Signature,
     graph: Option<&Path>,
 ) -> Result<BTreeMap<String, Vec<String>>, ClassLabelsError> {
     let is_output = |name: &str| signature.outputs.iter().any(|spec| spec.name == name);
     let mut labels = graph.map(of_graph).unwrap_or_default();
     labels.retain(|output, _| is_output(output));
-    let Some(directory) = model_directory else {
+    if directories.is_empty() {
         return Ok(labels);
-    };
+    }
     for output in model_file.outputs.keys() {
         if !is_output(output) {
             let output = output.clone();
             return Err(ClassLabelsError::UnknownOutput { output });
         }
-        if let Some(own) = of_output(model_file, directory, output)? {
+        if let Some(own) = of_output(model_file, directories, output)? {
             labels.insert(output.clone(), own);
         }
     }
@@ -67,21 +68,33 @@ pub fn of_graph(path: &Path) -> BTreeMap<String, Vec<String>> {
 /// Reads the labels that `model.toml` names for an output, if it does.
 pub fn of_output(
     model_file: &ModelFile,
-    model_directory: &Path,
+    directories: &[&Path],
     output: &str,
 ) -> Result<Option<Vec<String>>, ClassLabelsError> {
     let section = model_file.outputs.get(output);
     let path = section.and_then(|section| section.labels.as_deref());
-    path.map(|path| read(output.to_owned(), model_directory, path))
+    path.map(|path| read(output.to_owned(), directories, path))
         .transpose()
 }
 
-fn read(output: String, directory: &Path, path: &Path) -> Result<Vec<String>, ClassLabelsError> {
+fn read(
+    output: String,
+    directories: &[&Path],
+    path: &Path,
+) -> Result<Vec<String>, ClassLabelsError> {
     let read = |source| ClassLabelsError::Read {
         output: output.clone(),
         source,
     };
-    let Some(path) = contained(directory, path).map_err(read)? else {
+    let mut found: io::Result<Option<PathBuf>> = Err(io::ErrorKind::NotFound.into());
+    for directory in directories {
+        found = contained(directory, path);
+        let is_missing = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
+        if !found.as_ref().is_err_and(is_missing) {
+            break;
+        }
+    }
+    let Some(path) = found.map_err(read)? else {
         return Err(ClassLabelsError::Elsewhere { output });
     };
     let text = read_regular_text(&path, MAX_BYTES).map_err(|error| match error.kind() {
@@ -126,12 +139,7 @@ mod tests {
         };
         let model_file = ModelFile::load(&directory)?;
         let graph = directory.join("model.onnx");
-        Ok(load(
-            &model_file,
-            Some(&directory),
-            &signature,
-            Some(&graph),
-        ))
+        Ok(load(&model_file, &[&directory], &signature, Some(&graph)))
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Loads the file of a graph with the backend that the model or the server chose, unless an equal one is loaded.
+//! Also returns what its batches cost, which is measured once.
 
+use crate::cost_curve::{GraphCost, Unmeasured, measure};
 use crate::memory_ledger::MemoryPart;
 use crate::per_row_graph::with_rows;
 use crate::registry::backend_selection::BackendSelectionStore;
@@ -12,7 +14,7 @@ use crate::registry::shared_graphs::{GraphIdentity, SharedGraphs};
 use crate::worker_pool::WorkerPool;
 use std::path::Path;
 use std::sync::Arc;
-use wisp_backend::{Backends, LoadOptions};
+use wisp_backend::{Backends, Graph, LoadOptions};
 
 /// The backends and the choice among them. Lifetime: the process.
 #[derive(Debug)]
@@ -20,7 +22,7 @@ pub struct GraphLoader {
     pub backends: Backends,
     /// The choice for models that do not make one.
     pub choice: BackendChoice,
-    /// The stored choices by measurement.
+    /// The stored choices by measurement, and the stored costs of batches.
     pub selections: BackendSelectionStore,
     /// The child process that tries files which this process has not loaded before. Without it,
     /// files are loaded here directly.
@@ -29,6 +31,14 @@ pub struct GraphLoader {
     pub workers: Arc<WorkerPool>,
     /// The graphs that are loaded now.
     pub shared: SharedGraphs,
+}
+
+/// The cost of a graph's batches.
+#[derive(Debug, PartialEq)]
+pub(crate) struct KnownCost {
+    pub(crate) cost: GraphCost,
+    /// Set if an earlier load has measured it, so that this one has not computed anything.
+    pub(crate) is_stored: bool,
 }
 
 /// The memory of a graph whose load is not measured yet.
@@ -49,6 +59,30 @@ impl GraphLoader {
         let identity = GraphIdentity::read(path, choice, options);
         let load = || self.load_file((name, path), choice, options);
         self.shared.get_or_load(&identity, load)
+    }
+
+    /// Returns the cost of the batches of a loaded graph, as an earlier load has measured it or as measured now.
+    pub(crate) fn cost(&self, loaded: &LoadedGraph) -> Result<KnownCost, Unmeasured> {
+        let graph: &dyn Graph = &*loaded.graph;
+        let backend = self.backends.find(loaded.backend).ok();
+        let place = loaded.content_key().zip(backend);
+        if let Some((key, backend)) = place
+            && let Some(cost) = self.selections.stored_cost(key, &**backend)
+            && cost.may_be_of(graph)
+        {
+            return Ok(KnownCost {
+                cost,
+                is_stored: true,
+            });
+        }
+        let cost = measure(graph)?;
+        if let Some((key, backend)) = place {
+            self.selections.store_cost(key, &**backend, &cost);
+        }
+        Ok(KnownCost {
+            cost,
+            is_stored: false,
+        })
     }
 
     fn load_file(
@@ -110,3 +144,6 @@ impl GraphLoader {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,6 +11,7 @@ use crate::registry::handler_configuration::HandlerFilesError;
 use crate::registry::input_format::InputFormatError;
 use crate::registry::model_file::ModelFileError;
 use crate::registry::quality_settings::QualitySettingsError;
+use crate::registry::signature_error::VersionSignatureError;
 use crate::registry::triton_config::TRITON_CONFIG_FILE;
 use crate::registry::web_route::WebRoute;
 use crate::signature_check::SignatureMismatch;
@@ -61,6 +62,8 @@ pub enum LoadError {
     },
     #[error("version {version} has no model file `{file}`, which `default_model_filename` names")]
     NoMainFile { version: Version, file: String },
+    #[error(transparent)]
+    Signature(VersionSignatureError),
     #[error(transparent)]
     Config(ConfigOverrideError),
     #[error("{}", of_file(.0))]
@@ -209,6 +212,7 @@ impl LoadError {
             | LoadError::NoSelectedVersion
             | LoadError::SameVersion { .. }
             | LoadError::NoMainFile { .. }
+            | LoadError::Signature(_)
             | LoadError::Config(_)
             | LoadError::TritonConfig(_)
             | LoadError::Label { .. }

@@ -18,3 +18,11 @@ pub(crate) struct LoadedGraph {
     /// The part of the memory that this load has allocated as far as it was measured, 0 if the graph was loaded before.
     pub(crate) measured_bytes: u64,
 }
+
+impl LoadedGraph {
+    /// Returns the hash of its files and of the settings that it was loaded with; `None` if they are not known, or the
+    /// files have changed meanwhile.
+    pub(crate) fn content_key(&self) -> Option<&str> {
+        self.memory.key.as_deref()
+    }
+}

@@ -26,8 +26,8 @@ use crate::registry::model_file::{HttpSection, ModelFile, ModelFileError};
 use crate::registry::quality_loader;
 use crate::registry::quick_graph::compute_is_quick;
 use crate::registry::repository::{self, MAIN_GRAPH, SelectedVersions, VersionFiles};
-use crate::registry::triton_config::TRITON_CONFIG_FILE;
 use crate::registry::version_content::VersionContent;
+use crate::registry::version_signature::SignaturePolicy;
 use crate::registry::web_loader::WebLoading;
 use crate::registry::{LoadedVersion, ModelEntry, UnservedVersion};
 use crate::signature_check::signature_mismatches;
@@ -81,6 +81,8 @@ pub struct Loader {
     pub limits: Limits,
     /// Set if the thread of a connection makes calls that take microseconds itself.
     pub direct_calls: bool,
+    /// The rules for the signatures of versions.
+    pub signatures: SignaturePolicy,
 }
 
 /// The number of computations of a graph at the same time, and the fastest way in which they may be made.
@@ -174,6 +176,11 @@ impl Loader {
 
     /// Loads, checks and warms one version.
     pub fn load_version(&self, files: &VersionFiles) -> Result<Arc<ModelVersion>, LoadError> {
+        // Nothing is parsed before.
+        let verified = self
+            .signatures
+            .verify(files)
+            .map_err(LoadError::Signature)?;
         let load = || self.new_version(files);
         let (loaded, measured) = self.graphs.shared.measure(load);
         let LoadedParts {
@@ -181,6 +188,7 @@ impl Loader {
             mut memory,
             measured_bytes,
         } = loaded?;
+        verified.check_unchanged().map_err(LoadError::Signature)?;
         // The graphs have counted what they have allocated.
         let own = measured.unwrap_or(0).saturating_sub(measured_bytes);
         memory.push(MemoryPart {
@@ -203,7 +211,7 @@ impl Loader {
         let graphs = loaded.values().map(|graph| graph.measured_bytes);
         let measured_bytes = graphs.fold(0, u64::saturating_add);
         let threads = model_file.instances.unwrap_or(self.instances);
-        let batching = VersionBatching::decide(&model_file, &loaded, threads);
+        let batching = VersionBatching::decide(&model_file, &loaded, threads, &self.graphs);
         let mode = batching.mode(self.execution_mode(&model_file, &loaded));
         let settings = GraphSettings { threads, mode };
         let describe = Describe {
@@ -436,30 +444,6 @@ impl Loader {
     }
 }
 
-/// Logs what a load leaves out of the directory of the model, unless the entry before left it out too.
-pub(crate) fn log_omissions(model: &str, entry: &ModelEntry, before: Option<&ModelEntry>) {
-    let was_left_out = |unserved: &UnservedVersion| {
-        before.is_some_and(|before| before.unserved.contains(unserved))
-    };
-    for unserved in entry
-        .unserved
-        .iter()
-        .filter(|unserved| !was_left_out(unserved))
-    {
-        tracing::warn!(%model, reason = unserved.reason.as_str(), "skipped");
-    }
-    let ignored = &entry.ignored_settings;
-    let is_known = before.is_some_and(|before| before.ignored_settings == *ignored);
-    if !ignored.is_empty() && !is_known {
-        let fields = ignored.join(", ");
-        tracing::warn!(
-            %model,
-            fields = fields.as_str(),
-            "{TRITON_CONFIG_FILE} has fields that are ignored"
-        );
-    }
-}
-
 /// Returns whether these are the bytes of a web component. A damaged file is refused as a handler.
 fn is_web_component(wasm: &[u8]) -> bool {
     ComponentSummary::read(wasm).is_ok_and(|summary| summary.is_web_component())
@@ -556,10 +540,10 @@ impl Describe<'_> {
         };
         let max_batch_size = model_file.max_batch_size.unwrap_or(default);
         let is_limited = has_handler || model_file.max_batch_size.is_some();
-        let directory = files.model_directory.as_deref();
         let graph = files.graphs.get(MAIN_GRAPH).filter(|_| !has_handler);
         let graph = graph.map(PathBuf::as_path);
-        let class_labels = class_labels::load(model_file, directory, &signature, graph);
+        let directories = files.directories();
+        let class_labels = class_labels::load(model_file, &directories, &signature, graph);
         let configuring = Configuring {
             files,
             model_file,

@@ -191,24 +191,41 @@ impl ModelEntry {
         &self,
         model: &ModelName,
     ) -> Result<Arc<ModelVersion>, ResolveError> {
-        if let Some(release) = &self.release {
-            return self.version(model, release.default_version());
-        }
-        let mut labels = self.labels.iter();
-        match labels.find(|(label, _)| label.as_str() == VersionLabel::DEFAULT) {
-            Some((_, version)) => self.version(model, *version),
+        match self.chosen_number() {
+            Some(number) => self.version(model, number),
             None => self.newest(model),
         }
     }
 
-    /// Returns the newest version that can be called, or the reason that the newest of all cannot.
-    pub(super) fn newest(&self, model: &ModelName) -> Result<Arc<ModelVersion>, ResolveError> {
+    /// Returns the number of the version that requests without a version get, even if it cannot be called. `None` if no
+    /// version is chosen and none can be called.
+    pub fn default_number(&self) -> Option<Version> {
+        self.chosen_number().or_else(|| self.newest_callable())
+    }
+
+    /// Returns the number of the version that an open release or the default label has chosen.
+    fn chosen_number(&self) -> Option<Version> {
+        if let Some(release) = &self.release {
+            return Some(release.default_version());
+        }
+        let mut labels = self.labels.iter();
+        let default = labels.find(|(label, _)| label.as_str() == VersionLabel::DEFAULT);
+        default.map(|(_, number)| *number)
+    }
+
+    /// Returns the number of the newest version that can be called, those that a request loads included.
+    fn newest_callable(&self) -> Option<Version> {
         let mut versions = self.versions.iter();
         let callable = versions.rfind(|(_, version)| {
             matches!(version, LoadedVersion::Ready(_) | LoadedVersion::Dormant(_))
         });
-        match (callable, self.versions.keys().next_back()) {
-            (Some((callable, _)), _) => self.version(model, *callable),
+        callable.map(|(number, _)| *number)
+    }
+
+    /// Returns the newest version that can be called, or the reason that the newest of all cannot.
+    pub(super) fn newest(&self, model: &ModelName) -> Result<Arc<ModelVersion>, ResolveError> {
+        match (self.newest_callable(), self.versions.keys().next_back()) {
+            (Some(callable), _) => self.version(model, callable),
             (None, Some(newest)) => self.version(model, *newest),
             (None, None) => Err(ResolveError::Unavailable {
                 model: model.clone(),

@@ -177,7 +177,8 @@ fn shape<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<Dimens
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct OutputSection {
-    /// The file with the names of its classes, relative to the directory of the model, with one label per line.
+    /// The file with the names of its classes, relative to the directory of the version, or else of the model, with one
+    /// label per line.
     pub labels: Option<PathBuf>,
     /// The smallest value.
     pub min: Option<f64>,
@@ -527,6 +528,25 @@ mod tests {
         let directory = tempfile::tempdir()?;
         std::fs::write(directory.path().join(FILE_NAME), text)?;
         Ok(ModelFile::load(directory.path()))
+    }
+
+    #[test]
+    fn a_damaged_file_is_read_or_refused() -> anyhow::Result<()> {
+        let text = "threads = 1\n[limits]\nmemory_bytes = 65536\nguest_time_milliseconds = 5\n\
+                    [outputs.y]\nlabels = 'a.txt'\n";
+        assert!(load(text)?.is_ok());
+        let directory = tempfile::tempdir()?;
+        for position in 0..text.len() {
+            for change in [1, 0x20, 0x80, 0xff] {
+                let mut damaged = text.as_bytes().to_vec();
+                damaged[position] ^= change;
+                std::fs::write(directory.path().join(FILE_NAME), damaged)?;
+                if let Err(error) = ModelFile::load(directory.path()) {
+                    assert!(!error.reason().is_empty(), "byte {position}");
+                }
+            }
+        }
+        Ok(())
     }
 
     #[test]

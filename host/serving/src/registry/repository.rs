@@ -46,6 +46,14 @@ pub struct VersionFiles {
     pub baseline: Option<PathBuf>,
 }
 
+impl VersionFiles {
+    /// Returns the directories in which the settings name files: that of the version, and that of the model.
+    pub(crate) fn directories(&self) -> Vec<&Path> {
+        let directories = [&self.directory, &self.model_directory].into_iter();
+        directories.flatten().map(PathBuf::as_path).collect()
+    }
+}
+
 /// A model that was found: its files, or the reason that none of its versions can be loaded.
 #[derive(Debug)]
 pub struct FoundModel {

@@ -109,9 +109,15 @@ impl SharedGraphs {
         if let Some(shared) = held.as_ref().and_then(SharedGraph::loaded) {
             return Ok(shared);
         }
-        let loaded = self.load(identity, load)?;
-        // A file that has changed meanwhile may be another graph than its hash says.
-        *held = identity.is_unchanged().then(|| SharedGraph::of(&loaded));
+        let mut loaded = self.load(identity, load)?;
+        *held = match identity.is_unchanged() {
+            true => Some(SharedGraph::of(&loaded)),
+            // It may be another graph than its hash says.
+            false => {
+                loaded.memory.key = None;
+                None
+            }
+        };
         Ok(loaded)
     }
 
@@ -188,6 +194,11 @@ impl GraphIdentity {
         // What cannot be read is reported by the load.
         identity.key = identity.hash(path, choice, options).ok();
         identity
+    }
+
+    /// Returns the hash of the content and the settings; `None` if the files cannot be read.
+    pub(crate) fn key(&self) -> Option<&str> {
+        self.key.as_deref()
     }
 
     fn hash(

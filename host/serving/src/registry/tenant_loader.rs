@@ -26,6 +26,7 @@ impl Loader {
             instances: self.instances,
             limits: self.limits.clone(),
             direct_calls: self.direct_calls,
+            signatures: self.signatures.clone(),
         }
     }
 }

@@ -37,6 +37,13 @@ impl UploadedModel {
         })
     }
 
+    /// Returns the directories of the versions.
+    pub(crate) fn version_directories(&self) -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(&self.directory);
+        let entries = entries.into_iter().flatten().flatten();
+        entries.map(|entry| entry.path()).collect()
+    }
+
     /// Returns the directory of the model, which has its name.
     pub(crate) fn directory(&self) -> &Path {
         &self.directory

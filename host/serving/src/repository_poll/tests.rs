@@ -9,6 +9,7 @@ use crate::registry::graph_loader::GraphLoader;
 use crate::registry::loader::Loader;
 use crate::registry::model_file::BackendChoice;
 use crate::registry::shared_graphs::SharedGraphs;
+use crate::registry::version_signature::SignaturePolicy;
 use crate::version::ModelVersion;
 use crate::worker_pool::{PoolThreads, WorkerPool};
 use std::num::NonZeroUsize;
@@ -98,6 +99,7 @@ impl Polled {
             instances: threads,
             limits: Limits::default(),
             direct_calls: true,
+            signatures: SignaturePolicy::default(),
         };
         let baseline = Snapshot::take(repository.path())?;
         let registry = loader.load_repository(repository.path(), &|_, _| ())?;

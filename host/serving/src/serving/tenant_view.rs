@@ -9,7 +9,7 @@ use crate::account::Account;
 use crate::error::InferError;
 use crate::model_control::ModelControl;
 use crate::owner::Owner;
-use crate::quota::{Quota, QuotaUse};
+use crate::quota::QuotaUse;
 use crate::registry::{ModelEntry, Registry, ResolveError};
 use crate::release::Releases;
 use crate::tenants::document::limits_document;
@@ -86,9 +86,15 @@ impl Serving {
         share.map_or(Owner::LOCAL, |share| share.owner())
     }
 
-    /// Returns the quota of the tenant, for uploads of models.
-    pub fn quota(&self) -> Option<&Arc<Quota>> {
-        self.account.as_ref().map(Account::quota)
+    /// Returns whether the tenant owns the public models, and may see the numbers of the whole server.
+    pub fn owns_server(&self) -> bool {
+        self.public.is_none()
+    }
+
+    /// Returns the number of the tenant's inferences that hold a permit now, if it does not own the server.
+    pub fn own_requests(&self) -> usize {
+        let share = self.account.as_ref().and_then(Account::share);
+        share.map_or(0, |share| share.admitted())
     }
 
     /// Returns the use of the quota of the tenant, if it is configured.

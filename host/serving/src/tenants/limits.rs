@@ -1,6 +1,7 @@
 //! The limits of a tenant, as an operator sets them. A limit that is not set does not exist.
 
 use crate::quota;
+use crate::uploads::limits::UploadLimits;
 use serde::{Deserialize, Serialize};
 
 /// The limits of one tenant.
@@ -48,6 +49,17 @@ impl Limits {
             tensor_bytes: self.tensor_bytes,
             models: self.models,
             stored_bytes: self.stored_bytes,
+        }
+    }
+
+    /// Returns the limits of the tenant's uploads, of which these are those of any tenant.
+    pub(crate) fn uploads(&self, all: &UploadLimits) -> UploadLimits {
+        let models = self.models.and_then(|models| usize::try_from(models).ok());
+        UploadLimits {
+            file_bytes: all.file_bytes,
+            stored_bytes: self.stored_bytes.unwrap_or(u64::MAX).min(all.stored_bytes),
+            models: models.unwrap_or(usize::MAX).min(all.models),
+            versions: all.versions,
         }
     }
 

@@ -15,6 +15,9 @@ use wisp_backend::bounded_file::read_regular;
 /// The name of the file in the directory of the tenants.
 pub const FILE_NAME: &str = "tenants.toml";
 
+/// The name of the directory of the tenants' files.
+const TENANTS: &str = "tenants";
+
 /// The name of the file that is locked while the tenants are changed. The file itself is replaced, and so has no lock.
 const LOCK_NAME: &str = ".tenants.lock";
 
@@ -77,6 +80,12 @@ impl TenantFile {
     /// Returns the directory of the file.
     pub fn directory(&self) -> &Path {
         &self.directory
+    }
+
+    /// Returns the directory of the tenants' files. It does not contain this file, so that processes that load the models of
+    /// tenants can be allowed to read it.
+    pub fn tenants(&self) -> PathBuf {
+        self.directory.join(TENANTS)
     }
 
     /// Returns the path of the file.

@@ -55,6 +55,32 @@ fn a_model_is_read_as_it_was_written() -> Result<()> {
 }
 
 #[test]
+fn no_byte_makes_reading_panic_or_leaves_the_folder_of_a_model() -> Result<()> {
+    let manifest = model()?.manifest()?;
+    for position in 0..manifest.len() {
+        for change in [1, 0x80, 0xff] {
+            let mut damaged = manifest.clone();
+            damaged[position] ^= change;
+            match Artifact::parse(&damaged) {
+                Ok(Artifact::Model(model)) => {
+                    let titles = model.files.keys().map(ToString::to_string);
+                    for title in titles {
+                        let mut parts = title.split('/');
+                        anyhow::ensure!(
+                            parts.all(|part| !["", ".", ".."].contains(&part)),
+                            "byte {position}: {title}"
+                        );
+                    }
+                }
+                Ok(Artifact::Component(_)) => {}
+                Err(error) => anyhow::ensure!(!error.to_string().is_empty()),
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
 fn a_component_is_read_as_it_was_written() -> Result<()> {
     let component = ComponentArtifact {
         blob: Blob::of(b"component"),

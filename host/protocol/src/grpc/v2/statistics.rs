@@ -96,6 +96,7 @@ mod tests {
             version: Version::FIRST,
             sums: Sums::default(),
             data_quality: Some(DataQuality::default()),
+            batching: Vec::new(),
         }];
         let encoded = statistics(&versions).model_stats.remove(0);
         let requests = encoded.inference_stats.unwrap();

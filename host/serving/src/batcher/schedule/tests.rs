@@ -2,6 +2,7 @@
 
 mod reference;
 
+use super::super::batch_sizes::{BatchSizes, RowLimit};
 use super::super::policy::QueuePolicy;
 use super::*;
 use proptest::prelude::*;
@@ -38,6 +39,7 @@ fn rows(item: u64, rows: u32) -> Arrival<u64> {
     Arrival {
         rows,
         kind: Some(Vec::new()),
+        row_elements: 1,
         priority: 0,
         timeout: None,
         owner: Owner::LOCAL,
@@ -312,12 +314,84 @@ fn requests_of_a_graph_that_is_not_batched_keep_their_order() {
     }
 }
 
+fn allowing(sizes: &[u32], max_batch_size: u32) -> BatchPolicy {
+    BatchPolicy {
+        sizes: BatchSizes {
+            allowed: sizes.to_vec(),
+            ..BatchSizes::default()
+        },
+        ..greedy(max_batch_size)
+    }
+}
+
 /// Returns a request of the owner with this number.
 fn owned(item: u64, id: u32) -> Arrival<u64> {
     Arrival {
         owner: Owner { id, weight: 1 },
         ..rows(item, 1)
     }
+}
+
+#[test]
+fn a_batch_of_the_automatic_choice_has_the_largest_allowed_size_that_waits() {
+    let mut schedule = schedule(allowing(&[1, 2, 4, 8], 8));
+    push(&mut schedule, (0..15).map(|item| rows(item, 1)));
+    let sizes: Vec<usize> = (0..4).map(|_| schedule.take(at(0)).len()).collect();
+    assert_eq!(sizes, [8, 4, 2, 1]);
+    assert_eq!(schedule.outlook(at(0)), Outlook::Empty);
+    // A request of another size runs alone, unless it has an allowed size with others.
+    push(
+        &mut schedule,
+        [rows(0, 3), rows(1, 3), rows(2, 1), rows(3, 1)],
+    );
+    assert_eq!(schedule.take(at(0)), [0, 1, 2, 3]);
+    push(&mut schedule, [rows(4, 3), rows(5, 3)]);
+    assert_eq!(schedule.take(at(0)), [4]);
+    assert_eq!(schedule.take(at(0)), [5]);
+}
+
+#[test]
+fn requests_without_an_allowed_size_are_joined_if_the_backend_keeps_all_preparations() {
+    let mut policy = allowing(&[1, 2, 4, 8], 8);
+    policy.sizes.keeps_others = true;
+    let mut schedule = schedule(policy);
+    push(&mut schedule, (0..3).map(|item| rows(item, 3)));
+    assert_eq!(schedule.take(at(0)), [0, 1]);
+    // An allowed size comes first, even if it is smaller.
+    push(&mut schedule, [rows(3, 1), rows(4, 3)]);
+    assert_eq!(schedule.take(at(0)), [2, 3]);
+    assert_eq!(schedule.take(at(0)), [4]);
+    push(&mut schedule, [rows(5, 2), rows(6, 3)]);
+    assert_eq!(schedule.take(at(0)), [5]);
+    assert_eq!(schedule.take(at(0)), [6]);
+}
+
+#[test]
+fn long_rows_form_smaller_batches_than_short_ones() {
+    let limit = |row_elements, max_rows| RowLimit {
+        row_elements,
+        max_rows,
+    };
+    let mut schedule = schedule(BatchPolicy {
+        sizes: BatchSizes {
+            limits: vec![limit(8, 4), limit(100, 2)],
+            ..BatchSizes::default()
+        },
+        ..greedy(8)
+    });
+    let of = |item: u64, row_elements: u64| Arrival {
+        kind: Some(vec![u32::try_from(row_elements).unwrap()]),
+        row_elements,
+        ..rows(item, 1)
+    };
+    push(&mut schedule, (0..5).map(|item| of(item, 8)));
+    assert_eq!(schedule.take(at(0)).len(), 4);
+    assert_eq!(schedule.take(at(0)).len(), 1);
+    push(&mut schedule, (0..3).map(|item| of(item, 100)));
+    assert_eq!(schedule.take(at(0)).len(), 2);
+    assert_eq!(schedule.take(at(0)).len(), 1);
+    push(&mut schedule, (0..2).map(|item| of(item, 500)));
+    assert_eq!(schedule.take(at(0)).len(), 1);
 }
 
 #[test]
@@ -423,6 +497,7 @@ fn check(policy: &BatchPolicy, steps: &[Step]) {
                 let arrival = Arrival {
                     rows: asked.rows,
                     kind: asked.kind.map(|kind| vec![kind]),
+                    row_elements: asked.row_elements,
                     priority: asked.priority,
                     timeout: asked.timeout.map(ms),
                     owner: Owner::LOCAL,
@@ -472,15 +547,36 @@ fn queue_policies() -> impl Strategy<Value = QueuePolicy> {
     })
 }
 
+/// Returns the rules of the automatic choice, which half of all policies do not have.
+fn batch_sizes() -> impl Strategy<Value = BatchSizes> {
+    let allowed = prop::sample::subsequence(vec![1u32, 2, 4, 8], 0..=4);
+    let limits = prop::collection::btree_map(1..25u64, 1..9u32, 0..3);
+    let measured = (allowed, any::<bool>(), limits);
+    let measured = measured.prop_map(|(allowed, keeps_others, limits)| BatchSizes {
+        allowed,
+        keeps_others,
+        limits: limits
+            .into_iter()
+            .map(|(row_elements, max_rows)| RowLimit {
+                row_elements,
+                max_rows,
+            })
+            .collect(),
+    });
+    prop_oneof![Just(BatchSizes::default()), measured]
+}
+
 fn policies() -> impl Strategy<Value = BatchPolicy> {
     let sizes = prop::collection::vec(1..9u32, 0..3);
     let own = prop::collection::btree_map(0..4u32, queue_policies(), 0..3);
     let delay = prop_oneof![Just(Duration::ZERO), (1..20u64).prop_map(ms)];
     let levels = (0..4u32, 0..4u32);
+    let sizes = (sizes, batch_sizes());
     (1..9u32, sizes, delay, levels, queue_policies(), own).prop_map(
-        |(most, preferred, delay, (levels, default), queue, own)| BatchPolicy {
+        |(most, (preferred, sizes), delay, (levels, default), queue, own)| BatchPolicy {
             max_batch_size: size(most),
             preferred_batch_sizes: preferred,
+            sizes,
             max_queue_delay: delay,
             preserve_ordering: false,
             priority_levels: levels,
@@ -497,6 +593,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let asked = asked.prop_map(|(rows, kind, priority, timeout)| Asked {
         rows,
         kind,
+        row_elements: kind.map_or(1, |kind| 10 * u64::from(kind)),
         priority,
         timeout,
     });
@@ -513,5 +610,31 @@ proptest! {
     #[test]
     fn any_trace_is_scheduled_as_triton_documents_it(policy in policies(), steps in steps()) {
         check(&policy, &steps);
+    }
+
+    #[test]
+    fn requests_together_have_an_allowed_size_and_all_leave_in_order(
+        sizes in batch_sizes(),
+        most in 1..40u32,
+        requests in prop::collection::vec(1..6u32, 0..60),
+    ) {
+        let policy = BatchPolicy { sizes: sizes.clone(), ..greedy(most) };
+        let mut schedule = schedule(policy);
+        push(&mut schedule, (0..).zip(requests.iter().copied()).map(|(item, n)| rows(item, n)));
+        let mut left = Vec::new();
+        while schedule.len() > 0 {
+            let batch = schedule.take(at(0));
+            prop_assert!(!batch.is_empty());
+            let members = batch.iter().map(|item| requests[usize::try_from(*item).unwrap()]);
+            let members: Vec<u64> = members.map(u64::from).collect();
+            let together: u64 = members.iter().sum();
+            let is_kept = sizes.keeps_others && !sizes.allows(members[0]);
+            let may_be_joined = sizes.allows(together) || is_kept;
+            prop_assert!(batch.len() == 1 || may_be_joined, "{} rows", together);
+            prop_assert!(batch.len() == 1 || together <= u64::from(most));
+            left.extend(batch);
+        }
+        prop_assert!(left.is_sorted());
+        prop_assert_eq!(left.len(), requests.len());
     }
 }

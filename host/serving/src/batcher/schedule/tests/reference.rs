@@ -1,6 +1,7 @@
 //! A model of the scheduling that Triton documents, written for clarity: one list, searched and sorted at every step.
 //!
-//! It shares nothing with the schedule but the policies. Times are milliseconds.
+//! It also has the further rules on sizes of the automatic choice, which Triton does not. It shares nothing with the
+//! schedule but the policies. Times are milliseconds.
 
 use super::super::super::policy::{BatchPolicy, TimeoutAction};
 use std::time::Duration;
@@ -10,6 +11,7 @@ use std::time::Duration;
 pub(super) struct Asked {
     pub(super) rows: u32,
     pub(super) kind: Option<u32>,
+    pub(super) row_elements: u64,
     pub(super) priority: u32,
     pub(super) timeout: Option<u64>,
 }
@@ -136,11 +138,33 @@ impl Reference {
         ordered
     }
 
+    /// Returns the maximum number of rows of a batch.
+    fn most(&self, row_elements: u64) -> u64 {
+        let limits = &self.policy.sizes.limits;
+        let above = limits
+            .iter()
+            .find(|limit| limit.row_elements >= row_elements);
+        let below = limits
+            .iter()
+            .rfind(|limit| limit.row_elements < row_elements);
+        let fits = |rows: &u64| {
+            let bound = above.or(below);
+            bound.is_none_or(|bound| {
+                let elements = bound.row_elements * u64::from(bound.max_rows);
+                let neighbours = above.into_iter().chain(below);
+                *rows * row_elements <= elements
+                    && neighbours.map(|one| u64::from(one.max_rows)).max() >= Some(*rows)
+            })
+        };
+        let most = u64::from(self.policy.max_batch_size.get());
+        (1..=most).rev().find(fits).unwrap_or(1)
+    }
+
     /// Returns the next batch, and the time at which it is sent.
     fn batch(&self, now: u64) -> Option<(Vec<u64>, u64)> {
         let ordered = self.in_order(now);
         let first = ordered.first()?;
-        let most = u64::from(self.policy.max_batch_size.get());
+        let most = self.most(first.asked.row_elements);
         // The batches that whole requests form, each one request longer than the one before.
         let fits = |count: &usize| {
             let members = ordered.get(..*count).unwrap();
@@ -161,7 +185,17 @@ impl Reference {
                 .any(|one| u64::from(*one) == size)
         };
         let preferred = (1..=largest).rev().find(is_preferred);
+        let sizes = &self.policy.sizes;
+        let is_allowed = |count: &usize| {
+            let size = rows(ordered.get(..*count).unwrap());
+            sizes.allowed.is_empty() || sizes.allowed.iter().any(|one| u64::from(*one) == size)
+        };
         let numbers = |count: usize| -> Vec<u64> {
+            let count = match (1..=count).rev().find(is_allowed) {
+                Some(allowed) => allowed,
+                None if sizes.keeps_others => count,
+                None => 1,
+            };
             ordered
                 .iter()
                 .take(count)

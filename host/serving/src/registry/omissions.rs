@@ -1,0 +1,29 @@
+//! The log of what a load leaves out: entries of a model's directory that look like versions and are none, and fields of
+//! its `config.pbtxt` without an effect.
+
+use crate::registry::triton_config::TRITON_CONFIG_FILE;
+use crate::registry::{ModelEntry, UnservedVersion};
+
+/// Logs what a load leaves out of the directory of the model, unless the entry before left it out too.
+pub(crate) fn log_omissions(model: &str, entry: &ModelEntry, before: Option<&ModelEntry>) {
+    let was_left_out = |unserved: &UnservedVersion| {
+        before.is_some_and(|before| before.unserved.contains(unserved))
+    };
+    for unserved in entry
+        .unserved
+        .iter()
+        .filter(|unserved| !was_left_out(unserved))
+    {
+        tracing::warn!(%model, reason = unserved.reason.as_str(), "skipped");
+    }
+    let ignored = &entry.ignored_settings;
+    let is_known = before.is_some_and(|before| before.ignored_settings == *ignored);
+    if !ignored.is_empty() && !is_known {
+        let fields = ignored.join(", ");
+        tracing::warn!(
+            %model,
+            fields = fields.as_str(),
+            "{TRITON_CONFIG_FILE} has fields that are ignored"
+        );
+    }
+}

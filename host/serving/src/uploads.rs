@@ -1,0 +1,177 @@
+//! Uploads of versions into a repository by clients.
+//!
+//! Files arrive one by one ([`incoming_file`]) in a directory beside the models ([`staging`]), within limits
+//! ([`limits`]) on their bytes ([`storage_account`]) and their number. A commit first checks what strangers may not
+//! upload (`content_check`), and the caller loads the version from a directory of its own (`trial`). Only then does the
+//! version become part of the repository, in one step (`commit`). A version that is part of it does not change.
+//! Everything here is about files; [`crate::model_control`] decides who may do what, and loads.
+
+mod commit;
+pub(crate) mod content_check;
+pub mod incoming_file;
+pub mod limits;
+pub mod staging;
+pub(crate) mod storage_account;
+mod trial;
+pub mod upload_error;
+
+use incoming_file::{IncomingFile, NewFile, run};
+use limits::UploadLimits;
+use staging::{OpenUploadsError, Staging};
+use std::path::PathBuf;
+use std::sync::Arc;
+use tokio::sync::Semaphore;
+use upload_error::UploadError;
+use wisp_protocol::upload::{UploadFileName, VersionName};
+
+/// The number of files that arrive at the same time.
+const UPLOADS_AT_ONCE: usize = 8;
+
+/// The repository that takes uploads, and their limits.
+#[derive(Debug, Clone)]
+pub struct UploadTarget {
+    /// A directory of models.
+    pub repository: PathBuf,
+    pub limits: UploadLimits,
+}
+
+/// The uploads into one repository. Lifetime: the process.
+#[derive(Debug)]
+pub struct Uploads {
+    staging: Arc<Staging>,
+    limits: UploadLimits,
+    places: Arc<Semaphore>,
+}
+
+impl Uploads {
+    /// Opens a repository for uploads. Completes commits that were interrupted, and removes the remains of uploads, so the
+    /// models are loaded afterwards.
+    pub fn open(target: UploadTarget) -> Result<Uploads, OpenUploadsError> {
+        let UploadTarget { repository, limits } = target;
+        Ok(Uploads {
+            staging: Arc::new(Staging::open(&repository, &limits)?),
+            limits,
+            places: Arc::new(Semaphore::new(UPLOADS_AT_ONCE)),
+        })
+    }
+
+    /// Begins to receive a file of a version that does not exist.
+    pub(crate) async fn begin(
+        &self,
+        name: VersionName,
+        file: UploadFileName,
+    ) -> Result<IncomingFile, UploadError> {
+        let place = Arc::clone(&self.places).try_acquire_owned();
+        let place = place.map_err(|_| UploadError::Busy)?;
+        let limit = self.limits.bytes_of(&file);
+        let (staging, limits) = (Arc::clone(&self.staging), self.limits.clone());
+        let checked = name.clone();
+        let open = move || -> Result<tempfile::NamedTempFile, UploadError> {
+            staging.check_new(&checked, &limits)?;
+            Ok(staging.new_file()?)
+        };
+        let content = run(open).await??;
+        Ok(IncomingFile::new(NewFile {
+            staging: Arc::clone(&self.staging),
+            name,
+            file,
+            limit,
+            content,
+            place,
+        }))
+    }
+
+    /// Returns the files of the uploads.
+    pub(crate) fn staging(&self) -> &Arc<Staging> {
+        &self.staging
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use std::path::Path;
+    use tempfile::TempDir;
+
+    fn uploads(limits: UploadLimits) -> anyhow::Result<(TempDir, Uploads)> {
+        let directory = tempfile::tempdir()?;
+        let repository = directory.path().to_owned();
+        let uploads = Uploads::open(UploadTarget { repository, limits })?;
+        Ok((directory, uploads))
+    }
+
+    fn arriving(directory: &Path) -> anyhow::Result<usize> {
+        let incoming = directory.join(".wisp-uploads/incoming");
+        Ok(std::fs::read_dir(incoming)?.count())
+    }
+
+    async fn begin(uploads: &Uploads) -> Result<IncomingFile, UploadError> {
+        let name = VersionName::parse("m", "1").map_err(|_| UploadError::Lost)?;
+        let file = UploadFileName::parse("model.onnx").map_err(|_| UploadError::Lost)?;
+        uploads.begin(name, file).await
+    }
+
+    #[tokio::test]
+    async fn a_file_arrives_in_pieces_and_is_hashed() -> anyhow::Result<()> {
+        let (directory, uploads) = uploads(UploadLimits::default())?;
+        let mut file = begin(&uploads).await?;
+        file.write(Bytes::from_static(b"ab")).await?;
+        file.write(Bytes::from(vec![0; 3 << 20])).await?;
+        file.write(Bytes::from_static(b"c")).await?;
+        let received = file.finish().await?;
+        assert_eq!(received.bytes, (3 << 20) + 3);
+        let path = ".wisp-uploads/staged/m/1/version/model.onnx";
+        let content = std::fs::read(directory.path().join(path))?;
+        assert_eq!(content.len(), (3 << 20) + 3);
+        assert!(content.starts_with(b"ab") && content.ends_with(b"c"));
+        let mut file = begin(&uploads).await?;
+        file.write(Bytes::from_static(b"abc")).await?;
+        let expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert_eq!(file.finish().await?.sha256, expected);
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn what_is_too_large_or_incomplete_leaves_nothing() -> anyhow::Result<()> {
+        let (directory, uploads) = uploads(UploadLimits {
+            file_bytes: 4,
+            stored_bytes: 6,
+            ..UploadLimits::default()
+        })?;
+        let mut file = begin(&uploads).await?;
+        assert!(matches!(
+            file.check_length(5),
+            Err(UploadError::TooLarge { limit: 4 })
+        ));
+        let refused = file.write(Bytes::from_static(b"12345")).await;
+        assert!(matches!(refused, Err(UploadError::TooLarge { limit: 4 })));
+        file.write(Bytes::from_static(b"1234")).await?;
+        let mut second = begin(&uploads).await?;
+        let refused = second.write(Bytes::from_static(b"123")).await;
+        assert!(matches!(
+            refused,
+            Err(UploadError::StorageFull { limit: 6 })
+        ));
+        assert_eq!(arriving(directory.path())?, 2);
+        // The client has gone.
+        drop((file, second));
+        assert_eq!(arriving(directory.path())?, 0);
+        let mut third = begin(&uploads).await?;
+        third.write(Bytes::from_static(b"1234")).await?;
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn further_uploads_at_the_same_time_are_refused() -> anyhow::Result<()> {
+        let (_directory, uploads) = uploads(UploadLimits::default())?;
+        let mut files = Vec::new();
+        for _ in 0..UPLOADS_AT_ONCE {
+            files.push(begin(&uploads).await?);
+        }
+        assert!(matches!(begin(&uploads).await, Err(UploadError::Busy)));
+        files.pop();
+        begin(&uploads).await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,65 @@
+//! The limits of uploads into a repository.
+
+use wisp_protocol::upload::{SIGNATURE_FILE, UploadFileName};
+use wisp_sandbox::component::MAX_COMPONENT_BYTES;
+
+/// The size limit of settings, checksums and signatures in bytes, far above usual ones.
+const MAX_SETTINGS_BYTES: u64 = 1 << 20;
+
+/// The limits of what clients upload.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UploadLimits {
+    /// The largest file in bytes. Handlers and settings have smaller limits of their own.
+    pub file_bytes: u64,
+    /// The bytes of all files of the repository, those that the operator has placed there included.
+    pub stored_bytes: u64,
+    /// The number of models of the repository.
+    pub models: usize,
+    /// The number of versions of one model.
+    pub versions: usize,
+}
+
+impl Default for UploadLimits {
+    fn default() -> UploadLimits {
+        UploadLimits {
+            file_bytes: 2 << 30,
+            stored_bytes: 16 << 30,
+            models: 1000,
+            versions: 100,
+        }
+    }
+}
+
+impl UploadLimits {
+    /// Returns the size limit of this file in bytes.
+    pub(crate) fn bytes_of(&self, file: &UploadFileName) -> u64 {
+        let own = match file.as_str() {
+            "handler.wasm" => u64::try_from(MAX_COMPONENT_BYTES).unwrap_or(u64::MAX),
+            "model.toml" | "config.pbtxt" | "SHA256SUMS" | SIGNATURE_FILE => MAX_SETTINGS_BYTES,
+            _ => u64::MAX,
+        };
+        own.min(self.file_bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_has_the_smaller_of_both_limits() -> anyhow::Result<()> {
+        let mut limits = UploadLimits::default();
+        for (name, bytes) in [
+            ("model.onnx", 2 << 30),
+            ("handler.wasm", 20 << 20),
+            ("model.toml", 1 << 20),
+            ("SHA256SUMS.minisig", 1 << 20),
+        ] {
+            let file = UploadFileName::parse(name)?;
+            assert_eq!(limits.bytes_of(&file), bytes, "{name}");
+        }
+        limits.file_bytes = 10;
+        assert_eq!(limits.bytes_of(&UploadFileName::parse("handler.wasm")?), 10);
+        Ok(())
+    }
+}

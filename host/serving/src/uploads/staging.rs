@@ -1,0 +1,424 @@
+//! The directory in a repository for what is not part of it: files that arrive, uploads that are not committed, and
+//! versions that are being deleted.
+//!
+//! It is on the file system of the repository, so that a rename moves what is in it. Its name begins with a dot, as no
+//! model's does. One server at a time uses it. Whatever a server that ended has left there is removed at the next start,
+//! apart from uploads whose commit was decided.
+
+use crate::registry::repository;
+use crate::uploads::commit::{self, CASES, MODEL, VERSION, sync_directory};
+use crate::uploads::limits::UploadLimits;
+use crate::uploads::storage_account::{StorageAccount, StorageReservation};
+use crate::uploads::trial::Trial;
+use crate::uploads::upload_error::UploadError;
+use std::collections::BTreeSet;
+use std::fs::{self, DirBuilder, File, TryLockError};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tempfile::NamedTempFile;
+use wisp_protocol::upload::{FilePlace, UploadFileName, VersionName};
+
+/// The name of the directory.
+const ROOT: &str = ".wisp-uploads";
+
+/// The files that arrive.
+const INCOMING: &str = "incoming";
+
+/// The uploads that are not committed, by model and version.
+const STAGED: &str = "staged";
+
+/// The directories from which versions are loaded before they are committed.
+const TRIALS: &str = "trials";
+
+/// The versions that are being deleted.
+const TRASH: &str = "trash";
+
+/// The maximum number of files of each place of an upload.
+const MAX_FILES: usize = 256;
+
+/// The maximum depth of folders of which the files are counted.
+const MAX_DEPTH: usize = 16;
+
+/// The uploads into one repository. Lifetime: the process.
+#[derive(Debug)]
+pub(crate) struct Staging {
+    repository: PathBuf,
+    root: PathBuf,
+    account: Arc<StorageAccount>,
+    /// The versions that are being committed, to which no file is added.
+    committing: Mutex<BTreeSet<VersionName>>,
+    /// Locked, so that no other server uses the directory.
+    _lock: File,
+}
+
+/// The reason that a repository cannot take uploads.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenUploadsError {
+    #[error("`{}` is not a directory of models, so nothing can be uploaded to it", .0.display())]
+    NoRepository(PathBuf),
+    #[error("another server takes uploads for `{}`", .0.display())]
+    Locked(PathBuf),
+    #[error("`{}` cannot be used for uploads", path.display())]
+    Io { path: PathBuf, source: io::Error },
+}
+
+/// An upload that is being committed. Dropped without a commit, it stays as it was.
+#[derive(Debug)]
+pub(crate) struct StagedVersion {
+    staging: Arc<Staging>,
+    name: VersionName,
+}
+
+impl Staging {
+    /// Opens the directory, completes the commits that were decided, and removes what else was left there.
+    pub(crate) fn open(
+        repository: &Path,
+        limits: &UploadLimits,
+    ) -> Result<Staging, OpenUploadsError> {
+        if !repository::is_repository(repository).unwrap_or(false) {
+            return Err(OpenUploadsError::NoRepository(repository.to_owned()));
+        }
+        let root = repository.join(ROOT);
+        let io = |source| OpenUploadsError::Io {
+            path: root.clone(),
+            source,
+        };
+        let lock = prepare(&root).map_err(io)?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(OpenUploadsError::Locked(repository.to_owned()));
+            }
+            Err(TryLockError::Error(error)) => return Err(io(error)),
+        }
+        recover(&root, repository).map_err(io)?;
+        let used = stored_bytes(repository, 0).map_err(io)?;
+        Ok(Staging {
+            account: Arc::new(StorageAccount::new(limits.stored_bytes, used)),
+            repository: repository.to_owned(),
+            root,
+            committing: Mutex::default(),
+            _lock: lock,
+        })
+    }
+
+    /// Returns the account of the bytes of the repository.
+    pub(crate) fn account(&self) -> &Arc<StorageAccount> {
+        &self.account
+    }
+
+    /// Checks that the version does not exist, and that another one would be within the limits.
+    pub(crate) fn check_new(
+        &self,
+        name: &VersionName,
+        limits: &UploadLimits,
+    ) -> Result<(), UploadError> {
+        self.check_absent(name)?;
+        let model = self.model_directory(name);
+        let staged = self.root.join(STAGED);
+        let is_known = model.is_dir() || staged.join(name.model.as_str()).is_dir();
+        if !is_known {
+            let waiting = names(&staged)?;
+            let waiting = waiting
+                .iter()
+                .filter(|model| !self.repository.join(model).is_dir());
+            let models = names(&self.repository)?
+                .len()
+                .saturating_add(waiting.count());
+            if models >= limits.models {
+                let limit = limits.models;
+                return Err(UploadError::TooManyModels { limit });
+            }
+        }
+        let version = name.version.to_string();
+        let waiting = names(&staged.join(name.model.as_str()))?;
+        if !waiting.contains(&version) {
+            let versions = self.versions(name)?.len().saturating_add(waiting.len());
+            if versions >= limits.versions {
+                let limit = limits.versions;
+                return Err(UploadError::TooManyVersions { limit });
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns a new file, which is removed on drop.
+    pub(crate) fn new_file(&self) -> io::Result<NamedTempFile> {
+        NamedTempFile::new_in(self.root.join(INCOMING))
+    }
+
+    /// Makes a complete file, which has been written to the disk, part of the upload. Replaces one of the same name.
+    pub(crate) fn keep(
+        &self,
+        (name, file): (&VersionName, &UploadFileName),
+        content: NamedTempFile,
+        reservation: StorageReservation,
+    ) -> Result<(), UploadError> {
+        // Held meanwhile, so that no commit begins.
+        let committing = self.lock();
+        if committing.contains(name) {
+            return Err(being_committed(name));
+        }
+        self.check_absent(name)?;
+        let staged = self.staged(name);
+        let directory = match file.place() {
+            FilePlace::Version => staged.join(VERSION),
+            FilePlace::Model => staged.join(MODEL),
+            FilePlace::Cases => staged.join(MODEL).join(CASES),
+        };
+        fs::create_dir_all(&directory)?;
+        let path = directory.join(file.as_str());
+        let replaced = fs::symlink_metadata(&path).map(|metadata| metadata.len());
+        if replaced.is_err() && fs::read_dir(&directory)?.count() >= MAX_FILES {
+            return Err(UploadError::TooManyFiles { limit: MAX_FILES });
+        }
+        content.persist(&path).map_err(|error| error.error)?;
+        sync_directory(&directory)?;
+        self.account.release(replaced.unwrap_or(0));
+        reservation.keep();
+        Ok(())
+    }
+
+    /// Begins to commit an upload. No other change of it is possible meanwhile.
+    pub(crate) fn begin_commit(
+        self: &Arc<Staging>,
+        name: &VersionName,
+    ) -> Result<StagedVersion, UploadError> {
+        self.check_absent(name)?;
+        let mut committing = self.lock();
+        if !self.staged(name).is_dir() {
+            return Err(UploadError::NothingUploaded(name.clone()));
+        }
+        if !committing.insert(name.clone()) {
+            return Err(being_committed(name));
+        }
+        Ok(StagedVersion {
+            staging: Arc::clone(self),
+            name: name.clone(),
+        })
+    }
+
+    /// Removes an upload that is not committed. Returns whether there was one.
+    pub(crate) fn discard(&self, name: &VersionName) -> Result<bool, UploadError> {
+        let committing = self.lock();
+        if committing.contains(name) {
+            return Err(being_committed(name));
+        }
+        let staged = self.staged(name);
+        let is_there = staged.is_dir();
+        if is_there {
+            self.delete(&staged)?;
+            remove_if_empty(&staged);
+        }
+        Ok(is_there)
+    }
+
+    /// Deletes a directory of the repository: first by one rename, and then its files.
+    pub(crate) fn delete(&self, directory: &Path) -> Result<(), UploadError> {
+        let bytes = stored_bytes(directory, 0)?;
+        let trash = tempfile::Builder::new()
+            .prefix("deleted-")
+            .tempdir_in(self.root.join(TRASH))?;
+        fs::rename(directory, trash.path().join("files"))?;
+        if let Some(parent) = directory.parent() {
+            sync_directory(parent)?;
+        }
+        // What cannot be removed now is removed at the next start.
+        drop(trash);
+        self.account.release(bytes);
+        Ok(())
+    }
+
+    fn check_absent(&self, name: &VersionName) -> Result<(), UploadError> {
+        let path = self.model_directory(name).join(name.version.to_string());
+        let is_taken = fs::symlink_metadata(path).is_ok();
+        match is_taken || self.versions(name)?.contains(&name.version.to_string()) {
+            true => Err(UploadError::VersionExists(name.clone())),
+            false => Ok(()),
+        }
+    }
+
+    /// Returns the versions of the model in the repository.
+    fn versions(&self, name: &VersionName) -> Result<BTreeSet<String>, UploadError> {
+        let model = self.model_directory(name);
+        if !model.is_dir() {
+            return Ok(BTreeSet::new());
+        }
+        let versions = repository::versions(&model);
+        let versions = versions.map_err(|error| UploadError::Refused(error.client_reason()))?;
+        Ok(versions.keys().map(ToString::to_string).collect())
+    }
+
+    fn model_directory(&self, name: &VersionName) -> PathBuf {
+        self.repository.join(name.model.as_str())
+    }
+
+    fn staged(&self, name: &VersionName) -> PathBuf {
+        let model = self.root.join(STAGED).join(name.model.as_str());
+        model.join(name.version.to_string())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeSet<VersionName>> {
+        // No code panics between two changes of the set, so a poisoned lock still guards a consistent one.
+        self.committing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// === impl StagedVersion ===
+
+impl StagedVersion {
+    /// Returns a directory from which the version can be loaded as it would be after the commit.
+    pub(crate) fn trial(&self) -> Result<Trial, UploadError> {
+        let trials = self.staging.root.join(TRIALS);
+        let staged = self.staging.staged(&self.name);
+        let model = self.staging.model_directory(&self.name);
+        Ok(Trial::make(&trials, (&staged, &model), &self.name)?)
+    }
+
+    /// Makes the version part of the repository.
+    pub(crate) fn commit(self) -> Result<(), UploadError> {
+        self.staging.check_absent(&self.name)?;
+        let staged = self.staging.staged(&self.name);
+        let replaced = self.replaced_bytes(&staged);
+        commit::decide(&staged)?;
+        commit::roll_forward(&staged, &self.staging.repository, &self.name)?;
+        remove_if_empty(&staged);
+        self.staging.account.release(replaced);
+        Ok(())
+    }
+
+    /// Returns the bytes of the files of the model that the commit replaces.
+    fn replaced_bytes(&self, staged: &Path) -> u64 {
+        let model = self.staging.model_directory(&self.name);
+        let (from, cases) = (staged.join(MODEL), staged.join(MODEL).join(CASES));
+        let places = [(from, model.clone()), (cases, model.join(CASES))];
+        let mut bytes = 0u64;
+        for (from, to) in places {
+            let entries = fs::read_dir(from).into_iter().flatten().flatten();
+            for entry in entries {
+                let replaced = fs::symlink_metadata(to.join(entry.file_name()));
+                let replaced = replaced.ok().filter(fs::Metadata::is_file);
+                bytes = bytes.saturating_add(replaced.map_or(0, |metadata| metadata.len()));
+            }
+        }
+        bytes
+    }
+}
+
+impl Drop for StagedVersion {
+    fn drop(&mut self) {
+        self.staging.lock().remove(&self.name);
+    }
+}
+
+fn being_committed(name: &VersionName) -> UploadError {
+    let VersionName { model, version } = name;
+    UploadError::InUse(format!(
+        "version {version} of `{model}` is being committed; try again soon"
+    ))
+}
+
+/// Creates the directory and the file of its lock, which is returned.
+fn prepare(root: &Path) -> io::Result<File> {
+    match DirBuilder::new().mode(0o700).create(root) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
+    // A link would lead to another file system, or to the files of others.
+    if !fs::symlink_metadata(root)?.is_dir() {
+        return Err(ErrorKind::NotADirectory.into());
+    }
+    let lock = root.join("lock");
+    File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(lock)
+}
+
+/// Completes the commits that were decided, and removes everything else.
+fn recover(root: &Path, repository: &Path) -> io::Result<()> {
+    for part in [INCOMING, TRIALS, TRASH] {
+        let part = root.join(part);
+        if fs::symlink_metadata(&part).is_ok() {
+            fs::remove_dir_all(&part)?;
+        }
+        fs::create_dir(&part)?;
+    }
+    let staged = root.join(STAGED);
+    match fs::create_dir(&staged) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
+    for model in names(&staged)? {
+        let directory = staged.join(&model);
+        for version in names(&directory)? {
+            let upload = directory.join(&version);
+            let name = VersionName::parse(&model, &version).ok();
+            match name.filter(|_| commit::is_decided(&upload)) {
+                Some(name) => {
+                    commit::roll_forward(&upload, repository, &name)?;
+                    tracing::info!(%model, %version, "completed the commit of an upload");
+                }
+                None => {
+                    fs::remove_dir_all(&upload)?;
+                    tracing::info!(%model, %version, "removed an upload that was not committed");
+                }
+            }
+        }
+        fs::remove_dir_all(&directory)?;
+    }
+    Ok(())
+}
+
+/// Removes the directory of the uploads of a model, if no other upload is in it.
+fn remove_if_empty(staged: &Path) {
+    if let Some(model) = staged.parent() {
+        let _ = fs::remove_dir(model);
+    }
+}
+
+/// Returns the names of the directories in a directory, without hidden ones. A directory that does not exist has none.
+fn names(directory: &Path) -> io::Result<Vec<String>> {
+    let entries = match fs::read_dir(directory) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if !name.starts_with('.') && entry.path().is_dir() {
+            names.push(name);
+        }
+    }
+    Ok(names)
+}
+
+/// Returns the bytes of all files in a directory. Links are not followed.
+fn stored_bytes(directory: &Path, depth: usize) -> io::Result<u64> {
+    let mut bytes = 0u64;
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        let metadata = match entry.metadata() {
+            Ok(metadata) => metadata,
+            // It has just been removed.
+            Err(error) if error.kind() == ErrorKind::NotFound => continue,
+            Err(error) => return Err(error),
+        };
+        let own = match metadata.is_dir() && depth < MAX_DEPTH {
+            true => stored_bytes(&entry.path(), depth.saturating_add(1))?,
+            false => metadata.len(),
+        };
+        bytes = bytes.saturating_add(own);
+    }
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests;

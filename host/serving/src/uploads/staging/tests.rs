@@ -1,0 +1,140 @@
+//! Tests of uploads on the disk: what is visible when, and what a start finds.
+
+use super::*;
+use anyhow::Result;
+use std::io::Write;
+use tempfile::TempDir;
+
+fn repository() -> Result<TempDir> {
+    let directory = tempfile::tempdir()?;
+    let version = directory.path().join("m/1");
+    fs::create_dir_all(&version)?;
+    fs::write(version.join("model.onnx"), "12345678")?;
+    Ok(directory)
+}
+
+fn open(repository: &TempDir) -> Result<Arc<Staging>> {
+    let staging = Staging::open(repository.path(), &UploadLimits::default())?;
+    Ok(Arc::new(staging))
+}
+
+/// Uploads one file.
+fn put(staging: &Staging, (model, version): (&str, &str), file: &str) -> Result<(), UploadError> {
+    let name = VersionName::parse(model, version).map_err(|_| UploadError::Lost)?;
+    let file = UploadFileName::parse(file).map_err(|_| UploadError::Lost)?;
+    let mut content = staging.new_file()?;
+    content.write_all(b"1234")?;
+    let mut reservation = staging.account().reservation();
+    assert!(reservation.grow(4));
+    staging.keep((&name, &file), content, reservation)
+}
+
+#[test]
+fn an_upload_is_part_of_the_repository_once_it_is_committed() -> Result<()> {
+    let repository = repository()?;
+    let staging = open(&repository)?;
+    put(&staging, ("m", "2"), "model.onnx")?;
+    put(&staging, ("m", "2"), "cases/a.json")?;
+    let model = repository.path().join("m");
+    assert_eq!(repository::versions(&model)?.len(), 1);
+    let staged = staging.begin_commit(&VersionName::parse("m", "2")?)?;
+    let refused = put(&staging, ("m", "2"), "handler.wasm");
+    assert!(matches!(refused, Err(UploadError::InUse(_))), "{refused:?}");
+    staged.commit()?;
+    assert!(model.join("2/model.onnx").is_file() && model.join("cases/a.json").is_file());
+    let refused = put(&staging, ("m", "2"), "model.onnx");
+    assert!(matches!(refused, Err(UploadError::VersionExists(_))));
+    Ok(())
+}
+
+#[test]
+fn a_start_keeps_what_was_decided_and_removes_the_rest() -> Result<()> {
+    let repository = repository()?;
+    let staging = open(&repository)?;
+    put(&staging, ("m", "2"), "model.onnx")?;
+    put(&staging, ("m", "3"), "model.onnx")?;
+    put(&staging, ("new", "1"), "model.onnx")?;
+    let arriving = staging.new_file()?.keep()?.1;
+    commit::decide(&staging.staged(&VersionName::parse("m", "3")?))?;
+    // As if the process had ended.
+    drop(staging);
+    let staging = open(&repository)?;
+    let model = repository.path().join("m");
+    assert!(model.join("3/model.onnx").is_file());
+    assert!(!model.join("2").exists() && !repository.path().join("new").exists());
+    assert!(!arriving.exists());
+    assert!(names(&staging.root.join(STAGED))?.is_empty());
+    Ok(())
+}
+
+#[test]
+fn one_server_at_a_time_takes_uploads() -> Result<()> {
+    let repository = repository()?;
+    let first = open(&repository)?;
+    let second = Staging::open(repository.path(), &UploadLimits::default());
+    assert!(matches!(second, Err(OpenUploadsError::Locked(_))));
+    drop(first);
+    open(&repository)?;
+    Ok(())
+}
+
+#[test]
+fn models_and_versions_are_counted_with_those_that_are_not_committed() -> Result<()> {
+    let repository = repository()?;
+    let staging = open(&repository)?;
+    let limits = UploadLimits {
+        models: 2,
+        versions: 2,
+        ..UploadLimits::default()
+    };
+    let check = |model: &str, version: &str| -> Result<Result<(), UploadError>> {
+        Ok(staging.check_new(&VersionName::parse(model, version)?, &limits))
+    };
+    check("m", "2")??;
+    check("new", "1")??;
+    put(&staging, ("m", "2"), "model.onnx")?;
+    put(&staging, ("new", "1"), "model.onnx")?;
+    check("m", "2")??;
+    check("new", "1")??;
+    let refused = check("m", "3")?;
+    assert!(matches!(refused, Err(UploadError::TooManyVersions { .. })));
+    let refused = check("other", "1")?;
+    assert!(matches!(refused, Err(UploadError::TooManyModels { .. })));
+    assert!(staging.discard(&VersionName::parse("new", "1")?)?);
+    check("other", "1")??;
+    let exists = check("m", "1")?;
+    assert!(matches!(exists, Err(UploadError::VersionExists(_))));
+    Ok(())
+}
+
+#[test]
+fn bytes_are_counted_until_their_files_are_deleted() -> Result<()> {
+    let repository = repository()?;
+    let limits = UploadLimits {
+        stored_bytes: 16,
+        ..UploadLimits::default()
+    };
+    let staging = Arc::new(Staging::open(repository.path(), &limits)?);
+    assert!(staging.account().fits(8) && !staging.account().fits(9));
+    put(&staging, ("m", "2"), "model.onnx")?;
+    // The same file again takes the place of the first.
+    put(&staging, ("m", "2"), "model.onnx")?;
+    assert!(staging.account().fits(4) && !staging.account().fits(5));
+    staging
+        .begin_commit(&VersionName::parse("m", "2")?)?
+        .commit()?;
+    assert!(!staging.account().fits(5));
+    staging.delete(&repository.path().join("m/2"))?;
+    assert!(staging.account().fits(8));
+    assert!(names(&staging.root.join(TRASH))?.is_empty());
+    Ok(())
+}
+
+#[test]
+fn a_link_in_place_of_the_directory_is_refused() -> Result<()> {
+    let (repository, elsewhere) = (repository()?, tempfile::tempdir()?);
+    std::os::unix::fs::symlink(elsewhere.path(), repository.path().join(ROOT))?;
+    let opened = Staging::open(repository.path(), &UploadLimits::default());
+    assert!(matches!(opened, Err(OpenUploadsError::Io { .. })));
+    Ok(())
+}

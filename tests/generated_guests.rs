@@ -1,0 +1,229 @@
+//! Generated handlers: random functions behind the contract, random modules beside a healthy handler, and mutants of
+//! real handlers. Each is deployed and called, and so is a neighbor after it.
+//!
+//! No case may panic, hang, keep memory or an instance, or change what the neighbor computes. A scale of 1 covers
+//! about a thousand cases. `WISP_TEST_SCALE=150 cargo test --test integration generated_guests` covers more than
+//! 100,000. The random numbers are derived from the number of the case, which every failure reports.
+
+mod driven_module;
+mod mutation;
+mod neighborhood;
+
+use self::driven_module::driven;
+use self::mutation::Original;
+use self::neighborhood::{Counts, Neighborhood, limits};
+use crate::harness::numbers::Numbers;
+use crate::harness::wat_handler::{WatHandler, dummy_module, from_module};
+use crate::harness::{TIMEOUT, component, scale};
+use anyhow::{Context, Result, bail, ensure};
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use wasm_encoder::{Component, RawSection};
+use wisp_sandbox::component::ComponentSummary;
+use wisp_sandbox::limits::Limits;
+use wisp_serving::fair_pool::STACK_BYTES;
+
+/// The number of generated modules of each kind, at scale 1.
+const MODULES: usize = 350;
+
+/// The number of mutants of each real handler at scale 1. Compiling one takes a hundred times as long as a module.
+const MUTANTS: usize = 4;
+
+/// The sections of a component that contain a core module, and that instantiate core modules.
+const CORE_MODULE: u8 = 1;
+const CORE_INSTANCE: u8 = 2;
+
+/// Runs the cases on a thread of its own, in order, and fails if one does not end.
+fn each_ends(
+    cases: usize,
+    mut run: impl FnMut(usize) -> Result<()> + Send + 'static,
+) -> Result<()> {
+    let (begun, cases_begun) = channel();
+    // The stack of a thread that calls handlers directly.
+    let thread = std::thread::Builder::new().stack_size(STACK_BYTES);
+    let worker = thread.spawn(move || -> Result<()> {
+        for case in 0..cases {
+            begun.send(case).context("nobody waits")?;
+            run(case).with_context(|| format!("case {case}"))?;
+        }
+        Ok(())
+    })?;
+    let mut last = 0;
+    loop {
+        match cases_begun.recv_timeout(TIMEOUT) {
+            Ok(case) => last = case,
+            Err(RecvTimeoutError::Disconnected) => break,
+            Err(RecvTimeoutError::Timeout) => bail!("case {last} does not end"),
+        }
+    }
+    match worker.join() {
+        Ok(outcome) => outcome,
+        Err(_) => bail!("case {last} panics"),
+    }
+}
+
+/// Returns a random module, or `None` if the numbers do not produce one.
+fn generated(config: wasm_smith::Config, numbers: &mut Numbers) -> Result<Option<Vec<u8>>> {
+    let bytes = numbers.bytes(4096);
+    let mut source = arbitrary::Unstructured::new(&bytes);
+    match wasm_smith::Module::new(config, &mut source) {
+        Ok(module) => Ok(Some(module.to_bytes())),
+        Err(arbitrary::Error::NotEnoughData | arbitrary::Error::IncorrectFormat) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+#[test]
+fn random_functions_behind_the_contract_are_called_and_spare_their_neighbor() -> Result<()> {
+    let neighborhood = Neighborhood::new()?;
+    let shape = dummy_module()?;
+    let mut counts = Counts::default();
+    let cases = MODULES * scale();
+    each_ends(cases, move |case| {
+        let mut numbers = Numbers::of(case);
+        let config = wasm_smith::Config {
+            module_shape: Some(shape.clone()),
+            min_funcs: 8,
+            max_memory32_bytes: 2 << 20,
+            max_table_elements: 1000,
+            memory64_enabled: false,
+            threads_enabled: false,
+            exceptions_enabled: false,
+            reference_types_enabled: false,
+            gc_enabled: false,
+            // Code without traps runs longer, and calls more.
+            disallow_traps: numbers.of_these(&[true, false]),
+            ..wasm_smith::Config::default()
+        };
+        if let Some(module) = generated(config, &mut numbers)? {
+            let module = driven(&module, &mut numbers)?;
+            neighborhood.visit(case, &from_module(&module)?, &mut counts)?;
+        }
+        let is_last = case + 1 == cases;
+        ensure!(!is_last || counts.loaded > 0, "nothing was a handler");
+        ensure!(!is_last || counts.answered > 0, "no handler responded");
+        Ok(())
+    })
+}
+
+/// Returns a component with a further core module, which is instantiated without imports.
+fn beside(component: &[u8], module: &[u8]) -> Result<Vec<u8>> {
+    let number = ComponentSummary::read(component)?.core_modules;
+    let mut sections = Component::new();
+    sections.section(&RawSection {
+        id: CORE_MODULE,
+        data: module,
+    });
+    // One instance: of this module, with no arguments.
+    sections.section(&RawSection {
+        id: CORE_INSTANCE,
+        data: &[1, 0, u8::try_from(number)?, 0],
+    });
+    // The header of eight bytes is that of the component.
+    let sections = sections.finish();
+    Ok([component, sections.get(8..).unwrap_or_default()].concat())
+}
+
+#[test]
+fn random_modules_beside_a_handler_are_refused_or_spare_their_neighbor() -> Result<()> {
+    let neighborhood = Neighborhood::new()?;
+    let healthy = WatHandler {
+        pages: 1,
+        imports: "",
+        fields: "",
+        infer: "",
+    };
+    let healthy = healthy.component()?;
+    let mut counts = Counts::default();
+    let cases = MODULES * scale();
+    each_ends(cases, move |case| {
+        let mut numbers = Numbers::of(case);
+        // In half of the cases everything that the generator knows, with sizes up to those of the standard.
+        let is_modest = numbers.of_these(&[true, false]);
+        let config = wasm_smith::Config {
+            max_imports: 0,
+            max_memories: numbers.of_these(&[1, 1, 8]),
+            max_tables: numbers.of_these(&[1, 1, 20]),
+            max_memory32_bytes: if is_modest { 2 << 20 } else { 4 << 30 },
+            max_table_elements: if is_modest { 1000 } else { 10_000_000 },
+            memory64_enabled: !is_modest,
+            threads_enabled: !is_modest,
+            exceptions_enabled: !is_modest,
+            reference_types_enabled: !is_modest,
+            gc_enabled: !is_modest,
+            ..wasm_smith::Config::default()
+        };
+        if let Some(module) = generated(config, &mut numbers)? {
+            ensure!(
+                neighborhood.sandbox.load(&module, limits()).is_err(),
+                "a core module is no handler"
+            );
+            neighborhood.visit(case, &beside(&healthy, &module)?, &mut counts)?;
+        }
+        let is_last = case + 1 == cases;
+        ensure!(!is_last || counts.answered > 0, "no handler responded");
+        Ok(())
+    })
+}
+
+/// Returns a handler that computes with its graph, in few instructions.
+fn computing_handler() -> Result<Vec<u8>> {
+    WatHandler {
+        pages: 1,
+        imports: r#"
+            (import "wasi:nn/graph@0.2.0-rc-2024-10-28" "load-by-name"
+                (func $load_by_name (param i32 i32 i32)))
+            (import "wasi:nn/graph@0.2.0-rc-2024-10-28" "[method]graph.init-execution-context"
+                (func $init (param i32 i32)))
+            (import "wasi:nn/tensor@0.2.0-rc-2024-10-28" "[constructor]tensor"
+                (func $tensor (param i32 i32 i32 i32 i32) (result i32)))
+            (import "wasi:nn/tensor@0.2.0-rc-2024-10-28" "[method]tensor.data"
+                (func $data (param i32 i32)))
+            (import "wasi:nn/inference@0.2.0-rc-2024-10-28" "[method]graph-execution-context.compute"
+                (func $infer (param i32 i32 i32 i32)))
+            (import "wasi:logging/logging@0.1.0-draft" "log"
+                (func $log (param i32 i32 i32 i32 i32)))"#,
+        fields: r#"
+            (data (i32.const 3072) "model")
+            (data (i32.const 3080) "features")
+            (data (i32.const 3088) "\01\00\00\00\0a\00\00\00")
+            (data (i32.const 3104) "\08\0c\00\00\08\00\00\00")"#,
+        infer: "
+            (call $log (i32.const 2) (i32.const 3072) (i32.const 5) (i32.const 3080) (i32.const 8))
+            (call $load_by_name (i32.const 3072) (i32.const 5) (i32.const 3200))
+            (call $init (i32.load (i32.const 3204)) (i32.const 3200))
+            (i32.store (i32.const 3112) (call $tensor
+                (i32.const 3088) (i32.const 2) (i32.const 1) (i32.const 3300) (i32.const 40)))
+            (call $data (i32.load (i32.const 3112)) (i32.const 3400))
+            (call $infer
+                (i32.load (i32.const 3204)) (i32.const 3104) (i32.const 1) (i32.const 3216))",
+    }
+    .component()
+}
+
+/// Calls this many mutants of a handler.
+fn mutants_are_harmless(wasm: Vec<u8>, cases: usize) -> Result<()> {
+    let neighborhood = Neighborhood::new()?;
+    let original = Original::new(wasm.clone())?;
+    let mut counts = Counts::default();
+    let loaded = neighborhood.sandbox.load(&wasm, Limits::default())?;
+    loaded.context("the original is no handler")?;
+    each_ends(cases, move |case| {
+        let mutant = original.mutated(&mut Numbers::of(case));
+        let mutant = mutant.context("no mutation is valid")?;
+        neighborhood.visit(case, &mutant, &mut counts)
+    })
+}
+
+#[test]
+fn mutants_of_a_handler_that_computes_spare_their_neighbor() -> Result<()> {
+    mutants_are_harmless(computing_handler()?, MODULES * scale())
+}
+
+#[test]
+fn mutants_of_real_handlers_spare_their_neighbor() -> Result<()> {
+    for handler in ["progression", "wine"] {
+        let wasm = std::fs::read(component(handler)?)?;
+        mutants_are_harmless(wasm, MUTANTS * scale()).context(handler)?;
+    }
+    Ok(())
+}
