@@ -48,11 +48,12 @@ const FEATURES_ONLY: [&str; 1] = ["idna_adapter"];
 
 /// The foreign crates on which more than one of our crates depends, and those crates. Any other foreign
 /// crate belongs to a single one.
-const SHARED: [(&str, &[&str]); 23] = [
+const SHARED: [(&str, &[&str]); 24] = [
     ("base64", &["cli", "protocol"]),
     ("blake3", &["sandbox", "serving"]),
     ("flate2", &["backend", "cli", "protocol", "server"]),
     ("futures_util", &["cli", "server", "serving"]),
+    ("getrandom", &["sandbox", "serving"]),
     ("half", &["backend", "tensor"]),
     ("http", &["cli", "protocol", "sandbox", "server"]),
     ("http_body", &["sandbox", "server"]),
@@ -82,16 +83,21 @@ const ROOMS: [(&str, &[&str]); 34] = [
             "protocol/src",
             "edge/src",
             "serving/src/registry",
+            "serving/src/tenants",
             "cli/src",
         ],
     ),
-    ("toml", &["serving/src/registry", "cli/src"]),
+    (
+        "toml",
+        &["serving/src/registry", "serving/src/tenants", "cli/src"],
+    ),
     (
         "blake3",
         &[
             "sandbox/src/aot",
             "serving/src/registry",
             "serving/src/response_cache",
+            "serving/src/tenants",
         ],
     ),
     ("landlock", &["cli/src/confinement"]),
@@ -105,6 +111,7 @@ const ROOMS: [(&str, &[&str]); 34] = [
             "sandbox/src",
             "serving/src/registry",
             "serving/src/release",
+            "serving/src/tenants",
             "serving/src/uploads",
             "cli/src",
         ],

@@ -44,6 +44,7 @@ use wisp_server::tls::{Tls, TlsFiles};
 use wisp_server::{ServerOptions, Sockets};
 use wisp_serving::fair_pool::{FairPool, PoolOptions, STACK_BYTES};
 use wisp_serving::model_control::{ControlMode, ModelControl};
+use wisp_serving::namespaces::{NamespaceOpener, Namespaces};
 use wisp_serving::registry::backend_selection::BackendSelectionStore;
 use wisp_serving::registry::graph_loader::GraphLoader;
 use wisp_serving::registry::graph_probe::GraphProbe;
@@ -55,6 +56,8 @@ use wisp_serving::registry::snapshot::Snapshot;
 use wisp_serving::registry::version_signature::SignaturePolicy;
 use wisp_serving::repository_poll::{Change, RepositoryPoll};
 use wisp_serving::residency::ResidencyOptions;
+use wisp_serving::tenants::role::Role;
+use wisp_serving::tenants::tenant_file::TenantFile;
 use wisp_serving::uploads::limits::UploadLimits;
 use wisp_serving::uploads::{UploadTarget, Uploads};
 use wisp_serving::worker_pool::{PoolThreads, WorkerPool};
@@ -185,6 +188,8 @@ pub(crate) struct TestOptions {
     pub(crate) backends: Vec<Arc<dyn Backend>>,
     /// The certificate for clients that use TLS, which the harness's own client does not support.
     pub(crate) tls: Option<TlsFiles>,
+    /// The directory of the tenants, if there can be any.
+    pub(crate) tenants: Option<PathBuf>,
     /// The rules for the signatures of versions.
     pub(crate) signatures: SignaturePolicy,
     /// The limits of uploads into the repository, if it takes any.
@@ -217,6 +222,7 @@ impl Default for TestOptions {
             gate: None,
             backends: Vec::new(),
             tls: None,
+            tenants: None,
             signatures: SignaturePolicy::default(),
             uploads: None,
         }
@@ -229,7 +235,9 @@ pub(crate) struct TestServer {
     address: SocketAddr,
     grpc_address: SocketAddr,
     metrics_address: SocketAddr,
+    admin_address: SocketAddr,
     serving: Arc<Serving>,
+    namespaces: Arc<Namespaces>,
     poll: Mutex<Option<RepositoryPoll>>,
     stop: Option<oneshot::Sender<()>>,
     /// In a mutex, so that the clients of a test can be threads.
@@ -246,6 +254,7 @@ impl TestServer {
 
     pub(crate) fn with_options(repository: Repository, options: TestOptions) -> Result<TestServer> {
         let loader = loader(&options)?;
+        let tenant_uploads = options.uploads.clone();
         let uploads = options.uploads.map(|limits| {
             Uploads::open(UploadTarget {
                 repository: repository.path().to_owned(),
@@ -256,12 +265,26 @@ impl TestServer {
         let files = Snapshot::take(repository.path())?;
         let registry = loader.start_repository(repository.path(), options.start, &|_, _| ())?;
         let path = repository.path().to_owned();
+        let tenants = options.tenants.as_deref().map(|directory| {
+            let opener = NamespaceOpener {
+                loader: loader.for_tenant(),
+                mode: ControlMode::Explicit,
+                observer: |_, _| (),
+                uploads: tenant_uploads,
+            };
+            (TenantFile::new(directory), opener)
+        });
         let control = ModelControl::new(loader, path, options.control, |_, _| ());
         let control = control
             .with_residency(options.residency)
             .with_uploads(uploads);
         let serving = Arc::new(Serving::new(registry, Some(control), options.serving));
         serving.restore_releases();
+        let namespaces = match tenants {
+            Some(tenants) => Namespaces::open(Arc::clone(&serving), Role::Deploy, tenants)?,
+            None => Namespaces::local(Arc::clone(&serving)),
+        };
+        let namespaces = Arc::new(namespaces);
         let tls = options.tls.map(Tls::load).transpose()?;
         let runtime = runtime()?;
         let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0"))?;
@@ -270,15 +293,18 @@ impl TestServer {
         let grpc_address = grpc.local_addr()?;
         let metrics = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0"))?;
         let metrics_address = metrics.local_addr()?;
+        let admin = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0"))?;
+        let admin_address = admin.local_addr()?;
         let sockets = Sockets {
             http: listener.into(),
             grpc: Some(grpc.into()),
             tls: tls.map(Arc::new),
             metrics: Some(metrics.into()),
+            admin: Some(admin.into()),
         };
         let (stop, stopped) = oneshot::channel();
         let (end, ended) = std::sync::mpsc::channel();
-        let served = Arc::clone(&serving);
+        let served = Arc::clone(&namespaces);
         runtime.spawn(async move {
             let shutdown = async {
                 // A dropped sender stops the server too.
@@ -291,6 +317,8 @@ impl TestServer {
             address,
             grpc_address,
             metrics_address,
+            admin_address,
+            namespaces,
             poll: Mutex::new(serving.poll(files)),
             serving,
             stop: Some(stop),
@@ -317,6 +345,16 @@ impl TestServer {
     /// Returns the address of the metrics.
     pub(crate) fn metrics_address(&self) -> SocketAddr {
         self.metrics_address
+    }
+
+    /// Returns the address for changes of the tenants.
+    pub(crate) fn admin_address(&self) -> SocketAddr {
+        self.admin_address
+    }
+
+    /// Returns the services of all tenants.
+    pub(crate) fn namespaces(&self) -> &Namespaces {
+        &self.namespaces
     }
 
     pub(crate) fn serving(&self) -> &Serving {
@@ -411,7 +449,9 @@ pub(crate) fn loader(options: &TestOptions) -> Result<Loader> {
     let store = Path::new(env!("CARGO_TARGET_TMPDIR")).join("aot");
     Ok(Loader {
         engine: Arc::new(engine),
-        aot: AotStore::open(&store)?.compiling_with(child_program("compile"), options.compilation),
+        aot: Arc::new(
+            AotStore::open(&store)?.compiling_with(child_program("compile"), options.compilation),
+        ),
         graphs: graph_loader(options, &store, threads)?,
         pool: FairPool::spawn("wisp-handler", PoolOptions::with_threads_per_flow(threads))?,
         instances: threads,

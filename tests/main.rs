@@ -68,6 +68,7 @@ mod sklearn;
 mod stock_wasi_nn;
 mod systemd_tools;
 mod telemetry;
+mod tenants;
 mod timing;
 mod tls;
 mod triton;

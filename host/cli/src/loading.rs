@@ -128,7 +128,7 @@ pub(crate) fn loader(options: &LoadingOptions<'_>) -> anyhow::Result<Loader> {
     })?;
     Ok(Loader {
         engine: Arc::new(engine),
-        aot: compiled_code(cache)?.compiling_with(compiler(*spawner), COMPILATION),
+        aot: Arc::new(compiled_code(cache)?.compiling_with(compiler(*spawner), COMPILATION)),
         graphs: GraphLoader {
             probe: model_load.map(|limits| {
                 GraphProbe::new(

@@ -41,6 +41,7 @@ mod release;
 mod serve;
 mod server_client;
 mod spawner;
+mod tenant;
 
 use options::Command;
 use std::process::ExitCode;
@@ -72,6 +73,7 @@ fn main() -> ExitCode {
         Command::Backend(args) => backend::run(args),
         Command::Health(args) => health::run(args),
         Command::Release(args) => release::run(args),
+        Command::Tenant(args) => tenant::run(args),
         Command::Config(args) => config::run(args),
         Command::Child(args) => child::run(args),
     };

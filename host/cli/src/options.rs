@@ -19,6 +19,8 @@ mod release;
 mod response_cache;
 mod serve;
 mod telemetry;
+mod tenancy;
+mod tenant;
 mod upload;
 mod value;
 
@@ -54,6 +56,11 @@ pub(crate) use serve::{
     CONFIG_VARIABLE, DEFAULT_GRPC, DEFAULT_METRICS, LogFormat, ModelControlMode, ServeArgs, TlsArgs,
 };
 pub(crate) use telemetry::{CollectorUrl, PayloadDestination, TelemetryArgs};
+pub(crate) use tenancy::TenancyArgs;
+pub(crate) use tenant::{
+    NewKeyArgs, TenantAddArgs, TenantCommand, TenantCommandArgs, TenantDirectoryArgs,
+    TenantListArgs, TenantRemoveArgs, TenantRevokeArgs, TenantRotateArgs,
+};
 pub(crate) use upload::UploadArgs;
 pub(crate) use value::{
     AdditionalAddress, InputShape, InputSource, Milliseconds, NamedInput, NamedShape, Seconds,
@@ -100,6 +107,7 @@ pub(crate) enum Command {
     Backend(BackendCommandArgs),
     Health(HealthArgs),
     Release(ReleaseCommandArgs),
+    Tenant(TenantCommandArgs),
     Config(ConfigCommandArgs),
     #[command(name = CHILD, hide = true)]
     Child(ChildArgs),

@@ -2,7 +2,7 @@
 //!
 //! [`run_server`] is the sequence. `cage` locks the process in. `activation` contains the sockets that are passed to the program, `startup` the
 //! steps before the first request, `telemetry` the reports about requests, `control` and `hangup` the changes while the
-//! server runs, `watch` those of handlers' sources, and `ending` the signals and the end of the process; the server performs the drain that they
+//! server runs, `tenancy` the tenants, `watch` those of handlers' sources, and `ending` the signals and the end of the process; the server performs the drain that they
 //! request. `notification` reports the start and the drain to the service manager. `preflight` checks a
 //! configuration without a server.
 
@@ -19,6 +19,7 @@ mod notification;
 mod preflight;
 mod startup;
 mod telemetry;
+mod tenancy;
 mod watch;
 
 use crate::build::watch::SourceWatch;
@@ -68,6 +69,7 @@ pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     let log = log_lines::start(args.log.as_deref(), args.log_format)?;
     expect_path(&args.repository)?;
     expect_build(args)?;
+    tenancy::check(args)?;
     // Before the cage, in which no program can be run.
     if args.build {
         build::build_repository(&args.repository, Rebuild::Changed)?;
@@ -128,9 +130,12 @@ async fn run_server(args: &ServeArgs, prepared: Prepared) -> anyhow::Result<Infa
         uploads,
     } = models;
     let limits = telemetry.of_models(&args.telemetry, limits)?;
+    let opener = tenancy::opener(args, &loader);
     let control = control::model_control(args, &addresses, (loader, uploads));
     let serving = Arc::new(Serving::new(registry, Some(control), limits));
     serving.restore_releases();
+    let opened = (Arc::clone(&serving), opener);
+    let namespaces = Arc::new(tenancy::namespaces(args, &addresses, opened)?);
     // Set before the banner reports that the server is up.
     signals.serving();
     // Before the first request.
@@ -142,11 +147,13 @@ async fn run_server(args: &ServeArgs, prepared: Prepared) -> anyhow::Result<Infa
     let stopping = notification::stopping(&serving);
     let watching_memory = watch_memory(Arc::clone(&serving));
     // Kept until the process ends: dropping the versions would wait for their threads.
-    let _kept = Arc::clone(&serving);
+    let _kept = (serving, Arc::clone(&namespaces));
+    let following = Arc::clone(&namespaces).follow(tenancy::INTERVAL);
     let ended = tokio::select! {
-        ended = serve(sockets, serving, options, signals.drain()) => ended,
+        ended = serve(sockets, namespaces, options, signals.drain()) => ended,
         // Polling never ends by itself.
         () = polling => ending::end_early("the repository is no longer polled"),
+        () = following => ending::end_early("the tenants are no longer followed"),
         never = reload => match never {},
         never = watching => match never {},
         never = stopping => match never {},

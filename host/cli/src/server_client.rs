@@ -9,6 +9,9 @@ use ureq::tls::{RootCerts, TlsConfig};
 /// The most bytes of a response that are read.
 const MAX_RESPONSE_BYTES: u64 = 16 << 20;
 
+/// The environment variable with the key for a server with tenants.
+const API_KEY_VARIABLE: &str = "WISP_API_KEY";
+
 /// A response with its status and body.
 #[derive(Debug)]
 pub(crate) struct ServerResponse {
@@ -34,7 +37,11 @@ pub(crate) fn agent(timeout: Duration, insecure: bool) -> Agent {
 
 /// Sends a GET request.
 pub(crate) fn get(agent: &Agent, url: &str) -> anyhow::Result<ServerResponse> {
-    let response = agent.get(url).call();
+    let request = match api_key() {
+        Some(key) => agent.get(url).header("authorization", key),
+        None => agent.get(url),
+    };
+    let response = request.call();
     let mut response = response.with_context(|| format!("no response from `{url}`"))?;
     let status = response.status().as_u16();
     let body = response.body_mut().with_config().limit(MAX_RESPONSE_BYTES);
@@ -46,6 +53,10 @@ pub(crate) fn get(agent: &Agent, url: &str) -> anyhow::Result<ServerResponse> {
 /// Sends a POST request with a JSON document.
 pub(crate) fn post(agent: &Agent, url: &str, document: &[u8]) -> anyhow::Result<ServerResponse> {
     let request = agent.post(url).header("content-type", "application/json");
+    let request = match api_key() {
+        Some(key) => request.header("authorization", key),
+        None => request,
+    };
     let response = request.send(document);
     let mut response = response.with_context(|| format!("no response from `{url}`"))?;
     let status = response.status().as_u16();
@@ -53,6 +64,13 @@ pub(crate) fn post(agent: &Agent, url: &str, document: &[u8]) -> anyhow::Result<
     let body = body.read_to_string();
     let body = body.with_context(|| format!("the response from `{url}` cannot be read"))?;
     Ok(ServerResponse { status, body })
+}
+
+/// Returns the header with the key of the environment, if there is one. An argument would show the key to all users of the
+/// machine.
+fn api_key() -> Option<String> {
+    let key = std::env::var(API_KEY_VARIABLE).ok()?;
+    (!key.is_empty()).then(|| format!("Bearer {key}"))
 }
 
 /// Returns the address at which a server that listens on `address` can be reached from this machine.

@@ -72,6 +72,15 @@ pub struct InferResponse {
     pub parameters: Vec<Parameter>,
 }
 
+impl InferRequest {
+    /// Returns the total size of the tensors in bytes.
+    pub fn content_bytes(&self) -> usize {
+        let contents = self.inputs.iter();
+        let contents = contents.map(|input| input.tensor.content().len());
+        contents.fold(0, usize::saturating_add)
+    }
+}
+
 impl InferResponse {
     /// Returns the total size of the tensors in bytes.
     pub fn content_bytes(&self) -> usize {

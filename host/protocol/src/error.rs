@@ -13,6 +13,8 @@ pub enum ErrorKind {
     InvalidRequest,
     /// An unknown model, version or route.
     NotFound,
+    /// A request without a valid key, on a server that requires one.
+    Unauthenticated,
     /// A valid request that this client may not make.
     Forbidden,
     /// An existing route called with a method it does not have.
@@ -75,6 +77,7 @@ pub enum GrpcCode {
     Unimplemented = 12,
     Internal = 13,
     Unavailable = 14,
+    Unauthenticated = 16,
 }
 
 impl GrpcCode {
@@ -125,6 +128,10 @@ impl ErrorKind {
                 G::InvalidArgument,
             ),
             ErrorKind::NotFound => (P::Client, S::NOT_FOUND, S::NOT_FOUND, G::NotFound),
+            ErrorKind::Unauthenticated => {
+                let status = S::UNAUTHORIZED;
+                (P::Client, status, status, G::Unauthenticated)
+            }
             ErrorKind::Forbidden => (P::Client, S::FORBIDDEN, S::FORBIDDEN, G::PermissionDenied),
             ErrorKind::MethodNotAllowed => {
                 let status = S::METHOD_NOT_ALLOWED;
@@ -207,6 +214,7 @@ mod tests {
             (ErrorKind::Handler, 13),
             (ErrorKind::Internal, 13),
             (ErrorKind::Unavailable, 14),
+            (ErrorKind::Unauthenticated, 16),
         ] {
             assert_eq!(kind.grpc_code().number(), number, "{kind:?}");
         }

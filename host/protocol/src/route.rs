@@ -24,6 +24,9 @@ use http::{HeaderMap, HeaderName, Method, header};
 /// The headers that determine a call. Others need not be passed to [`route`].
 pub const CALL_HEADERS: [HeaderName; 2] = [header::ACCEPT, HEADER_LENGTH_NAME];
 
+/// The path of a tenant's own limits. TF Serving has no route of this form.
+const LIMITS: &str = "/v1/limits";
+
 /// Returns the call for a request with this method, path (without query) and headers. [`with_query`] completes it.
 pub fn route(method: &Method, uri_path: &str, headers: &HeaderMap) -> Result<RestCall, RouteError> {
     if uri_path == "/" {
@@ -37,6 +40,10 @@ pub fn route(method: &Method, uri_path: &str, headers: &HeaderMap) -> Result<Res
     #[cfg(feature = "openapi")]
     if let Some(call) = docs::route(method, uri_path) {
         return call;
+    }
+    if uri_path == LIMITS {
+        error::allow(method, Method::GET, "GET")?;
+        return Ok(RestCall::Limits);
     }
     if let Some(path) = uri_path.strip_prefix("/v2") {
         return v2::route(method, path, headers);

@@ -3,6 +3,8 @@
 //! Takes sockets that are already bound and any future as the shutdown signal, so that a test can use port
 //! 0 and a channel. Reads no arguments, no signals and no files, except for a renewed certificate.
 
+use crate::admin::AdminService;
+use crate::admin_listener::serve_admin;
 use crate::connection;
 use crate::connection_activity::Timeouts;
 use crate::connection_counts::ConnectionCounts;
@@ -15,14 +17,14 @@ use crate::responder::Responder;
 use crate::service::Service;
 use std::sync::Arc;
 use tokio::task::JoinSet;
-use wisp_serving::Serving;
+use wisp_serving::namespaces::Namespaces;
 
 /// Serves requests on `sockets` until `shutdown` completes or the server has been idle for too long, then drains.
 ///
 /// Dropping the returned future closes all connections at once. A second signal uses this to force the end.
 pub async fn serve(
     sockets: Sockets,
-    serving: Arc<Serving>,
+    namespaces: Arc<Namespaces>,
     options: ServerOptions,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), ServeError> {
@@ -32,8 +34,9 @@ pub async fn serve(
         grpc,
         tls,
         metrics,
+        admin,
     } = sockets;
-    let service = Service::new(Arc::clone(&serving), drain.watch(), &options);
+    let service = Service::new(Arc::clone(&namespaces), drain.watch(), &options);
     let service = Arc::new(service);
     let connections: Arc<ConnectionCounts> = Arc::default();
     // Dropped, and so ended, when this function returns.
@@ -48,8 +51,12 @@ pub async fn serve(
             max_connections: options.max_connections,
             spans: options.spans.clone(),
         };
-        let metrics = Arc::new(MetricsService::new(serving, counts));
+        let metrics = Arc::new(MetricsService::new(Arc::clone(&namespaces), counts));
         following.spawn(serve_metrics(socket, metrics));
+    }
+    if let Some(socket) = admin {
+        let admin = Arc::new(AdminService::new(namespaces));
+        following.spawn(serve_admin(socket, admin, tls.clone()));
     }
     let settings = ListenerSettings {
         max_connections: options.max_connections,

@@ -23,7 +23,7 @@ const METHODS: HeaderValue = HeaderValue::from_static("GET, POST");
 
 /// The headers that clients of V2 and TensorFlow Serving send, and those for tracing.
 const REQUEST_HEADERS: HeaderValue = HeaderValue::from_static(
-    "content-type, content-encoding, inference-header-content-length, x-request-id, traceparent, tracestate",
+    "authorization, content-type, content-encoding, inference-header-content-length, x-request-id, traceparent, tracestate",
 );
 
 /// The response headers that a page may read, in addition to those that are always readable.

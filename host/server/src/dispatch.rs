@@ -2,6 +2,7 @@
 //!
 //! It only returns success or failure. Logging, request ids and responses belong to `service`.
 
+use crate::access::{Access, Requirement};
 use crate::body::RequestBody;
 use crate::console;
 use crate::docs::Docs;
@@ -29,18 +30,24 @@ const MAX_CONTROL_BYTES: usize = 16 * 1024;
 
 /// Returns the response to the request with this head.
 pub(crate) async fn dispatch(
-    serving: &Serving,
+    access: &Access,
     docs: &Docs,
     head: &Parts,
     body: &mut RequestBody<Incoming>,
 ) -> Result<Reply, Failure> {
     check_host(head)?;
     let path = head.uri.path();
-    let call = match route(&head.method, path, &head.headers) {
+    let call = route(&head.method, path, &head.headers);
+    // Before anything is said about the route.
+    let serving = access.admit(&head.headers, Requirement::of_call(&call))?;
+    let serving = &*serving;
+    let call = match call {
         // The paths of the protocols come first, so that no model can take them.
         Err(unknown @ RouteError::UnknownRoute) => {
             let model = serving.web_model(path).ok_or(unknown)?;
-            return call_component(serving, model, head, body).await;
+            let mut shown = head.clone();
+            access.hide_key(&mut shown.headers);
+            return call_component(serving, model, shown, body).await;
         }
         call => call?,
     };
@@ -72,6 +79,7 @@ pub(crate) async fn dispatch(
         RestCall::OpenApi => docs.openapi(serving, &head.headers).await?,
         RestCall::Docs(file) => docs.file(file, serving, &head.headers).await?,
         RestCall::KserveLive => HttpResponse::document(tfs::alive()),
+        RestCall::Limits => HttpResponse::document(serving.limits()),
         RestCall::TfsModelList => HttpResponse::document(tfs::model_list(&serving.models())),
         RestCall::TfsModelStatus(target) => {
             HttpResponse::document(tfs::model_status(&target.model, &serving.states(&target)?))
@@ -174,17 +182,18 @@ pub(crate) async fn dispatch(
     Ok(Reply::Document(response.reserve(serving.memory())?))
 }
 
-/// Returns the response of a web component. It gets the request as it was sent, and a compressed body compressed.
+/// Returns the response of a web component. It gets the request as it was sent but for the key, and a compressed body
+/// compressed.
 async fn call_component(
     serving: &Serving,
     model: ModelName,
-    head: &Parts,
+    head: Parts,
     body: &mut RequestBody<Incoming>,
 ) -> Result<Reply, Failure> {
     let slot = serving.admit();
     let reading = async {
         let content = body.read(serving.max_body_bytes()).await?;
-        Ok(Request::from_parts(head.clone(), content))
+        Ok(Request::from_parts(head, content))
     };
     let responded = web::respond(serving, slot, model, reading).await?;
     Ok(Reply::Component(responded.into()))

@@ -1,6 +1,6 @@
 //! The API documentation: an OpenAPI document, and a page that displays it.
 //!
-//! The document is built once for all clients, and again after a model is loaded or unloaded. The page is
+//! The document is built once for all clients of a tenant, and again after a model is loaded or unloaded. The page is
 //! the distribution of Swagger UI, compressed when the program is built (`build.rs`) and inflated once. It
 //! refers to no other server, and its content security policy would block that. The content of the document
 //! is defined in `protocol::openapi`.
@@ -15,6 +15,7 @@ use http::header::{
     X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderMap, HeaderValue};
+use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hasher};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{OnceCell, watch};
@@ -22,6 +23,7 @@ use wisp_protocol::content_coding::{AcceptedCoding, Coding, Inflater, Progress};
 use wisp_protocol::openapi::{self, Control, Served, ServedModel, ServedVersion};
 use wisp_protocol::route::DocsFile;
 use wisp_serving::registry::LoadedVersion;
+use wisp_serving::tenants::tenant_id::TenantId;
 use wisp_serving::{InferError, Serving};
 
 /// Scripts from this server only, and none inline. The viewer has inline styles, and icons in `data:` URLs.
@@ -36,7 +38,8 @@ const MAX_INFLATED_BYTES: usize = 16 << 20;
 /// The document and the files of the page. Lifetime: the process.
 #[derive(Debug)]
 pub(crate) struct Docs {
-    current: Mutex<Current>,
+    /// The documents by tenant. An operator has as many of them as tenants.
+    documents: Mutex<BTreeMap<TenantId, Current>>,
     script: Viewer,
     style: Viewer,
     icon: Viewer,
@@ -45,7 +48,8 @@ pub(crate) struct Docs {
 /// The document for the models that are served now. Lifetime: until the next load or unload.
 #[derive(Debug)]
 struct Current {
-    changes: watch::Receiver<()>,
+    /// Notified of changes of the tenant's own models, and of the public ones.
+    changes: [watch::Receiver<()>; 2],
     /// Built for the first request; concurrent requests wait for it.
     document: Arc<OnceCell<Document>>,
 }
@@ -75,12 +79,9 @@ macro_rules! viewer_file {
 // === impl Docs ===
 
 impl Docs {
-    pub(crate) fn new(serving: &Serving) -> Docs {
+    pub(crate) fn new() -> Docs {
         Docs {
-            current: Mutex::new(Current {
-                changes: serving.changes(),
-                document: Arc::default(),
-            }),
+            documents: Mutex::default(),
             script: viewer_file!("swagger-ui-bundle.js"),
             style: viewer_file!("swagger-ui.css"),
             icon: viewer_file!("favicon-32x32.png"),
@@ -93,7 +94,7 @@ impl Docs {
         serving: &Serving,
         headers: &HeaderMap,
     ) -> Result<HttpResponse, Failure> {
-        let cell = self.current();
+        let cell = self.current(serving);
         let document = cell.get_or_try_init(|| make_document(serving)).await?;
         let (content, coding) = match (is_known(&document.tag, headers), gzip(headers)) {
             (true, _) => (None, None),
@@ -158,13 +159,21 @@ impl Docs {
     }
 
     /// Returns the cell for the document of the models that are served now. It may still be empty.
-    fn current(&self) -> Arc<OnceCell<Document>> {
-        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        // The registry reports a change once it is visible. A server without its registry serves no
-        // requests.
-        if current.changes.has_changed().unwrap_or(false) {
-            current.changes.mark_unchanged();
-            current.document = Arc::default();
+    fn current(&self, serving: &Serving) -> Arc<OnceCell<Document>> {
+        let subscribe = || Current {
+            changes: serving.changes(),
+            document: Arc::default(),
+        };
+        // Each change of the map is a single assignment.
+        let documents = self.documents.lock();
+        let mut documents = documents.unwrap_or_else(PoisonError::into_inner);
+        let tenant = serving.tenant().id.clone();
+        let current = documents.entry(tenant).or_insert_with(subscribe);
+        // The registry reports a change once it is visible. That of a tenant who was removed and added again is another
+        // one, and the sender of its receiver is gone.
+        let mut changes = current.changes.iter();
+        if changes.any(|changes| changes.has_changed().unwrap_or(true)) {
+            *current = subscribe();
         }
         Arc::clone(&current.document)
     }
@@ -305,6 +314,7 @@ fn inflate(stream: Bytes) -> Bytes {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use wisp_protocol::call::ModelName;
     use wisp_serving::ServingOptions;
     use wisp_serving::registry::Registry;
 
@@ -344,19 +354,18 @@ mod tests {
     #[tokio::test]
     async fn the_document_is_made_once_until_something_is_loaded() -> anyhow::Result<()> {
         let serving = serving();
-        let docs = Docs::new(&serving);
+        let docs = Docs::new();
         let made = async || -> anyhow::Result<Bytes> {
-            let cell = docs.current();
+            let cell = docs.current(&serving);
             let document = cell.get_or_try_init(|| make_document(&serving)).await?;
             let inflated = inflate(document.gzip.clone());
             assert_eq!(inflated, document.plain);
             Ok(document.plain.clone())
         };
-        let (sender, changes) = watch::channel(());
-        docs.current.lock().unwrap().changes = changes;
         let (first, second) = (made().await?, made().await?);
         assert_eq!(first.as_ptr(), second.as_ptr());
-        sender.send(())?;
+        // Even a model that does not exist is reported as removed.
+        serving.registry().remove(&ModelName::new("m")?);
         let third = made().await?;
         assert_ne!(first.as_ptr(), third.as_ptr());
         assert_eq!(made().await?.as_ptr(), third.as_ptr());
@@ -366,11 +375,14 @@ mod tests {
     #[tokio::test]
     async fn who_has_the_document_is_told_that_it_is_the_same() -> anyhow::Result<()> {
         let serving = serving();
-        let docs = Docs::new(&serving);
+        let docs = Docs::new();
         let mut headers = HeaderMap::new();
         let first = docs.openapi(&serving, &headers).await?;
         assert_eq!(first.status(), 200);
-        let tag = docs.current().get().map(|document| document.tag.clone());
+        let tag = docs
+            .current(&serving)
+            .get()
+            .map(|document| document.tag.clone());
         headers.insert(IF_NONE_MATCH, tag.unwrap());
         let again = docs.openapi(&serving, &headers).await?;
         assert_eq!(again.status(), 304);

@@ -11,6 +11,13 @@ use wisp_protocol::grpc::limits::LimitError;
 use wisp_protocol::route::RouteError;
 use wisp_protocol::target::UnknownTarget;
 use wisp_protocol::v2::{self, V2Operation};
+use wisp_serving::namespaces::TenantsChangeError;
+use wisp_serving::tenants::document::DocumentError;
+use wisp_serving::tenants::records::ChangeError;
+use wisp_serving::tenants::role::Role;
+use wisp_serving::tenants::tenant_file::TenantError;
+use wisp_serving::tenants::tenant_id::TenantId;
+use wisp_serving::tenants::tenant_set::NotAuthenticated;
 
 /// The most bytes of a path that are repeated to a client. The paths of existing methods are shorter.
 const MAX_PATH_BYTES: usize = 200;
@@ -34,6 +41,20 @@ pub(crate) enum Failure {
     NoThread,
     #[error("pages of other origins may not load or unload models")]
     ForeignOrigin,
+    #[error(transparent)]
+    Identity(#[from] NotAuthenticated),
+    #[error("this requires a key with the role `{0}`")]
+    Role(Role),
+    #[error(
+        "the server has no tenants yet: add the first one with `wisp tenant add`, with a key of the role `admin`"
+    )]
+    NoTenants,
+    #[error(transparent)]
+    TenantDocument(#[from] DocumentError),
+    #[error(transparent)]
+    Tenants(#[from] TenantsChangeError),
+    #[error("there is no tenant `{0}`")]
+    UnknownTenant(TenantId),
     #[error(transparent)]
     Route(#[from] RouteError),
     #[error(transparent)]
@@ -81,6 +102,11 @@ impl Failure {
             Failure::TransferCoding => ErrorKind::NotImplemented,
             Failure::NoThread => ErrorKind::Unavailable,
             Failure::ForeignHost | Failure::ForeignOrigin => ErrorKind::Forbidden,
+            Failure::Identity(_) => ErrorKind::Unauthenticated,
+            Failure::Role(_) | Failure::NoTenants => ErrorKind::Forbidden,
+            Failure::TenantDocument(_) => ErrorKind::InvalidRequest,
+            Failure::Tenants(error) => tenants_kind(error),
+            Failure::UnknownTenant(_) => ErrorKind::NotFound,
             Failure::Route(error) => error.kind(),
             Failure::ContentCoding(error) => error.kind(),
             Failure::Serving(error) => error.kind(),
@@ -101,6 +127,10 @@ impl Failure {
         match self {
             Failure::Serving(error) => error.client_message().to_owned(),
             Failure::NotAdmitted | Failure::Panic(_) => "the server failed".to_owned(),
+            // The paths of files are for the log.
+            Failure::Tenants(error) if tenants_kind(error) == ErrorKind::Internal => {
+                "the server failed to change its tenants".to_owned()
+            }
             _ => self.to_string(),
         }
     }
@@ -144,5 +174,19 @@ impl Failure {
             Failure::Route(error) => error.allow(),
             _ => None,
         }
+    }
+}
+
+/// Returns the kind of an error that a change of the tenants has.
+fn tenants_kind(error: &TenantsChangeError) -> ErrorKind {
+    let TenantsChangeError::Change(TenantError::Change(error)) = error else {
+        return ErrorKind::Internal;
+    };
+    match error {
+        ChangeError::Exists(_) | ChangeError::SecondAnonymous(_) | ChangeError::Weight => {
+            ErrorKind::InvalidRequest
+        }
+        ChangeError::Unknown(_) | ChangeError::UnknownKey { .. } => ErrorKind::NotFound,
+        ChangeError::Random(_) => ErrorKind::Internal,
     }
 }

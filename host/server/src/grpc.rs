@@ -113,8 +113,8 @@ impl Services {
         let compiled_in = "the descriptors were compiled in";
         let mut services = vec![
             with_messages!(GrpcInferenceServiceServer::new(v2::V2::new(of()))),
-            with_messages!(PredictionServiceServer::new(tfs::Prediction::new(of()))),
-            with_messages!(ModelServiceServer::new(tfs::Models::new(of()))),
+            with_messages!(PredictionServiceServer::new(tfs::Prediction)),
+            with_messages!(ModelServiceServer::new(tfs::Models)),
             with_messages!(predict),
             methods(reflection().build_v1().expect(compiled_in)),
             methods(reflection().build_v1alpha().expect(compiled_in)),

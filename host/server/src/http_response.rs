@@ -9,7 +9,9 @@ use crate::failure::Failure;
 use crate::framing::Framing;
 use crate::server_timing::{SERVER_TIMING, server_timing};
 use bytes::Bytes;
-use http::header::{ACCEPT_ENCODING, ALLOW, CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER, VARY};
+use http::header::{
+    ACCEPT_ENCODING, ALLOW, CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER, VARY, WWW_AUTHENTICATE,
+};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use std::sync::Arc;
 use wisp_protocol::content_coding::{AcceptedCoding, Coding, READ_CODINGS, depends_on_client};
@@ -23,6 +25,9 @@ use wisp_serving::{BodyError, InferError};
 use wisp_tensor::{MemoryBudget, Reservation};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+/// The scheme of the keys that clients send.
+const BEARER: HeaderValue = HeaderValue::from_static("Bearer");
 
 const HEADER_LENGTH: HeaderName = HeaderName::from_static(v2::HEADER_LENGTH);
 
@@ -352,6 +357,9 @@ impl Failure {
         }
         if let Some(methods) = self.allow() {
             headers.insert(ALLOW, HeaderValue::from_static(methods));
+        }
+        if kind == ErrorKind::Unauthenticated {
+            headers.insert(WWW_AUTHENTICATE, BEARER);
         }
         if kind == ErrorKind::UnsupportedEncoding {
             headers.insert(ACCEPT_ENCODING, HeaderValue::from_static(READ_CODINGS));

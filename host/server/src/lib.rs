@@ -3,17 +3,20 @@
 //! [`assemble`] starts a server. `listener` and `acceptor` accept connections from each `listening_socket`, until
 //! `idle_timer` ends an unused server; `open_connections` selects the one to close above the limit. `connection` drives one over a `socket` and a `transport`, with
 //! [`tls`]; `connection_activity` detects stalls, and `error_body` completes hyper's own responses. A request passes
-//! [`authority`] and [`cors`]; `grpc` serves it, or `dispatch`, with its `body`; `upload` receives the files of models. `failure`, `docs`, `console`, `reply`,
+//! [`authority`], [`cors`] and `access`, which finds its tenant; `grpc` serves it, or `dispatch`, with its `body`; `upload` receives the files of models. `failure`, `docs`, `console`, `reply`,
 //! `web_response` and `server_timing` make the response, `log` and `trace` the log line, `request_report` the line and the
 //! span ([`spans`]) with the `route_template` that an operator asks for. `drain` ends the server.
-//! `request_counts` and `connection_counts` are part of the `metrics`, which have a `metrics_listener`; a `responder`
-//! distinguishes its connections from those of the API.
+//! `request_counts` and `connection_counts` are part of the `metrics`, which have a `metrics_listener`; `admin` changes
+//! the tenants, on an `admin_listener`. A `responder` distinguishes their connections from those of the API.
 //!
 //! Invariant: nothing here depends on what a model is. A request's work runs in the future of its
 //! connection or stream and ends with it; no task is spawned for it.
 #![forbid(unsafe_code)]
 
 mod acceptor;
+mod access;
+mod admin;
+mod admin_listener;
 pub mod assemble;
 pub mod authority;
 mod body;

@@ -136,6 +136,7 @@ macro_rules! event {
             parent_span_id = $line.trace().map(|trace| tracing::field::display(trace.span_id)),
             method = %$line.head.method,
             path = shown($line.head.uri.path()),
+            tenant = $line.model.tenant().map(tracing::field::display),
             model = $line.model.name().map(tracing::field::display),
             model_version = $line.model.version().map(tracing::field::display),
             status = $status,

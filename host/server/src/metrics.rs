@@ -9,7 +9,7 @@
 //! names do not have, and its families, like those of the crate `prometheus`, are registered objects that would have to
 //! follow each load of a model. OpenMetrics requires that suffix too, so it is not offered.
 //!
-//! Invariant: the values of labels are names and versions of the registry, names of inputs and features of a model, or
+//! Invariant: the values of labels are names and versions of the registry, names of tenants, names of inputs and features of a model, or
 //! constants. Models that do not exist
 //! count as `other`. The series of a version end when it is unloaded.
 
@@ -30,6 +30,7 @@ mod requests;
 mod residency;
 mod sandbox;
 mod telemetry;
+mod tenants;
 mod versions;
 
 use crate::authority::AllowedHosts;
@@ -55,6 +56,7 @@ use tokio::sync::Mutex;
 use wisp_protocol::encoded_response::EncodedResponse;
 use wisp_protocol::route::RouteError;
 use wisp_serving::Serving;
+use wisp_serving::namespaces::Namespaces;
 
 /// The paths of the page: that of Prometheus and Triton, and that of TF Serving.
 const PATHS: [&str; 2] = ["/metrics", "/monitoring/prometheus/metrics"];
@@ -66,6 +68,8 @@ const CLOSE: HeaderValue = HeaderValue::from_static("close");
 /// The sources of the metrics. Lifetime: the process.
 #[derive(Debug)]
 pub(crate) struct MetricsService {
+    namespaces: Arc<Namespaces>,
+    /// The service of the public models.
     serving: Arc<Serving>,
     requests: Arc<RequestCounts>,
     connections: Arc<ConnectionCounts>,
@@ -87,7 +91,7 @@ pub(crate) struct ServerCounts {
 }
 
 impl MetricsService {
-    pub(crate) fn new(serving: Arc<Serving>, counts: ServerCounts) -> MetricsService {
+    pub(crate) fn new(namespaces: Arc<Namespaces>, counts: ServerCounts) -> MetricsService {
         let ServerCounts {
             requests,
             connections,
@@ -95,7 +99,8 @@ impl MetricsService {
             spans,
         } = counts;
         MetricsService {
-            serving,
+            serving: Arc::clone(namespaces.public()),
+            namespaces,
             requests,
             connections,
             max_connections,
@@ -158,15 +163,16 @@ impl MetricsService {
     /// Returns the text of a page. A family has one place in it.
     fn text(&self) -> Bytes {
         let mut page = Page::default();
-        let versions = versions::of_registry(&self.serving);
+        let versions = versions::of_namespaces(&self.namespaces);
         inference::write(&mut page, &versions);
         cache::write(&mut page, &versions);
         prediction::write(&mut page, &versions);
         sandbox::write(&mut page, &versions);
         sandbox::write_live(&mut page, &self.serving);
-        models::write(&mut page, &self.serving);
+        models::write(&mut page, &self.namespaces);
         residency::write(&mut page, &self.serving);
         releases::write(&mut page, &self.serving.releases().statuses());
+        tenants::write(&mut page, &self.namespaces);
         quality::write(&mut page, &self.serving);
         cache::write_memory(&mut page, &self.serving);
         admission::write(&mut page, &self.serving);

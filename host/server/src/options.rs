@@ -65,7 +65,8 @@ impl Default for ServerOptions {
     }
 }
 
-/// The bound sockets that a server listens on. All of them serve all protocols, apart from the one for metrics.
+/// The bound sockets that a server listens on. All of them serve all protocols, apart from those for metrics and for
+/// administration.
 #[derive(Debug)]
 pub struct Sockets {
     pub http: ListeningSocket,
@@ -75,4 +76,6 @@ pub struct Sockets {
     pub tls: Option<Arc<Tls>>,
     /// The socket for metrics, which serves nothing else and does not use TLS.
     pub metrics: Option<ListeningSocket>,
+    /// The socket for changes of the tenants, which serves nothing else. It uses TLS if the first sockets do.
+    pub admin: Option<ListeningSocket>,
 }

@@ -10,9 +10,10 @@ use wisp_protocol::error::{ErrorKind, Party};
 const PLACES: usize = 32;
 
 /// All kinds, in the order in which they are reported.
-const KINDS: [ErrorKind; 17] = [
+const KINDS: [ErrorKind; 18] = [
     ErrorKind::InvalidRequest,
     ErrorKind::NotFound,
+    ErrorKind::Unauthenticated,
     ErrorKind::Forbidden,
     ErrorKind::MethodNotAllowed,
     ErrorKind::Conflict,
@@ -114,6 +115,7 @@ fn reason(kind: ErrorKind) -> &'static str {
     match kind {
         ErrorKind::InvalidRequest => "invalid_request",
         ErrorKind::NotFound => "not_found",
+        ErrorKind::Unauthenticated => "unauthenticated",
         ErrorKind::Forbidden => "forbidden",
         ErrorKind::MethodNotAllowed => "method_not_allowed",
         ErrorKind::Conflict => "conflict",

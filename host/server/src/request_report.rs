@@ -115,6 +115,7 @@ fn write_line(report: &Report, ended: &EndedRequest<'_>) {
         method = beginning(ended.head.method.as_str(), MAX_METHOD_BYTES),
         route = route_template(ended.head.uri.path()),
         path = beginning(ended.head.uri.path(), MAX_PATH_BYTES),
+        tenant = ended.model.tenant().map(display),
         model = ended.model.name().map(display),
         model_version = ended.model.version().map(display),
         status = ended.status,
@@ -181,6 +182,7 @@ pub(crate) fn error_type(kind: ErrorKind) -> &'static str {
     match kind {
         ErrorKind::InvalidRequest => "invalid_request",
         ErrorKind::NotFound => "not_found",
+        ErrorKind::Unauthenticated => "unauthenticated",
         ErrorKind::Forbidden => "forbidden",
         ErrorKind::MethodNotAllowed => "method_not_allowed",
         ErrorKind::Conflict => "conflict",

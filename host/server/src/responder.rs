@@ -1,7 +1,8 @@
-//! The two kinds of responses that connections send: those of the API, and the page of metrics.
+//! The three kinds of responses that connections send: those of the API, the page of metrics, and the tenants.
 //!
 //! A listener has one of them. Its connections have the same protections whatever they respond.
 
+use crate::admin::AdminService;
 use crate::authority::AllowedHosts;
 use crate::connection_activity::RequestGuard;
 use crate::metrics::MetricsService;
@@ -16,6 +17,7 @@ use std::sync::Arc;
 pub(crate) enum Responder {
     Api(Arc<Service>),
     Metrics(Arc<MetricsService>),
+    Admin(Arc<AdminService>),
 }
 
 impl Responder {
@@ -30,6 +32,10 @@ impl Responder {
             Responder::Api(service) => service.respond(request, guard, hosts).await,
             Responder::Metrics(metrics) => {
                 let response = metrics.respond(request, guard, hosts).await;
+                response.map(ResponseBody::Document)
+            }
+            Responder::Admin(admin) => {
+                let response = admin.respond(request, guard, hosts).await;
                 response.map(ResponseBody::Document)
             }
         }

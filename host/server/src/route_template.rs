@@ -4,7 +4,7 @@
 //! `wisp_protocol::route`.
 
 /// The routes of HTTP requests. A segment in braces stands for any text; what follows the braces is part of the route.
-const TEMPLATES: [&str; 50] = [
+const TEMPLATES: [&str; 51] = [
     "/",
     "/v2/models/{model}/infer",
     "/v2/models/{model}/versions/{version}/infer",
@@ -34,6 +34,7 @@ const TEMPLATES: [&str; 50] = [
     "/v2/repository/models/{model}/versions/{version}/files/{file}",
     "/v2/trace/setting",
     "/v2/logging",
+    "/v1/limits",
     "/v1/models",
     "/v1/models/{model}",
     "/v1/models/{model}:predict",
@@ -134,6 +135,19 @@ mod tests {
             "/apps/shop/cart",
         ] {
             assert_eq!(route_template(path), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn every_route_is_in_the_audit_of_keys() {
+        let audited = include_str!("../../../tests/fixtures/tenants/routes.txt");
+        let paths = audited
+            .lines()
+            .filter_map(|line| line.split_whitespace().nth(2));
+        let paths: Vec<&str> = paths.collect();
+        for template in TEMPLATES {
+            let mut found = paths.iter().filter_map(|path| route_template(path));
+            assert!(found.any(|found| found == template), "{template}");
         }
     }
 

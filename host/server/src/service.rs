@@ -3,6 +3,7 @@
 //! `dispatch` only returns success or failure. Failures and panics become responses here and nowhere else
 //! (for gRPC, in `grpc::status`), and an HTTP/1 connection is closed if it cannot be reused.
 
+use crate::access::Access;
 use crate::authority::AllowedHosts;
 use crate::body::RequestBody;
 use crate::connection_activity::RequestGuard;
@@ -31,13 +32,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use wisp_serving::Serving;
+use wisp_serving::namespaces::Namespaces;
 
 const CLOSE: HeaderValue = HeaderValue::from_static("close");
 
 /// The state that all requests share. Lifetime: the process.
 #[derive(Debug)]
 pub(crate) struct Service {
+    /// The service of the public models, for what does not depend on the tenant.
     serving: Arc<Serving>,
+    access: Access,
     log: Log,
     body_timeout: Duration,
     grpc: grpc::Services,
@@ -59,13 +63,15 @@ struct ReceivedRequest {
 
 impl Service {
     pub(crate) fn new(
-        serving: Arc<Serving>,
+        namespaces: Arc<Namespaces>,
         drain: DrainWatch,
         options: &ServerOptions,
     ) -> Service {
+        let serving = Arc::clone(namespaces.public());
         Service {
+            access: Access::new(namespaces),
             grpc: grpc::Services::new(&serving, drain.clone(), options.body_timeout),
-            docs: Docs::new(&serving),
+            docs: Docs::new(),
             serving,
             log: Log::new(Reports {
                 lines: options.request_lines,
@@ -128,6 +134,8 @@ impl Service {
         let line = self.log.begin(&head).for_grpc();
         let work = async {
             check?;
+            let caller = self.access.admit_grpc(&head.headers, head.uri.path())?;
+            admitted.set_caller(caller);
             let call = self.grpc.call(head.clone(), incoming, admitted.clone());
             call.await
         };
@@ -170,7 +178,7 @@ impl Service {
             }
             Ok(()) => {
                 // Pinned once: what is wrapped around it moves, and it is several kilobytes long.
-                let work = pin!(dispatch(&self.serving, &self.docs, &head, &mut body));
+                let work = pin!(dispatch(&self.access, &self.docs, &head, &mut body));
                 line.current().scope(catch_panic(work)).await
             }
         };

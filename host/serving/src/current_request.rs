@@ -1,4 +1,4 @@
-//! The request that a task works on: its id, for the lines that its handler logs, and the model that it names,
+//! The request that a task works on: its id, for the lines that its handler logs, the model that it names, its tenant,
 //! and its timings, for the line that is logged and the span that is exported when it ends, and its owner, for work that
 //! leaves the thread.
 //!
@@ -10,6 +10,7 @@
 mod request_model;
 
 use crate::owner::Owner;
+use crate::tenants::tenant_id::TenantId;
 use crate::timings::RecordedTimings;
 use std::fmt;
 use std::sync::Arc;
@@ -29,7 +30,6 @@ pub struct CurrentRequest {
     model: RequestModel,
     /// The place for its timings, if somebody reads them.
     timings: Option<RecordedTimings>,
-    owner: Owner,
 }
 
 impl CurrentRequest {
@@ -42,14 +42,7 @@ impl CurrentRequest {
             id,
             model,
             timings: None,
-            owner: Owner::LOCAL,
         }
-    }
-
-    /// Returns the request of another owner, to which the work of its task belongs.
-    pub fn with_owner(mut self, owner: Owner) -> CurrentRequest {
-        self.owner = owner;
-        self
     }
 
     /// Returns the request with a place for its timings.
@@ -61,6 +54,11 @@ impl CurrentRequest {
     /// Runs `work` as work for this request.
     pub fn scope<W: Future>(self, work: W) -> impl Future<Output = W::Output> {
         CURRENT.scope(self, work)
+    }
+
+    /// Returns the tenant whose request it is, on a server with tenants.
+    pub(crate) fn tenant(&self) -> Option<TenantId> {
+        self.model.tenant()
     }
 
     /// Returns the request that the current task works on, if it is known.
@@ -83,7 +81,7 @@ impl fmt::Debug for CurrentRequest {
 
 /// Returns the owner of the request that the current task works on, or the local one.
 pub(crate) fn owner_of_task() -> Owner {
-    let owner = CURRENT.try_with(|current| current.owner);
+    let owner = CURRENT.try_with(|current| current.model.owner());
     owner.unwrap_or_default()
 }
 
@@ -99,6 +97,12 @@ pub(crate) fn record_target(target: &Target) {
 /// Records the model that a call names.
 pub(crate) fn record_name(model: &ModelName) {
     record(model, None);
+}
+
+/// Records the tenant whose request it is, and the owner of the work for it.
+pub(crate) fn record_tenant(tenant: &TenantId, owner: Owner) {
+    // Fails outside of a request.
+    let _ = CURRENT.try_with(|current| current.model.set_tenant(tenant, owner));
 }
 
 /// Records the version that serves a call.

@@ -1,4 +1,4 @@
-//! Writes what guests log to the log of the process, with their model and the request.
+//! Writes what guests log to the log of the process, with their model, the request and its tenant.
 //!
 //! The sandbox bounds the lines of one call; this module bounds those of all calls of a version. Lines beyond
 //! either are dropped, and their number is written in one line.
@@ -44,6 +44,7 @@ macro_rules! write_line {
             tracing::Level::$level,
             model = %$writer.model,
             version = %$writer.version,
+            tenant = $request.and_then(CurrentRequest::tenant).map(tracing::field::display),
             request_id = $request.map(tracing::field::display),
             context = (!$line.context.is_empty()).then_some($line.context.as_str()),
             "{}",
@@ -76,6 +77,7 @@ impl GuestLogWriter {
                 target: TARGET,
                 model = %self.model,
                 version = %self.version,
+                tenant = request.and_then(CurrentRequest::tenant).map(tracing::field::display),
                 request_id = request.map(tracing::field::display),
                 "{dropped} lines of the handler were dropped: a call may log limits.log_bytes of model.toml, and \
                  a version {BYTES_PER_SECOND} bytes per second"

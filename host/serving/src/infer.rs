@@ -9,6 +9,7 @@
 //!
 //! [`Permit`]: crate::admission::Permit
 
+use crate::account::Charge;
 use crate::blocking::BlockingPool;
 use crate::body::BodyError;
 use crate::current_request::recorded_timings;
@@ -72,6 +73,7 @@ async fn run<D: RequestDecoder>(
     serving.pressure.check_inference()?;
     let version = serving.select(&call.selection, call.routing).await?;
     version.check_inference()?;
+    let mut charge = Charge::begin(serving.account.as_ref())?;
     let pending = pending.insert(version.statistics().begin());
     let owner = slot.owner();
     let source = slot.read(reading).await?;
@@ -87,18 +89,22 @@ async fn run<D: RequestDecoder>(
     };
     let (mut request, encoder, mut memory) = codecs.decode(call.decoder, source, memory).await?;
     timer.finish_decode();
+    charge.hold(request.content_bytes())?;
     let rows = version.batch_size(&request);
     let logged = PayloadLog::begin(&serving.options.payload_log, &version, &request);
     let terms = CallTerms {
         permit: &permit,
         deadline,
         is_declined: take_refusal(&mut request),
+        tenant: &serving.tenant().id,
     };
-    let observed = Observed::begin(serving, &call.selection, &version, &request);
+    let space = serving.space(&version.description().model);
+    let observed = Observed::begin(space, &call.selection, &version, &request);
     let called = serving.cache.call(&version, request, terms).await;
-    observed.record(serving, called.as_ref().map(|called| (&called.0, called.2)));
+    observed.record(space, called.as_ref().map(|called| (&called.0, called.2)));
     let (response, usage, cache) = called?;
     timer.finish_call(&usage);
+    charge.settle(&usage);
     LoggedCall::end(logged, &response);
     let encoded_bytes = encoder.encoded_bytes(&response);
     memory.resize(response.content_bytes().saturating_add(encoded_bytes))?;

@@ -7,7 +7,8 @@
 //! [`residency`] decides which models are loaded within a budget, which [`memory_ledger`] counts; a [`memory_watch`]
 //! relieves [`memory_pressure`] before the kernel would end the process. Work has an [`owner`], and `owner_accounts` share
 //! threads and `fair_slots` between owners; a [`quota`] limits what one of them may use. A [`response_cache`]
-//! remembers responses. [`admission`] decides whether a call may run, once [`readers`] has its body. A
+//! remembers responses. The [`namespaces`] of the [`tenants`] have a [`Serving`] each.
+//! [`admission`] decides whether a call may run, once [`readers`] has its body. A
 //! version runs a call on a [`batcher`] or with a [`handler_executor`] in the [`fair_pool`]; `call_slots`
 //! bounds the handler calls, and `call_durations` chooses their threads; a [`web_executor`] runs those of web components.
 //! A [`logged_handler`] and a [`guest_log_writer`] write what guests log, with the request that [`current_request`] names. All graphs share the threads of a
@@ -21,6 +22,7 @@
 //! no socket and no wire format in this crate; the server passes a body that is read once.
 #![forbid(unsafe_code)]
 
+mod account;
 pub mod admission;
 pub mod batcher;
 pub mod blocking;
@@ -51,6 +53,7 @@ pub mod memory_pressure;
 pub mod memory_watch;
 pub mod model_control;
 mod moving_average;
+pub mod namespaces;
 pub mod owner;
 mod owner_accounts;
 pub mod payload_log;
@@ -67,6 +70,7 @@ pub mod sample_ratio;
 mod serving;
 pub mod signature_check;
 pub mod statistics;
+pub mod tenants;
 mod thread_policy;
 pub mod timings;
 pub mod uploads;

@@ -44,6 +44,7 @@ pub mod signature_error;
 pub mod skipped_entry;
 pub mod snapshot;
 pub mod stored_batching;
+mod tenant_loader;
 pub mod triton_config;
 pub(crate) mod uploaded_model;
 pub mod value_section;

@@ -19,6 +19,7 @@ mod stored_response;
 use crate::admission::Permit;
 use crate::cache_outcome::CacheOutcome;
 use crate::error::InferError;
+use crate::tenants::tenant_id::TenantId;
 use crate::version::ModelVersion;
 use flights::{Flight, Flights};
 use futures_util::FutureExt;
@@ -111,6 +112,8 @@ pub(crate) struct CallTerms<'a> {
     pub(crate) deadline: Instant,
     /// Set if the request declines the cache.
     pub(crate) is_declined: bool,
+    /// The tenant of the request, who alone gets the response from the cache.
+    pub(crate) tenant: &'a TenantId,
 }
 
 /// A request whose response is not in memory. Lifetime: one flight.
@@ -167,6 +170,7 @@ impl ResponseCache {
             permit,
             deadline,
             is_declined,
+            tenant,
         } = terms;
         let policy = version.cache_policy().filter(|_| !is_declined);
         let Some(policy) = policy else {
@@ -174,7 +178,7 @@ impl ResponseCache {
             return Ok((response, usage, CacheOutcome::Bypassed));
         };
         let started = Instant::now();
-        let key = CacheKey::of(policy, &request).await;
+        let key = CacheKey::of(tenant, policy, &request).await;
         let cached = CachedCall {
             key,
             version: Arc::clone(version),

@@ -1,8 +1,12 @@
 //! The state that all requests share: the served models, the limits, and the control over both.
 //!
 //! [`Serving`] answers questions about models and changes which ones are served; [`crate::infer()`] runs the
-//! inferences on it.
+//! inferences on it. A tenant has a [`Serving`] of its own, which shares everything but the models with the others
+//! (`tenant_view`).
 
+pub(crate) mod tenant_view;
+
+use crate::account::Account;
 use crate::admission::{Admission, AdmissionCounts};
 use crate::blocking::BlockingPool;
 use crate::case_call::call_case;
@@ -10,16 +14,16 @@ use crate::current_request::{record_name, record_target, record_version};
 use crate::error::InferError;
 use crate::memory_pressure::{LARGE_BYTES, MemoryPressure, PressureStage};
 use crate::model_control::{ControlError, ControlMode, ModelControl};
-use crate::owner::OwnerShare;
 use crate::payload_log::{PayloadCounts, PayloadLog};
 use crate::readers::{Readers, ReadingSlot};
 use crate::registry::golden_cases::CaseCaller;
 use crate::registry::snapshot::Snapshot;
-use crate::registry::{LoadedVersion, ModelEntry, Registry};
+use crate::registry::{LoadedVersion, Registry};
 use crate::release::{ReleaseOptions, Releases};
 use crate::repository_poll::RepositoryPoll;
 use crate::residency::Residency;
 use crate::response_cache::{ResponseCache, ResponseCacheOptions};
+use crate::tenants::tenant_set::Tenant;
 use crate::uploads::incoming_file::IncomingFile;
 use crate::version::ModelVersion;
 use std::num::NonZeroUsize;
@@ -37,18 +41,24 @@ use wisp_protocol::upload::{CommittedVersion, UploadFileName, VersionName};
 use wisp_protocol::v2::IndexFilter;
 use wisp_tensor::MemoryBudget;
 
-/// Everything that inference needs besides the request. Lifetime: the process.
+/// Everything that inference needs besides the request, for the requests of one tenant. Lifetime: the process.
 #[derive(Debug)]
 pub struct Serving {
+    /// The tenant whose requests these are, and whose models the registry has.
+    tenant: Arc<Tenant>,
+    /// The service of the public models, if those of the registry are of a tenant of its own.
+    public: Option<Arc<Serving>>,
+    /// The account of the tenant; `None` as long as no tenant is configured.
+    pub(crate) account: Option<Account>,
     pub(crate) registry: Arc<Registry>,
     pub(crate) releases: Arc<Releases>,
     control: Option<Arc<ModelControl>>,
-    pub(crate) admission: Admission,
+    pub(crate) admission: Arc<Admission>,
     pub(crate) readers: Arc<Readers>,
     pub(crate) blocking: BlockingPool,
-    pub(crate) cache: ResponseCache,
+    pub(crate) cache: Arc<ResponseCache>,
     pub(crate) options: ServingOptions,
-    pub(crate) pressure: MemoryPressure,
+    pub(crate) pressure: Arc<MemoryPressure>,
     draining: watch::Sender<bool>,
 }
 
@@ -123,12 +133,15 @@ impl Serving {
             control.residency().adopt(&registry);
         }
         let releases = Arc::new(Releases::new(options.releases.state_directory.clone()));
-        let golden_cases = options.golden_cases.then_some(call_case as CaseCaller);
+        let golden_cases = golden_cases(&options);
         let control = control
             .map(|control| Arc::new(control.with_releases(Arc::clone(&releases), golden_cases)));
         Serving {
+            tenant: Arc::new(Tenant::local()),
+            public: None,
+            account: None,
             releases,
-            admission: Admission::new(options.max_requests, options.max_instances),
+            admission: Arc::new(Admission::new(options.max_requests, options.max_instances)),
             readers: Readers::new(options.max_readers),
             registry: Arc::new(registry),
             control,
@@ -136,22 +149,18 @@ impl Serving {
                 available_parallelism().unwrap_or(NonZeroUsize::MIN),
                 options.request_timeout,
             ),
-            cache: ResponseCache::new(options.cache.clone()),
-            pressure: MemoryPressure::new(options.memory_limit_bytes),
+            cache: Arc::new(ResponseCache::new(options.cache.clone())),
+            pressure: Arc::new(MemoryPressure::new(options.memory_limit_bytes)),
             options,
             draining: watch::Sender::new(false),
         }
     }
 
-    /// Grants a request of the local owner the right to wait for its body, the first stage of admission.
+    /// Grants a request of the tenant the right to wait for its body, the first stage of admission. All that is done for
+    /// the request is charged to the tenant.
     pub fn admit(&self) -> ReadingSlot {
-        self.readers.grant(None)
-    }
-
-    /// Grants a request of another owner the right to wait for its body. All that is done for the request is charged to
-    /// the owner.
-    pub fn admit_for(&self, owner: Arc<OwnerShare>) -> ReadingSlot {
-        self.readers.grant(Some(owner))
+        let share = self.account.as_ref().and_then(Account::share);
+        self.readers.grant(share.cloned())
     }
 
     /// Returns the number of requests that wait for their bodies now.
@@ -229,16 +238,19 @@ impl Serving {
         self.options.payload_log.as_ref().map(|log| log.counts())
     }
 
-    /// Returns the size limit of a request body, in bytes.
+    /// Returns the size limit of a request body, in bytes: that of the server, or a smaller one of the tenant.
     pub fn max_body_bytes(&self) -> usize {
-        self.options.max_body_bytes
+        let own = self.tenant.limits.body_bytes;
+        let own = own.and_then(|bytes| usize::try_from(bytes).ok());
+        let limit = self.options.max_body_bytes;
+        own.map_or(limit, |own| own.min(limit))
     }
 
     /// Returns whether load balancers should send requests to this server: false once draining has begun,
     /// and before the condition of [`ServingOptions::readiness`] holds.
     pub fn is_ready(&self) -> bool {
         let is_ready = match self.options.readiness {
-            Readiness::Models => self.registry.is_ready(),
+            Readiness::Models => self.public_registry().is_ready(),
             Readiness::Server => true,
         };
         is_ready && !self.is_draining()
@@ -267,24 +279,27 @@ impl Serving {
     /// Completes at the next change after this call: a model has been loaded or unloaded or has failed to
     /// load, or draining has begun.
     pub fn change(&self) -> impl Future<Output = ()> + Send + use<> {
-        let (mut models, mut draining) = (self.registry.changes(), self.draining.subscribe());
+        let [mut models, mut public] = self.changes();
+        let mut draining = self.draining.subscribe();
         async move {
-            // The senders live as long as the server, so neither receiver returns an error before the end.
+            // The senders live as long as the service, so no receiver returns an error before its end.
             tokio::select! {
                 _ = models.changed() => {}
+                _ = public.changed() => {}
                 _ = draining.changed() => {}
             }
         }
     }
 
-    /// Returns a receiver that is notified whenever a model has been loaded or unloaded or has failed to load.
-    pub fn changes(&self) -> watch::Receiver<()> {
-        self.registry.changes()
+    /// Returns the receivers that are notified whenever a model has been loaded or unloaded or has failed to load: one
+    /// for the tenant's own models, and one for the public ones.
+    pub fn changes(&self) -> [watch::Receiver<()>; 2] {
+        [self.registry.changes(), self.public_registry().changes()]
     }
 
-    /// Returns the models of the repository that match `filter` and their states, by name.
+    /// Returns the models that match `filter` and their states, by name.
     pub fn index(&self, filter: &IndexFilter) -> Vec<IndexEntry> {
-        let mut entries = self.registry.index();
+        let mut entries = self.visible_index();
         entries.retain(|entry| filter.matches(entry));
         entries
     }
@@ -308,7 +323,7 @@ impl Serving {
                 self.loaded(target, Some(key)).await
             }
             Selection::OnlyModel(_) => {
-                let target = self.registry.target(selection)?;
+                let target = self.target(selection)?;
                 self.loaded(&target, Some(key)).await
             }
         }
@@ -321,13 +336,14 @@ impl Serving {
         target: &Target,
         key: Option<RoutingKey>,
     ) -> Result<Arc<ModelVersion>, InferError> {
+        let space = self.space(&target.model);
         let mut deadline = None;
         loop {
             let resolved = match key {
-                Some(key) => self.registry.route(target, key),
-                None => self.registry.resolve(target),
+                Some(key) => space.registry.route(target, key),
+                None => space.registry.resolve(target),
             };
-            let (error, control) = match (resolved, &self.control) {
+            let (error, control) = match (resolved, &space.control) {
                 (Ok(version), control) => {
                     if let Some(control) = control {
                         control.residency().touch(&version);
@@ -342,7 +358,7 @@ impl Serving {
             tracing::trace!(%error, "loading the model for a request");
             let limit = self.options.request_timeout;
             let deadline = *deadline.get_or_insert_with(|| Instant::now() + limit);
-            let loading = control.load_on_demand(&self.registry, &target.model);
+            let loading = control.load_on_demand(&space.registry, &target.model);
             match tokio::time::timeout_at(deadline, loading).await {
                 Ok(loaded) => loaded?,
                 Err(_) => {
@@ -359,14 +375,9 @@ impl Serving {
         control.map(|control| &**control.residency())
     }
 
-    /// Returns the model whose web component serves this path, if there is one. It need not be ready.
-    pub fn web_model(&self, path: &str) -> Option<ModelName> {
-        self.registry.web_model(path)
-    }
-
     /// Returns the versions of a model that can be called, in order, those that a request loads included.
     pub fn ready_versions(&self, model: &ModelName) -> Result<Vec<Version>, InferError> {
-        let entry = self.registry.entry(model)?;
+        let entry = self.space(model).registry.entry(model)?;
         let versions = entry.versions.iter();
         let ready = versions.filter(|(_, version)| {
             matches!(version, LoadedVersion::Ready(_) | LoadedVersion::Dormant(_))
@@ -376,18 +387,20 @@ impl Serving {
 
     /// Returns the names of all models.
     pub fn models(&self) -> Vec<ModelName> {
-        let entries = self.registry.entries().into_iter();
+        let entries = self.entries().into_iter();
         entries.map(|(model, _)| model).collect()
     }
 
     /// Returns the statistics of the versions that `target` names and that can be called: one version or all those of its
-    /// model; without a target, of every version of every model that is or was loaded.
+    /// model; without a target, of every version of every model that is or was loaded. Those of public models count the
+    /// requests of all tenants, and so are only for the tenant that owns them.
     pub fn statistics(
         &self,
         target: Option<&Target>,
     ) -> Result<Vec<VersionStatistics>, InferError> {
         if let Some(target) = target {
             record_target(target);
+            self.check_own(&target.model)?;
             return Ok(self.registry.statistics(target)?);
         }
         let entries = self.registry.entries();
@@ -396,11 +409,6 @@ impl Serving {
             versions.filter_map(|(number, version)| version.statistics(model, *number))
         });
         Ok(statistics.collect())
-    }
-
-    /// Returns all models and their loaded versions, by name.
-    pub fn entries(&self) -> Vec<(ModelName, Arc<ModelEntry>)> {
-        self.registry.entries()
     }
 
     /// Returns whether clients may load and unload models.
@@ -547,13 +555,18 @@ impl Serving {
     /// Returns the states of the versions that `target` names: one version, or all those of its model.
     pub fn states(&self, target: &Target) -> Result<Vec<IndexEntry>, InferError> {
         record_target(target);
-        Ok(self.registry.states(target)?)
+        Ok(self.space(&target.model).registry.states(target)?)
     }
 
     /// Returns whether the named version can be called now, or is loaded by its first request. A model or version that does
     /// not exist cannot.
     pub fn is_model_ready(&self, target: &Target) -> bool {
         record_target(target);
-        self.registry.is_callable(target)
+        self.space(&target.model).registry.is_callable(target)
     }
+}
+
+/// Returns the function that computes the golden cases of a version before it is served, if the server does.
+fn golden_cases(options: &ServingOptions) -> Option<CaseCaller> {
+    options.golden_cases.then_some(call_case as CaseCaller)
 }

@@ -4,6 +4,7 @@
 //! the request as it is and makes a response of its own. The permit and the memory of the body are held until the
 //! guest has ended, which may be after the last byte of its response. Its outcome is then added to the statistics.
 
+use crate::account::Charge;
 use crate::body::BodyError;
 use crate::current_request::recorded_timings;
 use crate::error::InferError;
@@ -43,6 +44,7 @@ pub async fn respond(
     };
     let version = serving.version(&target).await?;
     let component = version.web_component()?;
+    let charge = Charge::begin(serving.account.as_ref())?;
     let mut pending = version.statistics().begin();
     let admitting = async {
         let owner = slot.owner();
@@ -61,6 +63,7 @@ pub async fn respond(
     let admitted = AdmittedWebRequest {
         permit,
         _memory: memory.into_reservation(),
+        charge,
         pending,
         timer: timer.clone(),
         deadline,

@@ -3,6 +3,7 @@
 //! The guests share the pool with those of handlers and are served in turn with them. A call goes on after its
 //! response has begun: what it holds is held until its guest has ended.
 
+use crate::account::Charge;
 use crate::admission::Permit;
 use crate::cache_outcome::CacheOutcome;
 use crate::call_error::CallError;
@@ -43,6 +44,7 @@ pub(crate) struct AdmittedWebRequest {
     pub(crate) permit: Permit,
     /// The reservation of the body.
     pub(crate) _memory: Reservation,
+    pub(crate) charge: Charge,
     pub(crate) pending: PendingRequest,
     pub(crate) timer: PhaseTimer,
     pub(crate) deadline: Instant,
@@ -138,6 +140,7 @@ impl AdmittedWebRequest {
     /// Counts a request whose guest has ended.
     fn finish(mut self, outcome: WebOutcome) {
         self.timer.finish_call(&outcome.run.usage);
+        self.charge.settle(&outcome.run.usage);
         match &outcome.result {
             Ok(()) if outcome.has_responded => {
                 let timings = self.timer.timings();

@@ -72,6 +72,13 @@ impl Guest for WebGuest {
                 let given = String::from_utf8_lossy(&given).into_owned();
                 Answer::ok(format!("{method:?} {path} {query} {host} {given} {body}"))
             }
+            "key" => {
+                let headers = request.headers();
+                let keys = headers.get("authorization").len();
+                // A child of the request.
+                drop(headers);
+                Answer::ok(keys.to_string())
+            }
             "clock" => Answer::ok(monotonic_clock::now().to_string()),
             "print" => {
                 let stderr = get_stderr();

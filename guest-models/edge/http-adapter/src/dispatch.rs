@@ -54,7 +54,7 @@ impl Adapter {
             RestCall::ServerLive => v2::live(),
             RestCall::ServerReady => v2::ready(true),
             RestCall::Health => predict::health(true),
-            RestCall::Console(_) | RestCall::OpenApi | RestCall::Docs(_) => {
+            RestCall::Console(_) | RestCall::OpenApi | RestCall::Docs(_) | RestCall::Limits => {
                 return Err(RouteError::UnknownRoute.into());
             }
             RestCall::KserveLive => tfs::alive(),

@@ -4,7 +4,7 @@
 
 use super::{
     AdditionalAddress, BackendArgs, CacheArgs, HandlerLimitArgs, Milliseconds, ResponseCacheArgs,
-    Seconds, TelemetryArgs, UploadArgs, value,
+    Seconds, TelemetryArgs, TenancyArgs, UploadArgs, value,
 };
 use crate::configuration::EffectiveConfiguration;
 use clap::{ArgAction, Args};
@@ -159,8 +159,11 @@ pub(crate) struct ServeArgs {
     #[command(flatten)]
     pub(crate) telemetry: TelemetryArgs,
 
+    #[command(flatten)]
+    pub(crate) tenancy: TenancyArgs,
+
     /// The way in which models are loaded and unloaded while the server runs. Clients may do so only if
-    /// the server listens on loopback addresses alone.
+    /// the server listens on loopback addresses alone, or with a key of the role `deploy`.
     #[arg(
         long,
         value_name = "MODE",

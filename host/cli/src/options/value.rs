@@ -13,6 +13,7 @@ use url::Url;
 use wisp_protocol::call::{ModelName, Version};
 use wisp_protocol::routing::RoutingSource;
 use wisp_sandbox::engine::MAX_LINEAR_MEMORY_BYTES;
+use wisp_serving::tenants::api_key::KeyId;
 use wisp_tensor::{Dimension, Parameter, ParameterValue};
 
 /// The value of one `--input`.
@@ -169,6 +170,22 @@ pub(super) fn percent(text: &str) -> Result<f64, String> {
 
 pub(super) fn model_name(text: &str) -> Result<ModelName, String> {
     ModelName::new(text).map_err(|error| error.to_string())
+}
+
+/// Parses the id of a tenant's key.
+pub(super) fn key_id(text: &str) -> Result<KeyId, String> {
+    let expected = |_| "expected the id of a key: 16 hexadecimal digits".to_owned();
+    text.parse().map_err(expected)
+}
+
+/// Parses the lifetime of a key in seconds.
+pub(super) fn lifetime(text: &str) -> Result<u64, String> {
+    /// A hundred years, far below the end of the numbers of seconds.
+    const MOST: u64 = 100 * 365 * 24 * 60 * 60;
+    match text.parse() {
+        Ok(number) if (1..=MOST).contains(&number) => Ok(number),
+        _ => Err(format!("expected seconds, from 1 to {MOST} (100 years)")),
+    }
 }
 
 pub(super) fn version(text: &str) -> Result<Version, String> {

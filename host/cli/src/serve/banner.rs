@@ -33,6 +33,7 @@ pub(super) struct Addresses {
     pub(super) http: Address,
     pub(super) grpc: Option<Address>,
     pub(super) metrics: Option<SocketAddr>,
+    pub(super) admin: Option<SocketAddr>,
 }
 
 /// An address that the server listens on.
@@ -68,6 +69,10 @@ impl Addresses {
             http: address(&sockets.http)?,
             grpc: sockets.grpc.as_ref().map(address).transpose()?,
             metrics: match &sockets.metrics {
+                Some(socket) => Some(socket.local_addr()?),
+                None => None,
+            },
+            admin: match &sockets.admin {
                 Some(socket) => Some(socket.local_addr()?),
                 None => None,
             },
@@ -126,6 +131,7 @@ pub(super) fn log(registry: &Registry, addresses: &Addresses) {
             .grpc
             .map(|grpc| tracing::field::display(grpc.address)),
         metrics = addresses.metrics.map(tracing::field::display),
+        admin = addresses.admin.map(tracing::field::display),
         socket_activation = addresses.http.is_activated.then_some(true),
         ready,
         on_demand = (dormant > 0).then_some(dormant),
@@ -143,6 +149,8 @@ pub(super) fn text(registry: &Registry, repository: &Path, addresses: &Addresses
     });
     let metrics = addresses.metrics;
     let metrics = metrics.map_or_else(String::new, |metrics| format!(", metrics on {metrics}"));
+    let admin = addresses.admin;
+    let admin = admin.map_or_else(String::new, |admin| format!(", tenants on {admin}"));
     let remark = addresses.http.remark();
     let mut text = String::new();
     let entries = registry.entries();
@@ -164,7 +172,7 @@ pub(super) fn text(registry: &Registry, repository: &Path, addresses: &Addresses
     // Writing to a `String` cannot fail.
     let _ = writeln!(
         text,
-        "Wisp {} on {server}{remark}: {ready} of {models} models ready{on_demand}{skipped}{grpc}{metrics}\n",
+        "Wisp {} on {server}{remark}: {ready} of {models} models ready{on_demand}{skipped}{grpc}{metrics}{admin}\n",
         env!("CARGO_PKG_VERSION"),
     );
     for (name, entry) in &entries {
@@ -337,6 +345,7 @@ mod tests {
             },
             grpc: None,
             metrics: None,
+            admin: None,
         };
         let text =
             |addresses: &Addresses| text(&registry, Path::new("/no/such/repository"), addresses);

@@ -19,6 +19,7 @@ use std::thread;
 use url::Url;
 use wisp_backend::bounded_file::read_regular_text;
 use wisp_sandbox::spawner::Spawner;
+use wisp_serving::tenants::tenant_file::TenantFile;
 
 /// The port of servers of names. They are asked over TCP if an answer is long.
 const DNS_PORT: u16 = 53;
@@ -152,6 +153,8 @@ fn report_end(mut process: Child) -> anyhow::Result<()> {
 fn model_places(args: &ServeArgs, cache: Option<&Path>) -> Vec<PathBuf> {
     let mut read = places::of_repository(&args.repository);
     read.extend(args.cage_read.iter().cloned());
+    // The models of tenants, without the file with the hashes of their keys.
+    read.extend(args.tenancy.tenants.as_deref().map(tenant_files));
     // Installed backends. The key of compiled code is beside them, and no child needs it.
     read.extend(cache.map(|cache| cache.join("backends")));
     if let Some(library) = args.backend.onnxruntime_library() {
@@ -189,6 +192,10 @@ fn file_rules(args: &ServeArgs, cache: Option<&Path>, models: &[PathBuf]) -> Fil
         // Beside those of other repositories.
         None => state.and_then(|state| state.parent().map(Path::to_owned)),
     });
+    if let Some(directory) = &args.tenancy.tenants {
+        // The server changes its file, and tenants may upload.
+        write.extend([directory.clone(), tenant_files(directory)]);
+    }
     for directory in &write {
         make_directory(directory);
     }
@@ -212,6 +219,11 @@ fn file_rules(args: &ServeArgs, cache: Option<&Path>, models: &[PathBuf]) -> Fil
             .is_some_and(|address| address.as_encoded_bytes().starts_with(b"@")),
         ..FileRules::default()
     }
+}
+
+/// Returns the directory of the files of tenants.
+fn tenant_files(directory: &Path) -> PathBuf {
+    TenantFile::new(directory).tenants()
 }
 
 /// Creates a directory for this user alone. If that fails, whoever writes to it reports the reason.

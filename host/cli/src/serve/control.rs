@@ -17,19 +17,18 @@ pub(super) fn model_control(
     addresses: &Addresses,
     (loader, uploads): (Loader, Option<Uploads>),
 ) -> ModelControl {
-    ModelControl::new(
-        loader,
-        args.repository.clone(),
-        control_mode(args.model_control_mode, addresses),
-        report_load,
-    )
-    .with_residency(args.residency())
-    .with_uploads(uploads)
+    let mode = match control_mode(args.model_control_mode, addresses) {
+        // The roles of keys decide, and without a tenant only clients of this machine have that of a deployment.
+        ControlMode::Forbidden if args.tenancy.tenants.is_some() => ControlMode::Explicit,
+        mode => mode,
+    };
+    ModelControl::new(loader, args.repository.clone(), mode, report_load)
+        .with_residency(args.residency())
+        .with_uploads(uploads)
 }
 
-/// Returns the control mode. Loading and unloading affect all clients, and there are no tenants whose
-/// rights could be checked. Both are therefore allowed only if the server listens on loopback addresses
-/// only.
+/// Returns the control mode of a server without tenants. Loading and unloading affect all clients, and there are no
+/// rights that could be checked. Both are therefore allowed only if the server listens on loopback addresses only.
 fn control_mode(mode: ModelControlMode, addresses: &Addresses) -> ControlMode {
     match mode {
         ModelControlMode::None => ControlMode::Disabled,
@@ -156,6 +155,7 @@ mod tests {
                 grpc: grpc.map(address).transpose()?,
                 // Metrics for other machines leave the control to clients of this one.
                 metrics: Some(ANY.parse()?),
+                admin: None,
             };
             let found = control_mode(mode, &addresses);
             assert_eq!(found, expected, "{mode:?} {http} {grpc:?}");

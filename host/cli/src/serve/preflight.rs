@@ -1,6 +1,6 @@
 //! `wisp serve --check-config`: checks a configuration without starting anything.
 
-use super::{expect_build, expect_path, log_lines, startup};
+use super::{expect_build, expect_path, log_lines, startup, tenancy};
 use crate::loading::{checked_backends, optional_cache_directory};
 use crate::options::ServeArgs;
 use std::io::Write;
@@ -14,6 +14,7 @@ pub(super) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     log_lines::filter(args.log.as_deref())?;
     expect_path(&args.repository)?;
     expect_build(args)?;
+    tenancy::check(args)?;
     startup::server_options(args, ServerOptions::default())?;
     startup::load_certificate(&args.tls)?;
     args.response_cache.options()?;

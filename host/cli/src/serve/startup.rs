@@ -5,6 +5,7 @@ use super::banner::{self, Addresses};
 use super::control::report_load;
 use super::descriptors;
 use super::load_failures::{FailedModel, LoadFailures};
+use super::tenancy;
 use crate::failure::{BadConfiguration, bad_configuration};
 use crate::loading::{LoadingOptions, loader, model_load_limits, optional_cache_directory};
 use crate::options::{
@@ -91,11 +92,13 @@ pub(super) async fn bind(args: &ServeArgs, passed: PassedSockets) -> anyhow::Res
         AdditionalAddress::At(address) => Some(bind_metrics(address).await?),
         AdditionalAddress::Disabled => None,
     };
+    let admin = tenancy::bind_admin(args).await?;
     Ok(Sockets {
         http,
         grpc,
         tls,
         metrics,
+        admin,
     })
 }
 

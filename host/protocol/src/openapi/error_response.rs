@@ -8,9 +8,10 @@ use http::StatusCode;
 use serde_json::{Map, Value, json};
 
 /// Every kind whose status a client can receive.
-const KINDS: [ErrorKind; 16] = [
+const KINDS: [ErrorKind; 17] = [
     ErrorKind::InvalidRequest,
     ErrorKind::NotFound,
+    ErrorKind::Unauthenticated,
     ErrorKind::Forbidden,
     ErrorKind::MethodNotAllowed,
     ErrorKind::Conflict,
@@ -144,6 +145,7 @@ fn meaning(kind: ErrorKind) -> &'static str {
     match kind {
         ErrorKind::InvalidRequest => "The request is invalid.",
         ErrorKind::NotFound => "The model or version does not exist.",
+        ErrorKind::Unauthenticated => "A valid API key is required.",
         ErrorKind::Forbidden => "The operation, host or origin is not allowed.",
         ErrorKind::MethodNotAllowed => "The route does not support this method.",
         ErrorKind::Conflict => "The version exists already, or is in use.",

@@ -56,6 +56,8 @@ pub enum RestCall {
     Health,
     /// The liveness check of KServe V1.
     KserveLive,
+    /// The limits of the tenant whose key the request has.
+    Limits,
     /// The names of the models, for KServe V1 and for clients of OpenAI's model list.
     TfsModelList,
     /// The states of a model's versions for TF Serving, and the model's readiness for KServe V1.

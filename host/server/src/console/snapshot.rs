@@ -63,16 +63,24 @@ impl Snapshot {
     /// Reads the state of the server for this view.
     pub(super) fn take(serving: &Serving, view: ConsoleView) -> Snapshot {
         let residency = serving.residency();
+        // The numbers of public models and of the server are those of all tenants.
+        let is_owner = serving.owns_server();
         Snapshot {
             view,
             is_ready: serving.is_ready(),
             is_draining: serving.is_draining(),
-            models: serving.entries(),
+            models: serving.own_entries(),
             skipped: serving.registry().skipped(),
             residency: residency.map(|of| of.models()).unwrap_or_default(),
             memory: residency.map(|of| of.memory()),
-            cache_bytes: serving.cache().bytes(),
-            admitted_requests: serving.admitted_requests(),
+            cache_bytes: match is_owner {
+                true => serving.cache().bytes(),
+                false => 0,
+            },
+            admitted_requests: match is_owner {
+                true => serving.admitted_requests(),
+                false => serving.own_requests(),
+            },
             max_requests: serving.max_requests(),
         }
     }

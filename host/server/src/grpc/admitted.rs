@@ -1,4 +1,5 @@
-//! The admission of a gRPC request: its reading slot, the bytes that it has reserved, and the key of its client.
+//! The admission of a gRPC request: its reading slot, the bytes that it has reserved, the service of its tenant, and the
+//! key of its client.
 //!
 //! tonic carries the value in the extensions of the request, from the head to the service. A service that
 //! does not find it there fails the request instead of admitting it again.
@@ -8,7 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use tonic::Request;
 use wisp_protocol::routing::RoutingKey;
-use wisp_serving::ReadingSlot;
+use wisp_serving::tenants::tenant_set::NotAuthenticated;
+use wisp_serving::{ReadingSlot, Serving};
 use wisp_tensor::Reservation;
 
 /// A request that may read its messages. Clones share the state. Lifetime: one request.
@@ -23,6 +25,8 @@ struct State {
     reservation: Reservation,
     /// The key that keeps the client at its version during a release.
     routing: RoutingKey,
+    /// The service of the tenant; `None` for a request without a key that needs none.
+    caller: Option<Arc<Serving>>,
 }
 
 impl AdmittedRequest {
@@ -35,7 +39,26 @@ impl AdmittedRequest {
             slot: Some(slot),
             reservation,
             routing,
+            caller: None,
         })))
+    }
+
+    /// Sets the service of the tenant whose request it is, to which its messages are charged.
+    pub(crate) fn set_caller(&self, caller: Option<Arc<Serving>>) {
+        let mut state = self.lock();
+        if let Some(serving) = &caller {
+            state.slot = Some(serving.admit());
+        }
+        state.caller = caller;
+    }
+
+    /// Returns the service of the tenant whose request it is.
+    ///
+    /// # Errors
+    /// Returns an error if the request has no valid key, which only methods that need none let pass.
+    pub(super) fn serving(&self) -> Result<Arc<Serving>, Failure> {
+        let caller = self.lock().caller.clone();
+        Ok(caller.ok_or(NotAuthenticated)?)
     }
 
     /// Returns the key that keeps the client at its version during a release.

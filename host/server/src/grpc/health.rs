@@ -4,6 +4,7 @@
 //! receives each change: a model is loaded, unloaded or fails, or the server begins to drain, which ends
 //! the watch.
 
+use super::admitted::AdmittedRequest;
 use crate::drain::DrainWatch;
 use futures_util::stream::{BoxStream, unfold};
 use std::sync::Arc;
@@ -25,6 +26,8 @@ pub(super) struct Health {
 /// The state of one client's watch. Lifetime: one request.
 pub(super) struct Watched {
     health: Health,
+    /// The service of the tenant who watches; `None` without a key.
+    caller: Option<Arc<Serving>>,
     /// The name of a service or model, or an empty string for the server.
     name: String,
     /// The last status sent to the client.
@@ -45,17 +48,18 @@ impl Health {
     }
 
     /// Returns the status of the service or model with this name, or of the server if the name is empty.
-    /// `None` if there is no such service or model.
-    fn status(&self, name: &str) -> Option<ServingStatus> {
+    /// `None` if there is no such service, and no such model that the caller can name.
+    fn status(&self, caller: Option<&Serving>, name: &str) -> Option<ServingStatus> {
         let ready = match name {
             "" => self.serving.is_ready(),
             name if self.services.contains(&name) => self.serving.is_ready(),
             name => {
                 let target = v2::target(name, "").ok()?;
-                let is_model = self.serving.models().contains(&target.model);
+                let caller = caller?;
+                let is_model = caller.models().contains(&target.model);
                 is_model.then_some(())?;
                 // Other models do not affect the readiness of this one.
-                self.serving.is_model_ready(&target) && !self.serving.is_draining()
+                caller.is_model_ready(&target) && !caller.is_draining()
             }
         };
         Some(match ready {
@@ -70,9 +74,10 @@ impl Watched {
     async fn next(mut self) -> Option<(Result<HealthCheckResponse, Status>, Watched)> {
         loop {
             // Subscribed before the status is read, so that no change between the two is missed.
-            let change = self.health.serving.change();
+            let serving = self.caller.as_ref().unwrap_or(&self.health.serving);
+            let change = serving.change();
             // An unknown name is watched as well: it may be loaded later.
-            let status = self.health.status(&self.name);
+            let status = self.health.status(self.caller.as_deref(), &self.name);
             let status = status.unwrap_or(ServingStatus::ServiceUnknown);
             if self.last_sent.replace(status) != Some(status) {
                 return Some((Ok(response(status)), self));
@@ -94,7 +99,8 @@ impl health_server::Health for Health {
         &self,
         request: Request<HealthCheckRequest>,
     ) -> Result<Response<HealthCheckResponse>, Status> {
-        match self.status(&request.get_ref().service) {
+        let caller = AdmittedRequest::of(&request)?.serving().ok();
+        match self.status(caller.as_deref(), &request.get_ref().service) {
             Some(status) => Ok(Response::new(response(status))),
             None => Err(Status::from(crate::failure::Failure::UnknownHealth)),
         }
@@ -104,8 +110,10 @@ impl health_server::Health for Health {
         &self,
         request: Request<HealthCheckRequest>,
     ) -> Result<Response<Self::WatchStream>, Status> {
+        let caller = AdmittedRequest::of(&request)?.serving().ok();
         let watched = Watched {
             health: self.clone(),
+            caller,
             name: request.into_inner().service,
             last_sent: None,
         };

@@ -113,6 +113,7 @@ mod tests {
         ] {
             files.extend(FileDescriptorSet::decode(set)?.file);
         }
+        let audited = include_str!("../../../../tests/fixtures/tenants/routes.txt");
         let mut listed = 0;
         for file in &files {
             for service in &file.service {
@@ -128,6 +129,8 @@ mod tests {
                         (false, true) => MethodKind::ControlStream,
                     };
                     assert_eq!(MethodKind::from_path(&path), kind, "{path}");
+                    let is_audited = audited.lines().any(|line| line.ends_with(&path));
+                    assert!(is_audited, "{path} is not in the audit of keys");
                     listed += usize::from(kind != MethodKind::Control);
                 }
             }

@@ -2,7 +2,7 @@
 
 use super::generated::prediction::prediction_service_server::PredictionService;
 use super::infer::infer_message;
-use super::received::{Received, read};
+use super::received::{ReadRequest, Received, read};
 use crate::failure::Failure;
 use std::sync::Arc;
 use tonic::{Request, Response, Status};
@@ -15,6 +15,7 @@ use wisp_serving::Serving;
 /// The service. Lifetime: the process.
 #[derive(Debug)]
 pub(super) struct Predict {
+    /// The service of the public models, which has the readiness of the server.
     serving: Arc<Serving>,
 }
 
@@ -32,26 +33,34 @@ impl PredictionService for Predict {
         &self,
         request: Request<Received<PredictRequest>>,
     ) -> Outcome<PredictResponse> {
-        let (message, admitted) = read(&self.serving, request).await?;
+        let ReadRequest {
+            message,
+            serving,
+            admitted,
+        } = read(request).await?;
         let call = InferCall {
             selection: messages::selection(&message).map_err(Failure::from)?,
             routing: RoutingKey::default(),
             decoder: messages::PredictRowDecoder,
         };
-        Ok(infer_message(&self.serving, &admitted, call, message).await?)
+        Ok(infer_message(&serving, &admitted, call, message).await?)
     }
 
     async fn batch_predict(
         &self,
         request: Request<Received<BatchPredictRequest>>,
     ) -> Outcome<BatchPredictResponse> {
-        let (message, admitted) = read(&self.serving, request).await?;
+        let ReadRequest {
+            message,
+            serving,
+            admitted,
+        } = read(request).await?;
         let call = InferCall {
             selection: messages::batch_selection(&message).map_err(Failure::from)?,
             routing: RoutingKey::default(),
             decoder: messages::PredictBatchDecoder,
         };
-        Ok(infer_message(&self.serving, &admitted, call, message).await?)
+        Ok(infer_message(&serving, &admitted, call, message).await?)
     }
 
     async fn health_check(

@@ -10,6 +10,7 @@ use bytes::{Buf, Bytes};
 use prost::{Message, Name};
 use std::fmt;
 use std::marker::PhantomData;
+use std::sync::Arc;
 use tonic::codec::{Codec, DecodeBuf, Decoder};
 use tonic::{Request, Status};
 use tonic_prost::{ProstCodec, ProstEncoder};
@@ -35,17 +36,27 @@ pub(crate) struct MessageCodec<A, R>(PhantomData<fn() -> (A, R)>);
 /// A decoder that takes the bytes of a message from tonic's buffer without a copy.
 pub(crate) struct ReceivedDecoder<M>(PhantomData<fn() -> M>);
 
+/// A decoded message, with the service of the tenant whose request it is. Lifetime: one request.
+#[derive(Debug)]
+pub(super) struct ReadRequest<M> {
+    pub(super) message: M,
+    pub(super) serving: Arc<Serving>,
+    pub(super) admitted: AdmittedRequest,
+}
+
 /// Decodes the message of a request, and returns it with the request's admission.
-pub(super) async fn read<M>(
-    serving: &Serving,
-    request: Request<Received<M>>,
-) -> Result<(M, AdmittedRequest), Failure>
+pub(super) async fn read<M>(request: Request<Received<M>>) -> Result<ReadRequest<M>, Failure>
 where
     M: Message + Name + Default + 'static,
 {
     let admitted = AdmittedRequest::of(&request)?;
-    let message = read_message(serving, &admitted, request.into_inner()).await?;
-    Ok((message, admitted))
+    let serving = admitted.serving()?;
+    let message = read_message(&serving, &admitted, request.into_inner()).await?;
+    Ok(ReadRequest {
+        message,
+        serving,
+        admitted,
+    })
 }
 
 /// Decodes one message of a request and reserves its decoded size.
@@ -57,7 +68,12 @@ pub(super) async fn read_message<M>(
 where
     M: Message + Name + Default + 'static,
 {
-    let limit = serving.max_body_bytes().saturating_mul(MAX_GROWTH);
+    let max_bytes = serving.max_body_bytes();
+    // The limit of the server is checked before a message is read; that of a tenant may be lower.
+    if bytes.len() > max_bytes {
+        return Err(InferError::from(BodyError::TooLarge { limit: max_bytes }).into());
+    }
+    let limit = max_bytes.saturating_mul(MAX_GROWTH);
     let reserve = {
         let admitted = admitted.clone();
         move |bytes| match admitted.grow(bytes) {

@@ -3,9 +3,8 @@
 use super::generated::tensorflow::serving::model_service_server::ModelService;
 use super::generated::tensorflow::serving::prediction_service_server::PredictionService;
 use super::infer::infer_message;
-use super::received::{Received, read};
+use super::received::{ReadRequest, Received, read};
 use crate::failure::Failure;
-use std::sync::Arc;
 use tonic::{Request, Response, Status};
 use wisp_protocol::call::{InferCall, Selection, Target};
 use wisp_protocol::grpc::message::tensorflow::serving::*;
@@ -15,37 +14,22 @@ use wisp_serving::Serving;
 
 /// The service for inference and model metadata. Lifetime: the process.
 #[derive(Debug)]
-pub(super) struct Prediction {
-    serving: Arc<Serving>,
-}
+pub(super) struct Prediction;
 
 /// The service for the states of models and for the set of models that are loaded. Lifetime: the process.
 #[derive(Debug)]
-pub(super) struct Models {
-    serving: Arc<Serving>,
-}
+pub(super) struct Models;
 
 type Outcome<T> = Result<Response<T>, Status>;
 
-impl Prediction {
-    pub(super) fn new(serving: Arc<Serving>) -> Prediction {
-        Prediction { serving }
-    }
-
-    /// Returns the limit in bytes on what the repeated fields of a message may be widened to.
-    fn limit(&self) -> usize {
-        self.serving.max_body_bytes()
-    }
-
-    async fn metadata(
-        &self,
-        message: &GetModelMetadataRequest,
-    ) -> Result<GetModelMetadataResponse, Failure> {
-        let target = messages::target(message.model_spec.as_ref())?;
-        messages::check_metadata_fields(message)?;
-        let version = self.serving.version(&target).await?;
-        Ok(messages::model_metadata(version.description()))
-    }
+async fn metadata(
+    serving: &Serving,
+    message: &GetModelMetadataRequest,
+) -> Result<GetModelMetadataResponse, Failure> {
+    let target = messages::target(message.model_spec.as_ref())?;
+    messages::check_metadata_fields(message)?;
+    let version = serving.version(&target).await?;
+    Ok(messages::model_metadata(version.description()))
 }
 
 /// Returns the model that a message's model specification names.
@@ -59,96 +43,110 @@ impl PredictionService for Prediction {
         &self,
         request: Request<Received<ClassificationRequest>>,
     ) -> Outcome<ClassificationResponse> {
-        let (message, admitted) = read(&self.serving, request).await?;
+        let ReadRequest {
+            message,
+            serving,
+            admitted,
+        } = read(request).await?;
         let target = target(message.model_spec.as_ref())?;
         let decoder = messages::ClassifyDecoder {
-            limit: self.limit(),
+            limit: serving.max_body_bytes(),
         };
         let call = InferCall {
             selection: Selection::Named(target),
             routing: RoutingKey::default(),
             decoder,
         };
-        Ok(infer_message(&self.serving, &admitted, call, message).await?)
+        Ok(infer_message(&serving, &admitted, call, message).await?)
     }
 
     async fn regress(
         &self,
         request: Request<Received<RegressionRequest>>,
     ) -> Outcome<RegressionResponse> {
-        let (message, admitted) = read(&self.serving, request).await?;
+        let ReadRequest {
+            message,
+            serving,
+            admitted,
+        } = read(request).await?;
         let target = target(message.model_spec.as_ref())?;
         let decoder = messages::RegressDecoder {
-            limit: self.limit(),
+            limit: serving.max_body_bytes(),
         };
         let call = InferCall {
             selection: Selection::Named(target),
             routing: RoutingKey::default(),
             decoder,
         };
-        Ok(infer_message(&self.serving, &admitted, call, message).await?)
+        Ok(infer_message(&serving, &admitted, call, message).await?)
     }
 
     async fn predict(
         &self,
         request: Request<Received<PredictRequest>>,
     ) -> Outcome<PredictResponse> {
-        let (message, admitted) = read(&self.serving, request).await?;
+        let ReadRequest {
+            message,
+            serving,
+            admitted,
+        } = read(request).await?;
         let target = target(message.model_spec.as_ref())?;
         let decoder = messages::TfsPredictDecoder {
-            limit: self.limit(),
+            limit: serving.max_body_bytes(),
         };
         let call = InferCall {
             selection: Selection::Named(target),
             routing: RoutingKey::default(),
             decoder,
         };
-        Ok(infer_message(&self.serving, &admitted, call, message).await?)
+        Ok(infer_message(&serving, &admitted, call, message).await?)
     }
 
     async fn multi_inference(
         &self,
         request: Request<Received<MultiInferenceRequest>>,
     ) -> Outcome<MultiInferenceResponse> {
-        let (message, admitted) = read(&self.serving, request).await?;
+        let ReadRequest {
+            message,
+            serving,
+            admitted,
+        } = read(request).await?;
         let target = messages::multi_target(&message).map_err(Failure::from)?;
         let decoder = messages::MultiInferenceDecoder {
-            limit: self.limit(),
+            limit: serving.max_body_bytes(),
         };
         let call = InferCall {
             selection: Selection::Named(target),
             routing: RoutingKey::default(),
             decoder,
         };
-        Ok(infer_message(&self.serving, &admitted, call, message).await?)
+        Ok(infer_message(&serving, &admitted, call, message).await?)
     }
 
     async fn get_model_metadata(
         &self,
         request: Request<Received<GetModelMetadataRequest>>,
     ) -> Outcome<GetModelMetadataResponse> {
-        Ok(Response::new(
-            self.metadata(&read(&self.serving, request).await?.0)
-                .await?,
-        ))
+        let read = read(request).await?;
+        Ok(Response::new(metadata(&read.serving, &read.message).await?))
     }
 }
 
-impl Models {
-    pub(super) fn new(serving: Arc<Serving>) -> Models {
-        Models { serving }
-    }
+fn status(
+    serving: &Serving,
+    message: &GetModelStatusRequest,
+) -> Result<GetModelStatusResponse, Failure> {
+    let states = serving.states(&target(message.model_spec.as_ref())?)?;
+    Ok(messages::model_status(&states))
+}
 
-    fn status(&self, message: &GetModelStatusRequest) -> Result<GetModelStatusResponse, Failure> {
-        let states = self.serving.states(&target(message.model_spec.as_ref())?)?;
-        Ok(messages::model_status(&states))
-    }
-
-    async fn reload(&self, message: &ReloadConfigRequest) -> Result<ReloadConfigResponse, Failure> {
-        let models = messages::decode_reload(message)?;
-        self.serving.load_only(models).await?;
-        Ok(messages::reloaded())
-    }
+async fn reload(
+    serving: &Serving,
+    message: &ReloadConfigRequest,
+) -> Result<ReloadConfigResponse, Failure> {
+    let models = messages::decode_reload(message)?;
+    serving.load_only(models).await?;
+    Ok(messages::reloaded())
 }
 
 #[tonic::async_trait]
@@ -157,17 +155,15 @@ impl ModelService for Models {
         &self,
         request: Request<Received<GetModelStatusRequest>>,
     ) -> Outcome<GetModelStatusResponse> {
-        Ok(Response::new(
-            self.status(&read(&self.serving, request).await?.0)?,
-        ))
+        let read = read(request).await?;
+        Ok(Response::new(status(&read.serving, &read.message)?))
     }
 
     async fn handle_reload_config_request(
         &self,
         request: Request<Received<ReloadConfigRequest>>,
     ) -> Outcome<ReloadConfigResponse> {
-        Ok(Response::new(
-            self.reload(&read(&self.serving, request).await?.0).await?,
-        ))
+        let read = read(request).await?;
+        Ok(Response::new(reload(&read.serving, &read.message).await?))
     }
 }

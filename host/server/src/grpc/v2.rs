@@ -5,7 +5,7 @@
 use super::admitted::AdmittedRequest;
 use super::generated::inference::grpc_inference_service_server::GrpcInferenceService;
 use super::infer::model_infer;
-use super::received::{Received, read};
+use super::received::{ReadRequest, Received, read};
 use super::status::in_v2;
 use super::stream::{ErrorReport, Responses, responses};
 use crate::failure::Failure;
@@ -20,6 +20,7 @@ use wisp_serving::Serving;
 /// The service. Lifetime: the process.
 #[derive(Debug)]
 pub(super) struct V2 {
+    /// The service of the public models, which has the readiness of the server.
     serving: Arc<Serving>,
 }
 
@@ -29,70 +30,76 @@ impl V2 {
     pub(super) fn new(serving: Arc<Serving>) -> V2 {
         V2 { serving }
     }
+}
 
-    /// Returns whether the model can be called. A model that does not exist cannot, as in Triton.
-    fn model_is_ready(&self, message: &ModelReadyRequest) -> bool {
-        let target = messages::target(&message.name, &message.version);
-        target.is_ok_and(|target| self.serving.is_model_ready(&target))
-    }
+/// Returns whether the model can be called. A model that does not exist cannot, as in Triton.
+fn model_is_ready(serving: &Serving, message: &ModelReadyRequest) -> bool {
+    let target = messages::target(&message.name, &message.version);
+    target.is_ok_and(|target| serving.is_model_ready(&target))
+}
 
-    async fn metadata(
-        &self,
-        message: &ModelMetadataRequest,
-    ) -> Result<ModelMetadataResponse, Failure> {
-        let target = messages::target(&message.name, &message.version)?;
-        let version = self.serving.version(&target).await?;
-        let versions = self.serving.ready_versions(&target.model)?;
-        Ok(messages::model_metadata(version.description(), &versions))
-    }
+async fn metadata(
+    serving: &Serving,
+    message: &ModelMetadataRequest,
+) -> Result<ModelMetadataResponse, Failure> {
+    let target = messages::target(&message.name, &message.version)?;
+    let version = serving.version(&target).await?;
+    let versions = serving.ready_versions(&target.model)?;
+    Ok(messages::model_metadata(version.description(), &versions))
+}
 
-    async fn config(&self, message: &ModelConfigRequest) -> Result<ModelConfigResponse, Failure> {
-        let target = messages::target(&message.name, &message.version)?;
-        let version = self.serving.version(&target).await?;
-        Ok(messages::model_config(version.description()))
-    }
+async fn config(
+    serving: &Serving,
+    message: &ModelConfigRequest,
+) -> Result<ModelConfigResponse, Failure> {
+    let target = messages::target(&message.name, &message.version)?;
+    let version = serving.version(&target).await?;
+    Ok(messages::model_config(version.description()))
+}
 
-    fn statistics(
-        &self,
-        message: &ModelStatisticsRequest,
-    ) -> Result<ModelStatisticsResponse, Failure> {
-        let target = messages::statistics_target(message)?;
-        let statistics = self.serving.statistics(target.as_ref())?;
-        Ok(messages::statistics(&statistics))
-    }
+fn statistics(
+    serving: &Serving,
+    message: &ModelStatisticsRequest,
+) -> Result<ModelStatisticsResponse, Failure> {
+    let target = messages::statistics_target(message)?;
+    let statistics = serving.statistics(target.as_ref())?;
+    Ok(messages::statistics(&statistics))
+}
 
-    async fn load(
-        &self,
-        message: &RepositoryModelLoadRequest,
-    ) -> Result<RepositoryModelLoadResponse, Failure> {
-        let (model, request) = messages::load_model(message)?;
-        self.serving.load(model.clone(), request).await?;
-        Ok(messages::loaded(&model))
-    }
+async fn load(
+    serving: &Serving,
+    message: &RepositoryModelLoadRequest,
+) -> Result<RepositoryModelLoadResponse, Failure> {
+    let (model, request) = messages::load_model(message)?;
+    serving.load(model.clone(), request).await?;
+    Ok(messages::loaded(&model))
+}
 
-    async fn unload(
-        &self,
-        message: &RepositoryModelUnloadRequest,
-    ) -> Result<RepositoryModelUnloadResponse, Failure> {
-        let model = messages::unload_model(message)?;
-        self.serving.unload(&model).await?;
-        Ok(messages::unloaded(&model))
-    }
+async fn unload(
+    serving: &Serving,
+    message: &RepositoryModelUnloadRequest,
+) -> Result<RepositoryModelUnloadResponse, Failure> {
+    let model = messages::unload_model(message)?;
+    serving.unload(&model).await?;
+    Ok(messages::unloaded(&model))
+}
 
-    fn trace_settings(
-        &self,
-        message: &TraceSettingRequest,
-    ) -> Result<TraceSettingResponse, Failure> {
-        if let Some(target) = messages::trace_target(message)? {
-            self.serving.ready_versions(&target.model)?;
-        }
-        Ok(messages::trace_settings(message)?)
+fn trace_settings(
+    serving: &Serving,
+    message: &TraceSettingRequest,
+) -> Result<TraceSettingResponse, Failure> {
+    if let Some(target) = messages::trace_target(message)? {
+        serving.ready_versions(&target.model)?;
     }
+    Ok(messages::trace_settings(message)?)
+}
 
-    fn index(&self, message: &RepositoryIndexRequest) -> Result<RepositoryIndexResponse, Failure> {
-        let filter = messages::decode_index(message)?;
-        Ok(messages::index(&self.serving.index(&filter)))
-    }
+fn index(
+    serving: &Serving,
+    message: &RepositoryIndexRequest,
+) -> Result<RepositoryIndexResponse, Failure> {
+    let filter = messages::decode_index(message)?;
+    Ok(messages::index(&serving.index(&filter)))
 }
 
 /// Converts the failure of an inference, or of a request for metadata or configuration.
@@ -129,7 +136,8 @@ impl GrpcInferenceService for V2 {
         &self,
         request: Request<Received<ModelReadyRequest>>,
     ) -> Outcome<ModelReadyResponse> {
-        let ready = self.model_is_ready(&read(&self.serving, request).await?.0);
+        let read = read(request).await?;
+        let ready = model_is_ready(&read.serving, &read.message);
         Ok(Response::new(messages::model_ready(ready)))
     }
 
@@ -145,7 +153,8 @@ impl GrpcInferenceService for V2 {
         &self,
         request: Request<Received<ModelMetadataRequest>>,
     ) -> Outcome<ModelMetadataResponse> {
-        let metadata = self.metadata(&read(&self.serving, request).await?.0).await;
+        let read = read(request).await?;
+        let metadata = metadata(&read.serving, &read.message).await;
         Ok(Response::new(metadata.map_err(call_failed)?))
     }
 
@@ -153,8 +162,12 @@ impl GrpcInferenceService for V2 {
         &self,
         request: Request<Received<ModelInferRequest>>,
     ) -> Outcome<ModelInferResponse> {
-        let (message, admitted) = read(&self.serving, request).await?;
-        let inferred = model_infer(&self.serving, &admitted, message).await;
+        let ReadRequest {
+            message,
+            serving,
+            admitted,
+        } = read(request).await?;
+        let inferred = model_infer(&serving, &admitted, message).await;
         inferred.map_err(call_failed)
     }
 
@@ -164,9 +177,8 @@ impl GrpcInferenceService for V2 {
     ) -> Outcome<Responses> {
         let admitted = AdmittedRequest::of(&request)?;
         let report = ErrorReport::from_metadata(request.metadata());
-        let serving = Arc::clone(&self.serving);
         Ok(Response::new(responses(
-            serving,
+            admitted.serving()?,
             admitted,
             request.into_inner(),
             report,
@@ -177,7 +189,8 @@ impl GrpcInferenceService for V2 {
         &self,
         request: Request<Received<ModelConfigRequest>>,
     ) -> Outcome<ModelConfigResponse> {
-        let config = self.config(&read(&self.serving, request).await?.0).await;
+        let read = read(request).await?;
+        let config = config(&read.serving, &read.message).await;
         Ok(Response::new(config.map_err(call_failed)?))
     }
 
@@ -185,7 +198,8 @@ impl GrpcInferenceService for V2 {
         &self,
         request: Request<Received<ModelStatisticsRequest>>,
     ) -> Outcome<ModelStatisticsResponse> {
-        let statistics = self.statistics(&read(&self.serving, request).await?.0);
+        let read = read(request).await?;
+        let statistics = statistics(&read.serving, &read.message);
         let statistics = statistics.map_err(|failure| in_v2(failure, V2Operation::Statistics));
         Ok(Response::new(statistics?))
     }
@@ -194,16 +208,16 @@ impl GrpcInferenceService for V2 {
         &self,
         request: Request<Received<RepositoryIndexRequest>>,
     ) -> Outcome<RepositoryIndexResponse> {
-        Ok(Response::new(
-            self.index(&read(&self.serving, request).await?.0)?,
-        ))
+        let read = read(request).await?;
+        Ok(Response::new(index(&read.serving, &read.message)?))
     }
 
     async fn repository_model_load(
         &self,
         request: Request<Received<RepositoryModelLoadRequest>>,
     ) -> Outcome<RepositoryModelLoadResponse> {
-        let loaded = self.load(&read(&self.serving, request).await?.0).await;
+        let read = read(request).await?;
+        let loaded = load(&read.serving, &read.message).await;
         let loaded = loaded.map_err(|failure| in_v2(failure, V2Operation::Load));
         Ok(Response::new(loaded?))
     }
@@ -212,7 +226,8 @@ impl GrpcInferenceService for V2 {
         &self,
         request: Request<Received<RepositoryModelUnloadRequest>>,
     ) -> Outcome<RepositoryModelUnloadResponse> {
-        let unloaded = self.unload(&read(&self.serving, request).await?.0).await;
+        let read = read(request).await?;
+        let unloaded = unload(&read.serving, &read.message).await;
         Ok(Response::new(unloaded.map_err(call_failed)?))
     }
 
@@ -220,7 +235,7 @@ impl GrpcInferenceService for V2 {
         &self,
         request: Request<Received<SystemSharedMemoryStatusRequest>>,
     ) -> Outcome<SystemSharedMemoryStatusResponse> {
-        let (message, _) = read(&self.serving, request).await?;
+        let message = read(request).await?.message;
         let status = messages::system_shared_memory_status(&message);
         Ok(Response::new(status.map_err(Failure::from)?))
     }
@@ -243,7 +258,7 @@ impl GrpcInferenceService for V2 {
         &self,
         request: Request<Received<CudaSharedMemoryStatusRequest>>,
     ) -> Outcome<CudaSharedMemoryStatusResponse> {
-        let (message, _) = read(&self.serving, request).await?;
+        let message = read(request).await?.message;
         let status = messages::cuda_shared_memory_status(&message);
         Ok(Response::new(status.map_err(Failure::from)?))
     }
@@ -266,7 +281,8 @@ impl GrpcInferenceService for V2 {
         &self,
         request: Request<Received<TraceSettingRequest>>,
     ) -> Outcome<TraceSettingResponse> {
-        let settings = self.trace_settings(&read(&self.serving, request).await?.0);
+        let read = read(request).await?;
+        let settings = trace_settings(&read.serving, &read.message);
         Ok(Response::new(settings.map_err(call_failed)?))
     }
 
@@ -274,7 +290,7 @@ impl GrpcInferenceService for V2 {
         &self,
         request: Request<Received<LogSettingsRequest>>,
     ) -> Outcome<LogSettingsResponse> {
-        let (message, _) = read(&self.serving, request).await?;
+        let message = read(request).await?.message;
         let settings = messages::log_settings(&message, log::settings());
         Ok(Response::new(settings.map_err(Failure::from)?))
     }

@@ -55,9 +55,5 @@ pub(super) fn write(page: &mut Page, versions: &[VersionNumbers]) {
 
 /// Calls `write` with the labels of these families.
 fn labelled(version: &VersionNumbers, more: Labels<'_>, write: impl FnOnce(Labels<'_>)) {
-    let own = [
-        ("model", version.model.as_str()),
-        ("model_version", version.version.as_str()),
-    ];
-    write(&[&own[..], more].concat());
+    version.labelled_as("model_version", more, write);
 }

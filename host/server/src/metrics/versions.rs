@@ -3,12 +3,15 @@
 use super::page::Labels;
 use std::time::Duration;
 use wisp_serving::Serving;
+use wisp_serving::namespaces::Namespaces;
 use wisp_serving::registry::LoadedVersion;
 use wisp_serving::version_counters::Totals;
 
 /// The numbers of one version. Lifetime: one request.
 #[derive(Debug)]
 pub(super) struct VersionNumbers {
+    /// The tenant that owns the model; `None` for a public one.
+    pub(super) tenant: Option<String>,
     pub(super) model: String,
     pub(super) version: String,
     pub(super) totals: Totals,
@@ -18,21 +21,37 @@ pub(super) struct VersionNumbers {
 }
 
 impl VersionNumbers {
-    /// Calls `write` with Triton's labels of the version, followed by `more`.
+    /// Calls `write` with Triton's labels of the version, and the tenant if it is not a public one, followed by `more`.
     pub(super) fn labelled(&self, more: Labels<'_>, write: impl FnOnce(Labels<'_>)) {
+        self.labelled_as("version", more, write);
+    }
+
+    /// Calls `write` with the same labels, of which this is the name of the version's.
+    pub(super) fn labelled_as(&self, name: &str, more: Labels<'_>, write: impl FnOnce(Labels<'_>)) {
         let own = [
             ("model", self.model.as_str()),
-            ("version", self.version.as_str()),
+            (name, self.version.as_str()),
         ];
-        write(&[&own[..], more].concat());
+        match &self.tenant {
+            Some(tenant) => write(&[&own[..], &[("tenant", tenant.as_str())], more].concat()),
+            None => write(&[&own[..], more].concat()),
+        }
     }
 }
 
 /// Returns the numbers of each version that is loaded, or that was and is loaded again by its next request, by name and
-/// number.
-pub(super) fn of_registry(serving: &Serving) -> Vec<VersionNumbers> {
+/// number: those of public models, and then those of each tenant.
+pub(super) fn of_namespaces(namespaces: &Namespaces) -> Vec<VersionNumbers> {
     let mut numbers = Vec::new();
-    for (model, entry) in serving.entries() {
+    add(&mut numbers, namespaces.public(), None);
+    for serving in namespaces.tenants() {
+        add(&mut numbers, &serving, Some(serving.tenant().id.as_str()));
+    }
+    numbers
+}
+
+fn add(numbers: &mut Vec<VersionNumbers>, serving: &Serving, tenant: Option<&str>) {
+    for (model, entry) in serving.own_entries() {
         for (number, version) in &entry.versions {
             let (statistics, runs_guest) = match version {
                 LoadedVersion::Ready(loaded) => (loaded.statistics(), loaded.has_guest()),
@@ -41,6 +60,7 @@ pub(super) fn of_registry(serving: &Serving) -> Vec<VersionNumbers> {
             };
             let totals = statistics.counters().totals();
             numbers.push(VersionNumbers {
+                tenant: tenant.map(str::to_owned),
                 model: model.to_string(),
                 version: number.to_string(),
                 has_guest: runs_guest || totals.guests.instances > 0,
@@ -49,5 +69,4 @@ pub(super) fn of_registry(serving: &Serving) -> Vec<VersionNumbers> {
             });
         }
     }
-    numbers
 }

@@ -14,6 +14,7 @@ use tokio::task::JoinHandle;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::ClientConfig;
+use wisp_serving::namespaces::Namespaces;
 use wisp_serving::registry::Registry;
 use wisp_serving::{Readiness, Serving, ServingOptions};
 
@@ -124,12 +125,14 @@ impl TestServer {
             grpc: None,
             tls,
             metrics: None,
+            admin: None,
         };
+        let namespaces = Arc::new(Namespaces::local(Arc::clone(&serving)));
         let (stop, stopped) = oneshot::channel();
         let shutdown = async {
             let _ = stopped.await;
         };
-        let served = tokio::spawn(serve(sockets, Arc::clone(&serving), options, shutdown));
+        let served = tokio::spawn(serve(sockets, namespaces, options, shutdown));
         Ok(TestServer {
             address,
             serving,

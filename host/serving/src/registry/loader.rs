@@ -71,7 +71,7 @@ const GRAPH_QUEUE_CAPACITY: usize = 1024;
 #[derive(Debug)]
 pub struct Loader {
     pub engine: Arc<Engine>,
-    pub aot: AotStore,
+    pub aot: Arc<AotStore>,
     pub graphs: GraphLoader,
     /// The threads that handlers run on, shared by all versions.
     pub pool: Arc<FairPool>,

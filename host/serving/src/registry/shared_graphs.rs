@@ -75,6 +75,14 @@ impl SharedGraphs {
         }
     }
 
+    /// Returns no graphs, and measures the memory of loads in the same way.
+    pub(crate) fn separate(&self) -> SharedGraphs {
+        SharedGraphs {
+            meter: self.meter,
+            ..SharedGraphs::default()
+        }
+    }
+
     /// Does the work, and returns the bytes that this thread has allocated in it and not freed, if they are known.
     pub(crate) fn measure<T>(&self, work: impl FnOnce() -> T) -> (T, Option<u64>) {
         let before = self.meter.and_then(|meter| meter());

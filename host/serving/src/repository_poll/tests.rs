@@ -86,7 +86,7 @@ impl Polled {
                 instances: 1,
                 ..EngineOptions::default()
             })?),
-            aot: AotStore::open(&store.path().join("aot"))?,
+            aot: Arc::new(AotStore::open(&store.path().join("aot"))?),
             graphs: GraphLoader {
                 backends: Backends::new(Arc::new(Words), Vec::new()),
                 choice: BackendChoice::Named(Words.name().to_owned()),

@@ -109,6 +109,7 @@ impl<T> fmt::Debug for Flights<T> {
 mod tests {
     use super::*;
     use crate::response_cache::policy::CachePolicy;
+    use crate::tenants::tenant_id::TenantId;
     use std::convert::Infallible;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::time::Duration;
@@ -126,7 +127,7 @@ mod tests {
             outputs: Vec::new(),
             scheduling: Default::default(),
         };
-        CacheKey::of(&policy, &request).await
+        CacheKey::of(&TenantId::local(), &policy, &request).await
     }
 
     fn nothing() -> Option<Infallible> {

@@ -1,11 +1,12 @@
 //! The key of a response: a digest of everything that the response depends on.
 //!
-//! Two requests have the same key exactly if they select the same outputs of the same version, with the same files
-//! and settings, and have the same inputs and parameters in any order. Each part is preceded by its length or number,
+//! Two requests have the same key exactly if they are of the same tenant, select the same outputs of the same version, with
+//! the same files and settings, and have the same inputs and parameters in any order. Each part is preceded by its length or number,
 //! so that no two sequences of parts have the same bytes. The digest is cryptographic: no client can make
 //! a request whose key is that of another one.
 
 use crate::response_cache::policy::CachePolicy;
+use crate::tenants::tenant_id::TenantId;
 use std::fmt;
 use tokio::task::yield_now;
 use wisp_protocol::call::InferRequest;
@@ -13,9 +14,6 @@ use wisp_tensor::{NamedTensor, Parameter, ParameterValue};
 
 /// The version of this form of keys. Another form must not produce equal keys.
 const FORM: &[u8] = b"wisp response key 1";
-
-/// The owner of a response. All requests have the same one until there are tenants.
-const TENANT: &str = "";
 
 /// The number of bytes that are hashed before other requests of the thread have a turn, in well under a millisecond.
 const TURN_BYTES: usize = 256 << 10;
@@ -25,13 +23,22 @@ const TURN_BYTES: usize = 256 << 10;
 pub(crate) struct CacheKey([u8; 32]);
 
 impl CacheKey {
-    /// Returns the key of the response to `request` by the version of `policy`.
-    pub(crate) async fn of(policy: &CachePolicy, request: &InferRequest) -> CacheKey {
+    /// Returns the key of the response to a tenant's `request` by the version of `policy`.
+    pub(crate) async fn of(
+        tenant: &TenantId,
+        policy: &CachePolicy,
+        request: &InferRequest,
+    ) -> CacheKey {
         let mut hasher = KeyHasher {
             hasher: blake3::Hasher::new(),
         };
         hasher.part(FORM);
-        hasher.part(TENANT.as_bytes());
+        // Servers without tenants share the responses of one Redis with those of releases that knew none.
+        let tenant = match tenant.is_local() {
+            true => "",
+            false => tenant.as_str(),
+        };
+        hasher.part(tenant.as_bytes());
         hasher.part(&policy.identity);
         let mut inputs: Vec<&NamedTensor> = request.inputs.iter().collect();
         inputs.sort_by(|one, other| one.name.cmp(&other.name));
@@ -126,6 +133,10 @@ mod tests {
     use std::time::Duration;
     use wisp_tensor::{ElementType, Shape, Tensor};
 
+    fn local() -> TenantId {
+        TenantId::local()
+    }
+
     fn policy() -> CachePolicy {
         CachePolicy {
             identity: [7; 32],
@@ -179,8 +190,8 @@ mod tests {
         other.inputs.reverse();
         other.parameters.reverse();
         let policy = policy();
-        let key = CacheKey::of(&policy, &request()).await;
-        assert_eq!(CacheKey::of(&policy, &other).await, key);
+        let key = CacheKey::of(&local(), &policy, &request()).await;
+        assert_eq!(CacheKey::of(&local(), &policy, &other).await, key);
     }
 
     #[tokio::test]
@@ -213,7 +224,7 @@ mod tests {
         });
         let mut keys = Vec::new();
         for other in &others {
-            let key = CacheKey::of(&policy(), other).await;
+            let key = CacheKey::of(&local(), &policy(), other).await;
             assert!(!keys.contains(&key), "{other:?}");
             keys.push(key);
         }
@@ -222,6 +233,18 @@ mod tests {
             ..policy()
         };
         assert!(!keys.contains(&CacheKey::of(&reloaded, &request()).await));
+    }
+
+    #[tokio::test]
+    async fn the_same_request_of_another_tenant_has_another_key() -> anyhow::Result<()> {
+        let mut keys = Vec::new();
+        for tenant in ["local", "acme", "acme-2"] {
+            let tenant: TenantId = tenant.parse()?;
+            let key = CacheKey::of(&tenant, &policy(), &request()).await;
+            assert!(!keys.contains(&key), "{tenant}");
+            keys.push(key);
+        }
+        Ok(())
     }
 
     #[tokio::test]
@@ -239,9 +262,9 @@ mod tests {
             request
         };
         let policy = policy();
-        let one = CacheKey::of(&policy, &large(1)).await;
-        assert_ne!(CacheKey::of(&policy, &large(2)).await, one);
-        assert_eq!(CacheKey::of(&policy, &large(1)).await, one);
+        let one = CacheKey::of(&local(), &policy, &large(1)).await;
+        assert_ne!(CacheKey::of(&local(), &policy, &large(2)).await, one);
+        assert_eq!(CacheKey::of(&local(), &policy, &large(1)).await, one);
         assert_eq!(one.to_string().len(), 64);
     }
 }

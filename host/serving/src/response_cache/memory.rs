@@ -163,6 +163,7 @@ fn parameter_bytes(parameter: &Parameter) -> usize {
 mod tests {
     use super::*;
     use crate::response_cache::policy::CachePolicy;
+    use crate::tenants::tenant_id::TenantId;
     use wisp_protocol::call::InferRequest;
     use wisp_tensor::{ElementType, MemoryBudget, Shape};
 
@@ -179,7 +180,7 @@ mod tests {
             outputs: Vec::new(),
             scheduling: Default::default(),
         };
-        CacheKey::of(&policy, &request).await
+        CacheKey::of(&TenantId::local(), &policy, &request).await
     }
 
     fn response(content: Bytes) -> InferResponse {

@@ -267,6 +267,7 @@ mod tests {
     use super::*;
     use crate::response_cache::policy::CachePolicy;
     use crate::response_cache::redis_server::RedisSettings;
+    use crate::tenants::tenant_id::TenantId;
     use std::io::{Read, Write};
     use std::net::TcpListener;
     use wisp_protocol::call::InferRequest;
@@ -282,7 +283,7 @@ mod tests {
             outputs: Vec::new(),
             scheduling: Default::default(),
         };
-        CacheKey::of(&policy, &request).await
+        CacheKey::of(&TenantId::local(), &policy, &request).await
     }
 
     /// Returns a store in the server that listens here.

@@ -155,6 +155,7 @@ impl Rest {
 mod tests {
     use super::*;
     use crate::response_cache::policy::CachePolicy;
+    use crate::tenants::tenant_id::TenantId;
     use std::time::Duration;
     use wisp_protocol::call::InferRequest;
 
@@ -169,7 +170,7 @@ mod tests {
             outputs: Vec::new(),
             scheduling: Default::default(),
         };
-        CacheKey::of(&policy, &request).await
+        CacheKey::of(&TenantId::local(), &policy, &request).await
     }
 
     fn response() -> InferResponse {

@@ -79,6 +79,7 @@ struct Fixture {
     graph: Arc<Echo>,
     version: Arc<ModelVersion>,
     admission: Admission,
+    tenant: TenantId,
 }
 
 type Called = Result<(InferResponse, Usage, CacheOutcome), InferError>;
@@ -91,6 +92,7 @@ impl Fixture {
             version: version(&graph, 1),
             graph,
             admission: Admission::new(100, 10),
+            tenant: TenantId::local(),
         }
     }
 
@@ -111,6 +113,7 @@ impl Fixture {
             permit: &permit,
             deadline: Instant::now() + limit,
             is_declined: take_refusal(&mut request),
+            tenant: &self.tenant,
         };
         self.cache.call(version, request, terms).await
     }

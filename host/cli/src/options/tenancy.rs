@@ -1,0 +1,27 @@
+//! The settings of `wisp serve` for tenants.
+
+use super::value;
+use clap::Args;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// The directory of the tenants, and the address at which they can be changed.
+#[derive(Debug, Args)]
+pub(crate) struct TenancyArgs {
+    /// The directory of the tenants, which `wisp tenant` writes, with their own models in `tenants/<tenant>/models`. Once it has
+    /// a tenant, every request needs the key of one, apart from health checks. Changes have their effect within a
+    /// second [default: none].
+    #[arg(long, value_name = "DIR", env = "WISP_TENANTS", hide_env_values = true)]
+    pub(crate) tenants: Option<PathBuf>,
+
+    /// The address for changes of the tenants over HTTP, with keys of the role `admin`. Needs `--tenants`, and a
+    /// certificate unless it is a loopback address [default: none].
+    #[arg(
+        long,
+        value_name = "ADDR",
+        env = "WISP_ADMIN",
+        hide_env_values = true,
+        value_parser = value::address
+    )]
+    pub(crate) admin: Option<SocketAddr>,
+}

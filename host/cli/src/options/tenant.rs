@@ -1,0 +1,195 @@
+//! The arguments of `wisp tenant`.
+
+use super::value;
+use clap::{Args, Subcommand};
+use std::path::PathBuf;
+use wisp_serving::tenants::api_key::KeyId;
+use wisp_serving::tenants::role::Role;
+use wisp_serving::tenants::tenant_id::TenantId;
+
+/// Add, list and change the tenants of a server, and their keys.
+///
+/// The tenants are in a file of the directory that `wisp serve --tenants` names. Running servers follow it, so a change
+/// needs no restart. A key is printed once; the file has only a hash of it.
+#[derive(Debug, Args)]
+#[command(
+    arg_required_else_help = true,
+    after_help = "\
+Examples:
+
+  wisp tenant add acme --tenants /var/lib/wisp/tenants
+  wisp tenant add operator --role admin --tenants /var/lib/wisp/tenants
+  wisp tenant list --tenants /var/lib/wisp/tenants
+  wisp tenant rotate acme --role deploy --tenants /var/lib/wisp/tenants
+  wisp tenant revoke acme --key 0123456789abcdef --tenants /var/lib/wisp/tenants"
+)]
+pub(crate) struct TenantCommandArgs {
+    #[command(subcommand)]
+    pub(crate) command: TenantCommand,
+}
+
+/// The directory that is changed.
+#[derive(Debug, Args)]
+pub(crate) struct TenantDirectoryArgs {
+    /// The directory of the tenants.
+    #[arg(long, value_name = "DIR", env = "WISP_TENANTS", hide_env_values = true)]
+    pub(crate) tenants: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TenantCommand {
+    Add(Box<TenantAddArgs>),
+    /// List the tenants with their limits and the ids of their keys.
+    #[command(after_help = "Example:\n\n  wisp tenant list --json --tenants DIR")]
+    List(TenantListArgs),
+    Rotate(TenantRotateArgs),
+    Revoke(TenantRevokeArgs),
+    /// Remove a tenant with all its keys. The files of its models stay.
+    #[command(after_help = "Example:\n\n  wisp tenant remove acme --tenants DIR")]
+    Remove(TenantRemoveArgs),
+}
+
+/// Add a tenant and print its first key.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+
+  wisp tenant add acme --tenants DIR
+  wisp tenant add acme --role deploy --requests-per-second 50 --concurrency 8 --tenants DIR
+  wisp tenant add visitors --anonymous --requests-per-second 5 --tenants DIR")]
+pub(crate) struct TenantAddArgs {
+    /// The name of the tenant: up to 63 lower-case letters, digits and hyphens. `local` owns the public models.
+    pub(crate) id: TenantId,
+
+    #[command(flatten)]
+    pub(crate) key: NewKeyArgs,
+
+    /// The tenant's share of the processors in relation to those of others, from 1 to 1000.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) weight: u32,
+
+    /// Let requests without a key be this tenant's, with the role `infer`.
+    #[arg(long)]
+    pub(crate) anonymous: bool,
+
+    /// Limit on inference requests per second, of which twice as many may come at once [default: none].
+    #[arg(long, value_name = "N")]
+    pub(crate) requests_per_second: Option<u64>,
+
+    /// Limit on inference requests at the same time [default: none].
+    #[arg(long, value_name = "N")]
+    pub(crate) concurrency: Option<u64>,
+
+    /// Limit on the size of a request body or message [default: that of the server].
+    #[arg(long, value_name = "N")]
+    pub(crate) body_bytes: Option<u64>,
+
+    /// Limit on the bytes of tensors that all requests hold at the same time [default: none].
+    #[arg(long, value_name = "N")]
+    pub(crate) tensor_bytes: Option<u64>,
+
+    /// Limit on the processor time of handlers in each second, in milliseconds [default: none].
+    #[arg(long, value_name = "N")]
+    pub(crate) guest_milliseconds_per_second: Option<u64>,
+
+    /// Limit on the time of computations in each second, in milliseconds [default: none].
+    #[arg(long, value_name = "N")]
+    pub(crate) backend_milliseconds_per_second: Option<u64>,
+
+    /// Limit on the memory of the tenant's own loaded models [default: none].
+    #[arg(long, value_name = "N")]
+    pub(crate) model_memory_bytes: Option<u64>,
+
+    /// Limit on the number of the tenant's own models [default: none].
+    #[arg(long, value_name = "N")]
+    pub(crate) models: Option<u64>,
+
+    /// Limit on the files of the tenant's own models [default: none].
+    #[arg(long, value_name = "N")]
+    pub(crate) stored_bytes: Option<u64>,
+
+    #[command(flatten)]
+    pub(crate) directory: TenantDirectoryArgs,
+}
+
+/// The role and the lifetime of a new key.
+#[derive(Debug, Args)]
+pub(crate) struct NewKeyArgs {
+    /// The role of the key: `infer`, `deploy` (also loads and changes the tenant's own models) or `admin` (also changes
+    /// the tenants).
+    #[arg(long, value_name = "ROLE", default_value_t = Role::Infer)]
+    pub(crate) role: Role,
+
+    /// Seconds after which the key is not valid any more [default: none].
+    #[arg(long, value_name = "N", value_parser = value::lifetime)]
+    pub(crate) expires_secs: Option<u64>,
+}
+
+/// The form of the list.
+#[derive(Debug, Args)]
+pub(crate) struct TenantListArgs {
+    /// Print one JSON document.
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    #[command(flatten)]
+    pub(crate) directory: TenantDirectoryArgs,
+}
+
+/// Add a key to a tenant and print it.
+///
+/// A tenant has at most two keys of the same role: the new one, and the one that it replaces, which stays valid for some
+/// time.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+
+  wisp tenant rotate acme --tenants DIR
+  wisp tenant rotate acme --role deploy --grace-secs 0 --tenants DIR")]
+pub(crate) struct TenantRotateArgs {
+    /// The name of the tenant.
+    pub(crate) id: TenantId,
+
+    #[command(flatten)]
+    pub(crate) key: NewKeyArgs,
+
+    /// Seconds for which the replaced key of the same role stays valid.
+    #[arg(long, value_name = "N", default_value_t = 86_400)]
+    pub(crate) grace_secs: u64,
+
+    #[command(flatten)]
+    pub(crate) directory: TenantDirectoryArgs,
+}
+
+/// Make one key of a tenant invalid, or all of them.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+
+  wisp tenant revoke acme --key 0123456789abcdef --tenants DIR
+  wisp tenant revoke acme --all-keys --tenants DIR")]
+pub(crate) struct TenantRevokeArgs {
+    /// The name of the tenant.
+    pub(crate) id: TenantId,
+
+    /// The id of the key, as the list shows it; the second part of the key itself.
+    #[arg(long, value_name = "ID", required_unless_present = "all_keys", value_parser = value::key_id)]
+    pub(crate) key: Option<KeyId>,
+
+    /// Make all keys of the tenant invalid.
+    #[arg(long, conflicts_with = "key")]
+    pub(crate) all_keys: bool,
+
+    #[command(flatten)]
+    pub(crate) directory: TenantDirectoryArgs,
+}
+
+/// The tenant that is removed.
+#[derive(Debug, Args)]
+pub(crate) struct TenantRemoveArgs {
+    /// The name of the tenant.
+    pub(crate) id: TenantId,
+
+    #[command(flatten)]
+    pub(crate) directory: TenantDirectoryArgs,
+}

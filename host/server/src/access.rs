@@ -1,0 +1,227 @@
+//! The identification and authorisation of requests, in one place for all protocols.
+//!
+//! Every call passes [`Access::admit`] before anything about it is answered, whether or not its path exists. The service
+//! that it returns is that of the caller's tenant, so that no later step can name the models of another one. A request
+//! without a valid key always gets the same response, and a gRPC request the same status.
+//!
+//! Invariant: the match over all REST calls has no wildcard, so a new call does not compile before its requirement is
+//! chosen. `tests/tenants/audit.rs` tries every route with every kind of key.
+
+use crate::failure::Failure;
+use http::HeaderMap;
+use http::header::AUTHORIZATION;
+use std::sync::Arc;
+use std::time::SystemTime;
+use wisp_protocol::route::{RestCall, RouteError};
+use wisp_serving::Serving;
+use wisp_serving::namespaces::{Caller, Namespaces};
+use wisp_serving::tenants::role::Role;
+
+/// The scheme of the header in which clients send their keys.
+const SCHEME: &str = "bearer";
+
+/// The gRPC methods that need no key: they report the state of the server and nothing of its models.
+const OPEN_METHODS: [&str; 5] = [
+    "/inference.GRPCInferenceService/ServerLive",
+    "/inference.GRPCInferenceService/ServerReady",
+    "/prediction.PredictionService/HealthCheck",
+    "/grpc.health.v1.Health/Check",
+    "/grpc.health.v1.Health/Watch",
+];
+
+/// The gRPC methods that change models.
+const DEPLOY_METHODS: [&str; 3] = [
+    "/inference.GRPCInferenceService/RepositoryModelLoad",
+    "/inference.GRPCInferenceService/RepositoryModelUnload",
+    "/tensorflow.serving.ModelService/HandleReloadConfigRequest",
+];
+
+/// The right that a call requires.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Requirement {
+    /// None: load balancers ask without a key.
+    Open,
+    Role(Role),
+}
+
+/// The check of the keys and roles of requests. Lifetime: the process.
+#[derive(Debug)]
+pub(crate) struct Access {
+    namespaces: Arc<Namespaces>,
+}
+
+// === impl Requirement ===
+
+impl Requirement {
+    /// Returns the requirement of a REST request, also of one with a path that does not exist.
+    pub(crate) fn of_call(call: &Result<RestCall, RouteError>) -> Requirement {
+        let Ok(call) = call else {
+            return Requirement::Role(Role::Infer);
+        };
+        match call {
+            RestCall::ServerLive
+            | RestCall::ServerReady
+            | RestCall::Health
+            | RestCall::KserveLive => Requirement::Open,
+            RestCall::RepositoryLoad(_)
+            | RestCall::RepositoryUnload(_)
+            | RestCall::ReleaseStatus(_)
+            | RestCall::ReleaseStart(_)
+            | RestCall::ReleaseChange(..)
+            | RestCall::UploadFile(..)
+            | RestCall::CommitVersion(_)
+            | RestCall::DeleteVersion(_) => Requirement::Role(Role::Deploy),
+            // Requests for other settings of traces and of the log change nothing: they are checked and refused.
+            RestCall::SetTraceSettings(_)
+            | RestCall::SetLogSettings
+            | RestCall::SharedMemoryUnregister => Requirement::Role(Role::Infer),
+            RestCall::ServerMetadata
+            | RestCall::RepositoryIndex
+            | RestCall::ModelList
+            | RestCall::ModelConfig(_)
+            | RestCall::ModelReady(_)
+            | RestCall::ModelMetadata(_)
+            | RestCall::ModelStatistics(_)
+            | RestCall::AllStatistics
+            | RestCall::TraceSettings(_)
+            | RestCall::LogSettings
+            | RestCall::SharedMemoryStatus
+            | RestCall::Console(_)
+            | RestCall::OpenApi
+            | RestCall::Docs(_)
+            | RestCall::Limits
+            | RestCall::TfsModelList
+            | RestCall::TfsModelStatus(_)
+            | RestCall::TfsModelMetadata(_)
+            | RestCall::Infer(_) => Requirement::Role(Role::Infer),
+        }
+    }
+
+    /// Returns the requirement of a gRPC request for this path.
+    pub(crate) fn of_method(path: &str) -> Requirement {
+        if OPEN_METHODS.contains(&path) {
+            return Requirement::Open;
+        }
+        match DEPLOY_METHODS.contains(&path) {
+            true => Requirement::Role(Role::Deploy),
+            false => Requirement::Role(Role::Infer),
+        }
+    }
+}
+
+// === impl Access ===
+
+impl Access {
+    pub(crate) fn new(namespaces: Arc<Namespaces>) -> Access {
+        Access { namespaces }
+    }
+
+    /// Returns the service for a request with these headers, if it may make a call with this requirement. A call that
+    /// requires nothing gets that of the public models.
+    pub(crate) fn admit(
+        &self,
+        headers: &HeaderMap,
+        requirement: Requirement,
+    ) -> Result<Arc<Serving>, Failure> {
+        match requirement {
+            Requirement::Open => Ok(Arc::clone(self.namespaces.public())),
+            Requirement::Role(role) => {
+                let caller = self.caller(headers)?;
+                expect_role(&caller, role)?;
+                Ok(caller.serving)
+            }
+        }
+    }
+
+    /// Returns the service for a gRPC request, or `None` for a call that requires no key and has no valid one.
+    pub(crate) fn admit_grpc(
+        &self,
+        headers: &HeaderMap,
+        path: &str,
+    ) -> Result<Option<Arc<Serving>>, Failure> {
+        match Requirement::of_method(path) {
+            Requirement::Open => Ok(self.caller(headers).ok().map(|caller| caller.serving)),
+            required @ Requirement::Role(_) => self.admit(headers, required).map(Some),
+        }
+    }
+
+    /// Returns the caller, if it may change the tenants.
+    pub(crate) fn expect_admin(&self, headers: &HeaderMap) -> Result<(), Failure> {
+        // Without tenants everyone would be the administrator.
+        if !self.namespaces.has_tenants() {
+            return Err(Failure::NoTenants);
+        }
+        expect_role(&self.caller(headers)?, Role::Admin)
+    }
+
+    /// Removes the key from the headers of a request that is passed on to a guest.
+    pub(crate) fn hide_key(&self, headers: &mut HeaderMap) {
+        if self.namespaces.has_tenants() {
+            headers.remove(AUTHORIZATION);
+        }
+    }
+
+    fn caller(&self, headers: &HeaderMap) -> Result<Caller, Failure> {
+        let key = presented_key(headers);
+        Ok(self.namespaces.identify(key, SystemTime::now())?)
+    }
+}
+
+fn expect_role(caller: &Caller, required: Role) -> Result<(), Failure> {
+    match caller.role >= required {
+        true => Ok(()),
+        false => Err(Failure::Role(required)),
+    }
+}
+
+/// Returns the key in the headers of a request, if there is one. Anything else in its place is a key that nobody has: a
+/// request that tries to identify itself is never an anonymous one.
+fn presented_key(headers: &HeaderMap) -> Option<&str> {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    let value = values.next()?;
+    if values.next().is_some() {
+        return Some("");
+    }
+    let key = value.to_str().ok().and_then(|value| {
+        let (scheme, key) = value.split_once(' ')?;
+        scheme
+            .eq_ignore_ascii_case(SCHEME)
+            .then(|| key.trim_matches(' '))
+    });
+    Some(key.unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+
+    fn key_of(values: &[&str]) -> Option<String> {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            let value = HeaderValue::from_bytes(value.as_bytes()).unwrap();
+            headers.append(AUTHORIZATION, value);
+        }
+        presented_key(&headers).map(str::to_owned)
+    }
+
+    #[test]
+    fn a_key_is_the_token_of_a_single_bearer_header() {
+        let key = |text: &str| Some(text.to_owned());
+        assert_eq!(key_of(&[]), None);
+        assert_eq!(key_of(&["Bearer wisp_1_2"]), key("wisp_1_2"));
+        assert_eq!(key_of(&["bearer   wisp_1_2 "]), key("wisp_1_2"));
+        for wrong in [&["wisp_1_2"][..], &["Basic a"], &[""], &["Bearer"]] {
+            assert_eq!(key_of(wrong), key(""), "{wrong:?}");
+        }
+        assert_eq!(key_of(&["Bearer a", "Bearer a"]), key(""));
+        assert_eq!(key_of(&["Bearer wisp\u{e9}"]), key(""));
+    }
+
+    #[test]
+    fn unknown_methods_and_routes_require_a_key() {
+        let infer = Requirement::Role(Role::Infer);
+        assert_eq!(Requirement::of_method("/nothing.Service/Method"), infer);
+        assert_eq!(Requirement::of_call(&Err(RouteError::UnknownRoute)), infer);
+    }
+}

@@ -1,0 +1,152 @@
+//! The account of a tenant: its part of the server's capacity, and its quota.
+//!
+//! An account lives as long as its tenant is configured, so that a change of the limits forgives no use. Without one, as
+//! for everyone on a server without tenants, nothing is counted and nothing bounded.
+
+use crate::owner::{Owner, OwnerShare};
+use crate::quota::{Cost, OverQuota, Quota, QuotaPermit, QuotaUse};
+use crate::tenants::tenant_set::Tenant;
+use std::sync::Arc;
+use std::time::Instant;
+use wisp_sandbox::handler::Usage;
+
+/// The account of a tenant. Clones share it. Lifetime: until the tenant is removed.
+#[derive(Debug, Clone)]
+pub(crate) struct Account {
+    /// `None` for the tenant that owns the server.
+    share: Option<Arc<OwnerShare>>,
+    quota: Arc<Quota>,
+}
+
+/// The use of an account by one request; empty without an account. Lifetime: one request.
+#[derive(Debug, Default)]
+pub(crate) struct Charge(Option<QuotaPermit>);
+
+// === impl Account ===
+
+impl Account {
+    /// Returns the account of a new tenant, whose work has this number.
+    pub(crate) fn open(tenant: &Tenant, number: u32) -> Account {
+        let owner = Owner {
+            id: number,
+            weight: tenant.weight,
+        };
+        Account {
+            share: (!tenant.id.is_local()).then(|| OwnerShare::new(owner)),
+            quota: Quota::new(tenant.limits.quota()),
+        }
+    }
+
+    /// Returns the same account with other settings of the tenant.
+    pub(crate) fn with_settings(&self, tenant: &Tenant) -> Account {
+        self.quota.set_limits(tenant.limits.quota());
+        let share = self.share.as_ref().map(|share| {
+            let owner = share.owner();
+            match owner.weight == tenant.weight {
+                true => Arc::clone(share),
+                false => OwnerShare::new(Owner {
+                    weight: tenant.weight,
+                    ..owner
+                }),
+            }
+        });
+        Account {
+            share,
+            quota: Arc::clone(&self.quota),
+        }
+    }
+
+    /// Returns the owner to whom the work of the tenant is charged; `None` for the local one.
+    pub(crate) fn share(&self) -> Option<&Arc<OwnerShare>> {
+        self.share.as_ref()
+    }
+
+    /// Returns the current use of the quota.
+    pub(crate) fn usage(&self) -> QuotaUse {
+        self.quota.usage()
+    }
+}
+
+// === impl Charge ===
+
+impl Charge {
+    /// Admits a request of this account, or refuses it before its body is read.
+    pub(crate) fn begin(account: Option<&Account>) -> Result<Charge, OverQuota> {
+        let Some(account) = account else {
+            return Ok(Charge::default());
+        };
+        // The size of the body is bounded where it is read.
+        let permit = account.quota.admit(Instant::now(), 0)?;
+        Ok(Charge(Some(permit)))
+    }
+
+    /// Counts the bytes of tensors that the request holds from now on.
+    pub(crate) fn hold(&mut self, bytes: usize) -> Result<(), OverQuota> {
+        let Some(permit) = &mut self.0 else {
+            return Ok(());
+        };
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        permit.hold_tensors(bytes)
+    }
+
+    /// Charges what the call has used.
+    pub(crate) fn settle(&mut self, usage: &Usage) {
+        if let Some(permit) = &mut self.0 {
+            permit.settle(Cost {
+                guest: usage.guest,
+                backend: usage.compute,
+            });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::quota::limits::CONCURRENCY;
+
+    fn tenant(id: &str, concurrency: Option<u64>) -> anyhow::Result<Tenant> {
+        let mut tenant = Tenant {
+            id: id.parse()?,
+            ..Tenant::local()
+        };
+        tenant.limits.concurrency = concurrency;
+        Ok(tenant)
+    }
+
+    #[test]
+    fn a_request_above_the_quota_is_refused_until_another_has_ended() -> anyhow::Result<()> {
+        let account = Account::open(&tenant("acme", Some(1))?, 3);
+        let first = Charge::begin(Some(&account))?;
+        let refused = Charge::begin(Some(&account)).err();
+        let limit = refused.map(|refusal| refusal.limit);
+        assert_eq!(limit, Some(CONCURRENCY));
+        drop(first);
+        assert!(Charge::begin(Some(&account)).is_ok());
+        assert!(Charge::begin(None).is_ok());
+        Ok(())
+    }
+
+    #[test]
+    fn other_settings_keep_the_use_and_the_number() -> anyhow::Result<()> {
+        let account = Account::open(&tenant("acme", Some(1))?, 3);
+        let _first = Charge::begin(Some(&account))?;
+        let heavier = Tenant {
+            weight: 4,
+            ..tenant("acme", Some(2))?
+        };
+        let changed = account.with_settings(&heavier);
+        let owner = changed.share().map(|share| share.owner());
+        assert_eq!(owner.map(|owner| (owner.id, owner.weight)), Some((3, 4)));
+        let _second = Charge::begin(Some(&changed))?;
+        assert!(Charge::begin(Some(&changed)).is_err());
+        assert_eq!(changed.usage().requests, 2);
+        Ok(())
+    }
+
+    #[test]
+    fn the_owner_of_the_server_has_no_share_of_it() -> anyhow::Result<()> {
+        assert!(Account::open(&tenant("local", None)?, 1).share().is_none());
+        Ok(())
+    }
+}

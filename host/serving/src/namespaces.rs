@@ -1,0 +1,407 @@
+//! The services of all tenants, and the one that a request gets by its key.
+//!
+//! The tenants are those of a file, which is read again when it changes: [`Namespaces::refresh`] replaces the tenants and
+//! their services in one step, so that a request finds either all of a change or nothing of it. A tenant's models are in a
+//! directory of its own below that of the file. They are found at once and loaded by their first request.
+//!
+//! Without a file, and as long as it has no tenant, every request is one of the tenant `local`, and no key is looked at.
+//! A file that cannot be read or has disappeared changes nothing: nobody gets rights through a damaged file.
+
+use crate::account::Account;
+use crate::current_request::record_tenant;
+use crate::file_state::FileState;
+use crate::memory_pressure::PressureStage;
+use crate::model_control::{ControlMode, ModelControl};
+use crate::registry::Registry;
+use crate::registry::loader::{Loaded, Loader};
+use crate::registry::repository_loader::Start;
+use crate::residency::ResidencyOptions;
+use crate::serving::Serving;
+use crate::serving::tenant_view::OwnModels;
+use crate::tenants::records::{ChangeError, TenantRecords};
+use crate::tenants::role::Role;
+use crate::tenants::tenant_file::{TenantError, TenantFile, TenantFileError};
+use crate::tenants::tenant_id::TenantId;
+use crate::tenants::tenant_set::{NotAuthenticated, RecordError, Tenant, TenantSet};
+use crate::uploads::limits::UploadLimits;
+use crate::uploads::{UploadTarget, Uploads};
+use std::collections::BTreeMap;
+use std::fs::DirBuilder;
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::{Duration, SystemTime};
+use tokio::time::MissedTickBehavior;
+
+/// The directory of a tenant's own models, below that of the tenant.
+const MODELS: &str = "models";
+
+/// The directory for the states of a tenant's releases, below that of the tenant.
+const RELEASES: &str = "releases";
+
+/// The services of all tenants. Lifetime: the process.
+#[derive(Debug)]
+pub struct Namespaces {
+    /// The service of the public models.
+    local: Arc<Serving>,
+    /// The role of everyone as long as no tenant is configured.
+    local_role: Role,
+    configured: Option<Configured>,
+}
+
+/// The tenants of a file. Lifetime: the process.
+#[derive(Debug)]
+struct Configured {
+    file: TenantFile,
+    opener: NamespaceOpener,
+    current: RwLock<Arc<Current>>,
+    /// The state of the file when it was last read. Held while it is read, so that the last state is the one that stays.
+    reading: Mutex<Option<FileState>>,
+    /// The number of tenants that have been added so far.
+    numbers: AtomicU32,
+}
+
+/// The tenants and their services at one time.
+#[derive(Debug, Default)]
+struct Current {
+    tenants: TenantSet,
+    services: BTreeMap<TenantId, Arc<Serving>>,
+}
+
+/// Everything that opening the models of a tenant takes besides their directory. Lifetime: the process.
+#[derive(Debug)]
+pub struct NamespaceOpener {
+    /// The loader of the server, from which those of the tenants are made.
+    pub loader: Loader,
+    /// The source of changes to the tenants' own models.
+    pub mode: ControlMode,
+    /// A function that receives each version that was loaded or failed to load.
+    pub observer: fn(&str, Loaded<'_>),
+    /// The limits of uploads into the models of one tenant, if there are uploads.
+    pub uploads: Option<UploadLimits>,
+}
+
+/// The service for one request, and what the request may do. Lifetime: one request.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    pub serving: Arc<Serving>,
+    pub role: Role,
+}
+
+/// The reason that the tenants could not be read again.
+#[derive(Debug, thiserror::Error)]
+pub enum RefreshError {
+    #[error(transparent)]
+    File(#[from] TenantFileError),
+    #[error("the tenants of `{}` are not valid", path.display())]
+    Records {
+        path: PathBuf,
+        #[source]
+        source: RecordError,
+    },
+    #[error("`{}` has disappeared; the tenants stay as they were", .0.display())]
+    Missing(PathBuf),
+    #[error("the server has no file of tenants: start it with --tenants")]
+    None,
+}
+
+/// The reason that an operator's change of the tenants was not made, or has no effect yet.
+#[derive(Debug, thiserror::Error)]
+pub enum TenantsChangeError {
+    #[error(transparent)]
+    Change(#[from] TenantError),
+    #[error(transparent)]
+    Refresh(#[from] RefreshError),
+}
+
+impl Namespaces {
+    /// Returns the service of a server without tenants, where everyone may do what the server allows at all.
+    pub fn local(serving: Arc<Serving>) -> Namespaces {
+        Namespaces {
+            local: serving,
+            local_role: Role::Deploy,
+            configured: None,
+        }
+    }
+
+    /// Reads the tenants and opens their models. As long as there is no tenant, everyone is `local` and has this role.
+    pub fn open(
+        serving: Arc<Serving>,
+        local_role: Role,
+        (file, opener): (TenantFile, NamespaceOpener),
+    ) -> Result<Namespaces, RefreshError> {
+        let namespaces = Namespaces {
+            local: serving,
+            local_role,
+            configured: Some(Configured {
+                file,
+                opener,
+                current: RwLock::default(),
+                reading: Mutex::default(),
+                numbers: AtomicU32::new(0),
+            }),
+        };
+        namespaces.refresh()?;
+        Ok(namespaces)
+    }
+
+    /// Returns the service of the public models.
+    pub fn public(&self) -> &Arc<Serving> {
+        &self.local
+    }
+
+    /// Returns whether requests are identified by keys, which then are no part of what is passed on to guests.
+    pub fn has_tenants(&self) -> bool {
+        let configured = self.configured.as_ref();
+        configured.is_some_and(|configured| !configured.current().tenants.is_empty())
+    }
+
+    /// Returns the services of the configured tenants, by name.
+    pub fn all_tenants(&self) -> Vec<Arc<Serving>> {
+        let Some(configured) = &self.configured else {
+            return Vec::new();
+        };
+        let current = configured.current();
+        current.services.values().map(Arc::clone).collect()
+    }
+
+    /// Returns the services of the tenants with models of their own, by name: all but the owner of the public ones.
+    pub fn tenants(&self) -> Vec<Arc<Serving>> {
+        let mut tenants = self.all_tenants();
+        tenants.retain(|serving| !serving.tenant().id.is_local());
+        tenants
+    }
+
+    /// Returns the service for a request with this key, which is valid `now`, or for one without a key.
+    pub fn identify(&self, key: Option<&str>, now: SystemTime) -> Result<Caller, NotAuthenticated> {
+        let local = || Caller {
+            serving: Arc::clone(&self.local),
+            role: self.local_role,
+        };
+        let Some(configured) = &self.configured else {
+            return Ok(local());
+        };
+        let current = configured.current();
+        if current.tenants.is_empty() {
+            return Ok(local());
+        }
+        let identity = current.tenants.identify(key, now)?;
+        let serving = current.services.get(&identity.tenant.id);
+        let serving = Arc::clone(serving.ok_or(NotAuthenticated)?);
+        record_tenant(&identity.tenant.id, serving.owner());
+        Ok(Caller {
+            serving,
+            role: identity.role,
+        })
+    }
+
+    /// Returns the tenants as their file has them.
+    pub fn records(&self) -> Result<TenantRecords, RefreshError> {
+        let configured = self.configured.as_ref().ok_or(RefreshError::None)?;
+        Ok(configured.file.read()?)
+    }
+
+    /// Changes the file of the tenants, and then the tenants. Blocks.
+    pub fn change<T>(
+        &self,
+        change: impl FnOnce(&mut TenantRecords) -> Result<T, ChangeError>,
+    ) -> Result<T, TenantsChangeError> {
+        let configured = self.configured.as_ref().ok_or(RefreshError::None)?;
+        let changed = configured.file.change(change)?;
+        self.refresh()?;
+        Ok(changed)
+    }
+
+    /// Reads the file of the tenants again if it has changed. Returns whether it has. Blocks.
+    pub fn refresh(&self) -> Result<bool, RefreshError> {
+        let Some(configured) = &self.configured else {
+            return Ok(false);
+        };
+        // A state that was not recorded is read again, so a poisoned lock is as good.
+        let reading = configured.reading.lock();
+        let mut read = reading.unwrap_or_else(PoisonError::into_inner);
+        // Taken before the file is read, so that a change in the meantime is found by the next refresh.
+        let state = configured.state()?;
+        if state == *read {
+            return Ok(false);
+        }
+        if state.is_none() {
+            return Err(RefreshError::Missing(configured.file.path()));
+        }
+        configured.read(&self.local)?;
+        *read = state;
+        Ok(true)
+    }
+
+    /// Makes idle models of tenants dormant if the process is short of memory. Blocks.
+    fn relieve_memory(&self) {
+        if self.local.memory_pressure().stage() >= PressureStage::Shrink {
+            for tenant in self.tenants() {
+                tenant.relieve_memory();
+            }
+        }
+    }
+
+    /// Follows the file of the tenants without end, and looks for a change every `interval`.
+    pub async fn follow(self: Arc<Namespaces>, interval: Duration) {
+        if self.configured.is_none() {
+            return std::future::pending().await;
+        }
+        let mut ticks = tokio::time::interval(interval);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut last = String::new();
+        loop {
+            ticks.tick().await;
+            let namespaces = Arc::clone(&self);
+            let refreshing = tokio::task::spawn_blocking(move || {
+                namespaces.relieve_memory();
+                namespaces.refresh()
+            });
+            let Ok(refreshed) = refreshing.await else {
+                tracing::error!("the tenants could not be read, because the server failed");
+                continue;
+            };
+            let problem = match &refreshed {
+                Ok(true) => {
+                    tracing::info!("the tenants have changed");
+                    String::new()
+                }
+                Ok(false) => String::new(),
+                Err(error) => error.to_string(),
+            };
+            // A damaged file is read again each time, and its error logged once.
+            if let Err(error) = &refreshed
+                && problem != last
+            {
+                let error = error as &dyn std::error::Error;
+                tracing::error!(error, "the tenants stay as they were");
+            }
+            last = problem;
+        }
+    }
+}
+
+impl Configured {
+    fn current(&self) -> Arc<Current> {
+        // The value is replaced as a whole, so a poisoned lock guards a consistent one.
+        let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(&current)
+    }
+
+    fn state(&self) -> Result<Option<FileState>, TenantFileError> {
+        self.file.state().map_err(|source| TenantFileError::Io {
+            action: "read",
+            path: self.file.path(),
+            source,
+        })
+    }
+
+    /// Returns the number of a new tenant's work, which no other has had.
+    fn next_number(&self) -> u32 {
+        // 0 is the local owner. Billions of tenants are never added.
+        self.numbers.fetch_add(1, Relaxed).saturating_add(1)
+    }
+
+    /// Reads the file and replaces the tenants and their services.
+    fn read(&self, local: &Arc<Serving>) -> Result<(), RefreshError> {
+        let records = self.file.read()?;
+        let tenants = TenantSet::new(&records).map_err(|source| RefreshError::Records {
+            path: self.file.path(),
+            source,
+        })?;
+        let before = self.current();
+        let mut services = BTreeMap::new();
+        for tenant in tenants.tenants() {
+            let open = before.services.get(&tenant.id);
+            let account = match open.and_then(|open| open.account.as_ref()) {
+                Some(account) => account.with_settings(tenant),
+                None => Account::open(tenant, self.next_number()),
+            };
+            let serving = match open {
+                _ if tenant.id.is_local() => local.with_tenant(Arc::clone(tenant), account),
+                // Its models stay, with the limits with which they were opened.
+                Some(open) => open.with_tenant(Arc::clone(tenant), account),
+                None => {
+                    let directory = self.file.tenants().join(tenant.id.as_str());
+                    self.opener.open(local, (tenant, account), &directory)
+                }
+            };
+            services.insert(tenant.id.clone(), Arc::new(serving));
+        }
+        let current = Arc::new(Current { tenants, services });
+        let mut place = self.current.write().unwrap_or_else(PoisonError::into_inner);
+        *place = current;
+        drop(place);
+        // Returning the memory of the models of a removed tenant takes time, and so happens outside the lock.
+        drop(before);
+        Ok(())
+    }
+}
+
+impl NamespaceOpener {
+    /// Opens the models of a tenant. A directory that cannot be read is logged, and has no models.
+    fn open(
+        &self,
+        local: &Arc<Serving>,
+        (tenant, account): (&Arc<Tenant>, Account),
+        directory: &Path,
+    ) -> Serving {
+        let models = directory.join(MODELS);
+        let loader = self.loader.for_tenant();
+        let id = &tenant.id;
+        if let Err(error) = create_private(&models) {
+            let error = &error as &dyn std::error::Error;
+            tracing::error!(tenant = %id, error, "no directory for the models of the tenant");
+        }
+        // Completes commits that were interrupted, so the models are found afterwards.
+        let uploads = self.open_uploads(tenant, &models);
+        let registry = match loader.start_repository(&models, Start::Dormant, &self.observer) {
+            Ok(registry) => registry,
+            Err(error) => {
+                let error = &error as &dyn std::error::Error;
+                tracing::error!(tenant = %id, error, "the models of the tenant cannot be read");
+                Registry::default()
+            }
+        };
+        let control = ModelControl::new(loader, models, self.mode, self.observer);
+        let control = control.with_residency(ResidencyOptions {
+            load_on_demand: true,
+            max_model_memory_bytes: tenant.limits.model_memory_bytes,
+        });
+        let control = control.with_uploads(uploads);
+        let own = OwnModels {
+            registry,
+            control,
+            releases: directory.join(RELEASES),
+        };
+        let serving = local.for_tenant((Arc::clone(tenant), account), own);
+        serving.restore_releases();
+        serving
+    }
+
+    /// Opens the models of a tenant for uploads, if there are uploads. A failure is logged.
+    fn open_uploads(&self, tenant: &Tenant, models: &Path) -> Option<Uploads> {
+        let limits = tenant.limits.uploads(self.uploads.as_ref()?);
+        let opened = Uploads::open(UploadTarget {
+            repository: models.to_owned(),
+            limits,
+        });
+        opened
+            .inspect_err(|error| {
+                let error = error as &dyn std::error::Error;
+                tracing::error!(tenant = %tenant.id, error, "the tenant cannot upload");
+            })
+            .ok()
+    }
+}
+
+/// Creates a directory and those above it for the user of this process alone.
+fn create_private(directory: &Path) -> io::Result<()> {
+    let mut builder = DirBuilder::new();
+    builder.recursive(true).mode(0o700).create(directory)
+}
+
+#[cfg(test)]
+mod tests;

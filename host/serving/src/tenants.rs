@@ -1,0 +1,17 @@
+//! The tenants of a server: who may use it, what each may do, and within which limits.
+//!
+//! A [`tenant_set::Tenant`] is identified by an [`api_key`] only, whose [`role`] bounds what a request may do. The
+//! operator's [`records`] are in a [`tenant_file`], and a [`tenant_set`] is what they mean once they are checked.
+//! [`document`] is their form in the API for administration. The models that a tenant can name are those of its
+//! namespace (`crate::namespaces`); its [`limits`] are enforced where requests are admitted.
+//!
+//! Invariant: a tenant follows from a verified key and from nothing else in a request.
+
+pub mod api_key;
+pub mod document;
+pub mod limits;
+pub mod records;
+pub mod role;
+pub mod tenant_file;
+pub mod tenant_id;
+pub mod tenant_set;

@@ -1,0 +1,203 @@
+//! The JSON documents of tenants, for the API for administration and for a tenant's own limits.
+//!
+//! No document contains a hash. A key is in the response to the request that made it, and in no other.
+
+use crate::tenants::api_key::ApiKey;
+use crate::tenants::limits::Limits;
+use crate::tenants::records::{NewKey, NewTenant, TenantRecord, TenantRecords};
+use crate::tenants::role::Role;
+use crate::tenants::tenant_id::TenantId;
+use crate::tenants::tenant_set::Tenant;
+use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// The time for which a replaced key stays valid if the request does not say.
+pub const DEFAULT_GRACE: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The error for a body that is no document of the API.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("invalid JSON: {0}")]
+pub struct DocumentError(String);
+
+/// The body of a request for a new tenant.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TenantBody {
+    id: String,
+    #[serde(default = "one")]
+    weight: u32,
+    #[serde(default)]
+    anonymous: bool,
+    #[serde(default)]
+    limits: Limits,
+    #[serde(default = "infer")]
+    role: Role,
+    lifetime_seconds: Option<u64>,
+}
+
+/// The body of a request for a new key.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct KeyBody {
+    #[serde(default = "infer")]
+    role: Role,
+    lifetime_seconds: Option<u64>,
+    grace_seconds: Option<u64>,
+}
+
+fn one() -> u32 {
+    1
+}
+
+fn infer() -> Role {
+    Role::Infer
+}
+
+/// Decodes a request for a new tenant.
+pub fn decode_tenant(body: &[u8]) -> Result<NewTenant, DocumentError> {
+    let body: TenantBody = decode(body)?;
+    let id: Result<TenantId, _> = body.id.parse();
+    Ok(NewTenant {
+        id: id.map_err(|error| DocumentError(format!("id: {error}")))?,
+        weight: body.weight,
+        anonymous: body.anonymous,
+        limits: body.limits,
+        key: NewKey {
+            role: body.role,
+            lifetime: body.lifetime_seconds.map(Duration::from_secs),
+        },
+    })
+}
+
+/// Decodes a request for a new key. Returns it with the time for which the replaced one stays valid.
+pub fn decode_key(body: &[u8]) -> Result<(NewKey, Duration), DocumentError> {
+    let body: KeyBody = match body.is_empty() {
+        true => decode(b"{}")?,
+        false => decode(body)?,
+    };
+    let key = NewKey {
+        role: body.role,
+        lifetime: body.lifetime_seconds.map(Duration::from_secs),
+    };
+    let grace = body.grace_seconds.map(Duration::from_secs);
+    Ok((key, grace.unwrap_or(DEFAULT_GRACE)))
+}
+
+fn decode<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, DocumentError> {
+    serde_json::from_slice(body).map_err(|error| DocumentError(error.to_string()))
+}
+
+/// Returns the document of all tenants.
+pub fn tenants_document(records: &TenantRecords) -> Bytes {
+    let tenants = records.tenants.iter();
+    let tenants: Vec<Value> = tenants.map(|(id, record)| tenant(id, record)).collect();
+    encode(&json!({ "tenants": tenants }))
+}
+
+/// Returns the document of one tenant, if there is such a tenant.
+pub fn tenant_document(records: &TenantRecords, id: &TenantId) -> Option<Bytes> {
+    let record = records.tenants.get(id.as_str())?;
+    Some(encode(&tenant(id.as_str(), record)))
+}
+
+/// Returns the document with a key that has just been made.
+pub fn key_document(id: &TenantId, key: &ApiKey) -> Bytes {
+    encode(&json!({
+        "tenant": id.as_str(),
+        "key_id": key.id().to_string(),
+        "key": key.reveal(),
+    }))
+}
+
+/// Returns the document of a change without a result of its own.
+pub fn removed_document(id: &TenantId) -> Bytes {
+    encode(&json!({ "tenant": id.as_str(), "removed": true }))
+}
+
+/// Returns the document with a tenant's own limits. A limit that is not set is missing.
+pub fn limits_document(tenant: &Tenant) -> Bytes {
+    encode(&json!({
+        "tenant": tenant.id.as_str(),
+        "weight": tenant.weight,
+        "limits": tenant.limits,
+    }))
+}
+
+fn tenant(id: &str, record: &TenantRecord) -> Value {
+    let keys = record.keys.iter().map(|key| {
+        json!({
+            "id": key.id,
+            "role": key.role.name(),
+            "created": key.created,
+            "expires": key.expires,
+        })
+    });
+    let keys: Vec<Value> = keys.collect();
+    json!({
+        "id": id,
+        "weight": record.weight,
+        "anonymous": record.anonymous,
+        "limits": record.limits,
+        "keys": keys,
+    })
+}
+
+fn encode(document: &Value) -> Bytes {
+    Bytes::from(document.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::SystemTime;
+
+    #[test]
+    fn a_document_has_all_of_a_tenant_but_its_hashes() -> anyhow::Result<()> {
+        let body = br#"{"id": "acme", "weight": 2, "role": "deploy", "lifetime_seconds": 60,
+            "limits": {"concurrency": 8}}"#;
+        let new = decode_tenant(body)?;
+        let mut records = TenantRecords::default();
+        let key = records.add(&new, SystemTime::now())?;
+        let listed = tenants_document(&records);
+        let text = String::from_utf8(listed.to_vec())?;
+        assert!(!text.contains(&key.hash().to_string()), "{text}");
+        let document: Value = serde_json::from_str(&text)?;
+        let acme = &document["tenants"][0];
+        assert_eq!(acme["id"], "acme");
+        assert_eq!(acme["limits"], json!({ "concurrency": 8 }));
+        assert_eq!(acme["keys"][0]["role"], "deploy");
+        assert_eq!(acme["keys"][0]["id"], key.id().to_string());
+        let one = tenant_document(&records, &new.id).unwrap_or_default();
+        assert_eq!(serde_json::from_slice::<Value>(&one)?, *acme);
+        assert!(tenant_document(&records, &"other".parse()?).is_none());
+        Ok(())
+    }
+
+    #[test]
+    fn a_body_with_anything_unknown_is_refused() {
+        for body in [
+            "",
+            "[]",
+            r#"{"id": "A"}"#,
+            r#"{"id": "a", "roles": []}"#,
+            r#"{"id": "a", "role": "root"}"#,
+            r#"{"id": "a", "limits": {"requests": 1}}"#,
+            r#"{"id": "a", "weight": -1}"#,
+        ] {
+            assert!(decode_tenant(body.as_bytes()).is_err(), "{body}");
+        }
+        assert!(decode_key(b"{\"tenant\": 1}").is_err());
+    }
+
+    #[test]
+    fn a_key_is_for_inference_unless_the_request_says_more() -> anyhow::Result<()> {
+        let (key, grace) = decode_key(b"")?;
+        assert_eq!((key.role, key.lifetime), (Role::Infer, None));
+        assert_eq!(grace, DEFAULT_GRACE);
+        let (key, grace) = decode_key(br#"{"role": "admin", "grace_seconds": 0}"#)?;
+        assert_eq!((key.role, grace), (Role::Admin, Duration::ZERO));
+        Ok(())
+    }
+}

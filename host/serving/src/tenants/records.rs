@@ -1,0 +1,330 @@
+//! The tenants as their file has them, and the changes that an operator makes to them.
+//!
+//! Everything in a record is text or a number and not checked yet; [`crate::tenants::tenant_set`] checks it. A change
+//! that needs a key returns it, and its secret is nowhere else.
+
+use crate::tenants::api_key::{ApiKey, KeyId};
+use crate::tenants::limits::Limits;
+use crate::tenants::role::Role;
+use crate::tenants::tenant_id::TenantId;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::io;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// The number of keys with the same role that a tenant may have: the current one, and the one that it replaces.
+const KEYS_OF_A_ROLE: usize = 2;
+
+/// The content of the file of tenants.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TenantRecords {
+    #[serde(default)]
+    pub tenants: BTreeMap<String, TenantRecord>,
+}
+
+/// One tenant.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TenantRecord {
+    /// The tenant's share of the processors in relation to those of others.
+    #[serde(default = "one")]
+    pub weight: u32,
+    /// Set if requests without a key are this tenant's, with the role `infer`.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub anonymous: bool,
+    #[serde(default, skip_serializing_if = "Limits::is_empty")]
+    pub limits: Limits,
+    /// The keys, the oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub keys: Vec<KeyRecord>,
+}
+
+/// One key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeyRecord {
+    pub id: String,
+    /// The hash of the secret, in hexadecimal digits.
+    pub hash: String,
+    pub role: Role,
+    /// The time at which the key was made, in seconds since 1970.
+    pub created: u64,
+    /// The time from which the key is not valid, in seconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<u64>,
+}
+
+/// The settings of a tenant that is added.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewTenant {
+    pub id: TenantId,
+    pub weight: u32,
+    pub anonymous: bool,
+    pub limits: Limits,
+    /// The first key of the tenant.
+    pub key: NewKey,
+}
+
+/// The settings of a key that is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NewKey {
+    pub role: Role,
+    /// The time for which the key is valid; `None` without end.
+    pub lifetime: Option<Duration>,
+}
+
+/// The reason that a change of the tenants is not made.
+#[derive(Debug, thiserror::Error)]
+pub enum ChangeError {
+    #[error("tenant `{0}` exists already")]
+    Exists(TenantId),
+    #[error("there is no tenant `{0}`")]
+    Unknown(TenantId),
+    #[error("tenant `{tenant}` has no key `{key}`")]
+    UnknownKey { tenant: TenantId, key: KeyId },
+    #[error("tenant `{0}` is anonymous already, and there can be only one")]
+    SecondAnonymous(String),
+    #[error("a weight is a number from 1 to {MAX_WEIGHT}")]
+    Weight,
+    #[error("the system has no random bytes for a key")]
+    Random(#[source] io::Error),
+}
+
+/// The largest weight, beyond which shares of others would be too small to compute with.
+pub const MAX_WEIGHT: u32 = 1000;
+
+fn one() -> u32 {
+    1
+}
+
+fn is_false(value: &bool) -> bool {
+    !*value
+}
+
+/// Returns a time in seconds since 1970; a time before has the number 0.
+pub fn unix_seconds(time: SystemTime) -> u64 {
+    let since = time.duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| since.as_secs())
+}
+
+// === impl TenantRecords ===
+
+impl TenantRecords {
+    /// Adds a tenant and returns its first key.
+    pub fn add(&mut self, new: &NewTenant, now: SystemTime) -> Result<ApiKey, ChangeError> {
+        let NewTenant {
+            id,
+            weight,
+            anonymous,
+            limits,
+            key,
+        } = new;
+        if self.tenants.contains_key(id.as_str()) {
+            return Err(ChangeError::Exists(id.clone()));
+        }
+        if !(1..=MAX_WEIGHT).contains(weight) {
+            return Err(ChangeError::Weight);
+        }
+        let other = self.tenants.iter().find(|(_, record)| record.anonymous);
+        if let (true, Some((other, _))) = (*anonymous, other) {
+            return Err(ChangeError::SecondAnonymous(other.clone()));
+        }
+        let (made, record) = make_key(*key, now)?;
+        let tenant = TenantRecord {
+            weight: *weight,
+            anonymous: *anonymous,
+            limits: *limits,
+            keys: vec![record],
+        };
+        self.tenants.insert(id.as_str().to_owned(), tenant);
+        Ok(made)
+    }
+
+    /// Adds a key to a tenant and returns it. The last key of the same role stays valid for `grace` at most, and earlier
+    /// ones are removed.
+    pub fn rotate(
+        &mut self,
+        id: &TenantId,
+        (key, grace): (NewKey, Duration),
+        now: SystemTime,
+    ) -> Result<ApiKey, ChangeError> {
+        let tenant = self.tenant(id)?;
+        let (made, record) = make_key(key, now)?;
+        let end = unix_seconds(now).saturating_add(grace.as_secs());
+        let mut of_role = tenant
+            .keys
+            .iter()
+            .filter(|old| old.role == key.role)
+            .count();
+        tenant.keys.retain(|old| {
+            let is_dropped = old.role == key.role && of_role >= KEYS_OF_A_ROLE;
+            if is_dropped {
+                of_role = of_role.saturating_sub(1);
+            }
+            !is_dropped
+        });
+        for old in tenant.keys.iter_mut().filter(|old| old.role == key.role) {
+            old.expires = Some(old.expires.map_or(end, |before| before.min(end)));
+        }
+        tenant.keys.push(record);
+        Ok(made)
+    }
+
+    /// Removes one key of a tenant.
+    pub fn revoke(&mut self, id: &TenantId, key: KeyId) -> Result<(), ChangeError> {
+        let tenant = self.tenant(id)?;
+        let (before, text) = (tenant.keys.len(), key.to_string());
+        tenant.keys.retain(|record| record.id != text);
+        match tenant.keys.len() < before {
+            true => Ok(()),
+            false => Err(ChangeError::UnknownKey {
+                tenant: id.clone(),
+                key,
+            }),
+        }
+    }
+
+    /// Removes all keys of a tenant, which stays.
+    pub fn revoke_all(&mut self, id: &TenantId) -> Result<(), ChangeError> {
+        self.tenant(id)?.keys.clear();
+        Ok(())
+    }
+
+    /// Removes a tenant. The files of its models stay.
+    pub fn remove(&mut self, id: &TenantId) -> Result<(), ChangeError> {
+        let removed = self.tenants.remove(id.as_str());
+        removed
+            .map(drop)
+            .ok_or_else(|| ChangeError::Unknown(id.clone()))
+    }
+
+    fn tenant(&mut self, id: &TenantId) -> Result<&mut TenantRecord, ChangeError> {
+        let found = self.tenants.get_mut(id.as_str());
+        found.ok_or_else(|| ChangeError::Unknown(id.clone()))
+    }
+}
+
+/// Makes a key and its record.
+fn make_key(key: NewKey, now: SystemTime) -> Result<(ApiKey, KeyRecord), ChangeError> {
+    let made = ApiKey::random().map_err(ChangeError::Random)?;
+    let created = unix_seconds(now);
+    let expires = key
+        .lifetime
+        .map(|lifetime| created.saturating_add(lifetime.as_secs()));
+    let record = KeyRecord {
+        id: made.id().to_string(),
+        hash: made.hash().to_string(),
+        role: key.role,
+        created,
+        expires,
+    };
+    Ok((made, record))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const INFER: NewKey = NewKey {
+        role: Role::Infer,
+        lifetime: None,
+    };
+
+    fn now() -> SystemTime {
+        UNIX_EPOCH + Duration::from_secs(1000)
+    }
+
+    fn new(id: &str) -> anyhow::Result<NewTenant> {
+        Ok(NewTenant {
+            id: id.parse()?,
+            weight: 1,
+            anonymous: false,
+            limits: Limits::default(),
+            key: INFER,
+        })
+    }
+
+    #[test]
+    fn a_rotation_leaves_the_new_key_and_the_one_that_it_replaces() -> anyhow::Result<()> {
+        let mut records = TenantRecords::default();
+        let acme = new("acme")?;
+        let first = records.add(&acme, now())?;
+        let deploy = NewKey {
+            role: Role::Deploy,
+            lifetime: None,
+        };
+        let grace = Duration::from_secs(60);
+        let other = records.rotate(&acme.id, (deploy, grace), now())?;
+        let second = records.rotate(&acme.id, (INFER, grace), now())?;
+        let third = records.rotate(&acme.id, (INFER, grace), now())?;
+        let keys = &records.tenants["acme"].keys;
+        let found: Vec<(&str, Option<u64>)> = keys
+            .iter()
+            .map(|key| (key.id.as_str(), key.expires))
+            .collect();
+        let (other, second) = (other.id().to_string(), second.id().to_string());
+        let third = third.id().to_string();
+        let expected = [
+            (other.as_str(), None),
+            (second.as_str(), Some(1060)),
+            (third.as_str(), None),
+        ];
+        assert_eq!(found, expected);
+        assert!(!keys.iter().any(|key| key.id == first.id().to_string()));
+        Ok(())
+    }
+
+    #[test]
+    fn a_change_of_something_that_does_not_exist_is_refused() -> anyhow::Result<()> {
+        let mut records = TenantRecords::default();
+        let acme = new("acme")?;
+        let key = records.add(&acme, now())?;
+        let before = records.clone();
+        let other: TenantId = "other".parse()?;
+        assert!(matches!(
+            records.add(&acme, now()),
+            Err(ChangeError::Exists(_))
+        ));
+        assert!(matches!(
+            records.revoke(&other, key.id()),
+            Err(ChangeError::Unknown(_))
+        ));
+        let unknown = ApiKey::random()?.id();
+        assert!(matches!(
+            records.revoke(&acme.id, unknown),
+            Err(ChangeError::UnknownKey { .. })
+        ));
+        assert!(matches!(
+            records.remove(&other),
+            Err(ChangeError::Unknown(_))
+        ));
+        let heavy = NewTenant {
+            weight: 0,
+            ..new("heavy")?
+        };
+        assert!(matches!(
+            records.add(&heavy, now()),
+            Err(ChangeError::Weight)
+        ));
+        assert_eq!(records, before);
+        records.revoke(&acme.id, key.id())?;
+        assert!(records.tenants["acme"].keys.is_empty());
+        records.remove(&acme.id)?;
+        assert_eq!(records, TenantRecords::default());
+        Ok(())
+    }
+
+    #[test]
+    fn there_is_at_most_one_anonymous_tenant() -> anyhow::Result<()> {
+        let mut records = TenantRecords::default();
+        for (id, is_added) in [("a", true), ("b", false)] {
+            let anonymous = NewTenant {
+                anonymous: true,
+                ..new(id)?
+            };
+            assert_eq!(records.add(&anonymous, now()).is_ok(), is_added, "{id}");
+        }
+        Ok(())
+    }
+}
