@@ -232,7 +232,7 @@ mod tests {
             identity: [8; 32],
             ..policy()
         };
-        assert!(!keys.contains(&CacheKey::of(&reloaded, &request()).await));
+        assert!(!keys.contains(&CacheKey::of(&local(), &reloaded, &request()).await));
     }
 
     #[tokio::test]

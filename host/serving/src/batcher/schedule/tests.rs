@@ -336,7 +336,9 @@ fn owned(item: u64, id: u32) -> Arrival<u64> {
 fn a_batch_of_the_automatic_choice_has_the_largest_allowed_size_that_waits() {
     let mut schedule = schedule(allowing(&[1, 2, 4, 8], 8));
     push(&mut schedule, (0..15).map(|item| rows(item, 1)));
-    let sizes: Vec<usize> = (0..4).map(|_| schedule.take(at(0)).len()).collect();
+    let sizes: Vec<usize> = (0..4)
+        .map(|_| schedule.take(Owner::LOCAL, at(0)).len())
+        .collect();
     assert_eq!(sizes, [8, 4, 2, 1]);
     assert_eq!(schedule.outlook(at(0)), Outlook::Empty);
     // A request of another size runs alone, unless it has an allowed size with others.
@@ -344,10 +346,10 @@ fn a_batch_of_the_automatic_choice_has_the_largest_allowed_size_that_waits() {
         &mut schedule,
         [rows(0, 3), rows(1, 3), rows(2, 1), rows(3, 1)],
     );
-    assert_eq!(schedule.take(at(0)), [0, 1, 2, 3]);
+    assert_eq!(schedule.take(Owner::LOCAL, at(0)), [0, 1, 2, 3]);
     push(&mut schedule, [rows(4, 3), rows(5, 3)]);
-    assert_eq!(schedule.take(at(0)), [4]);
-    assert_eq!(schedule.take(at(0)), [5]);
+    assert_eq!(schedule.take(Owner::LOCAL, at(0)), [4]);
+    assert_eq!(schedule.take(Owner::LOCAL, at(0)), [5]);
 }
 
 #[test]
@@ -356,14 +358,14 @@ fn requests_without_an_allowed_size_are_joined_if_the_backend_keeps_all_preparat
     policy.sizes.keeps_others = true;
     let mut schedule = schedule(policy);
     push(&mut schedule, (0..3).map(|item| rows(item, 3)));
-    assert_eq!(schedule.take(at(0)), [0, 1]);
+    assert_eq!(schedule.take(Owner::LOCAL, at(0)), [0, 1]);
     // An allowed size comes first, even if it is smaller.
     push(&mut schedule, [rows(3, 1), rows(4, 3)]);
-    assert_eq!(schedule.take(at(0)), [2, 3]);
-    assert_eq!(schedule.take(at(0)), [4]);
+    assert_eq!(schedule.take(Owner::LOCAL, at(0)), [2, 3]);
+    assert_eq!(schedule.take(Owner::LOCAL, at(0)), [4]);
     push(&mut schedule, [rows(5, 2), rows(6, 3)]);
-    assert_eq!(schedule.take(at(0)), [5]);
-    assert_eq!(schedule.take(at(0)), [6]);
+    assert_eq!(schedule.take(Owner::LOCAL, at(0)), [5]);
+    assert_eq!(schedule.take(Owner::LOCAL, at(0)), [6]);
 }
 
 #[test]
@@ -385,13 +387,13 @@ fn long_rows_form_smaller_batches_than_short_ones() {
         ..rows(item, 1)
     };
     push(&mut schedule, (0..5).map(|item| of(item, 8)));
-    assert_eq!(schedule.take(at(0)).len(), 4);
-    assert_eq!(schedule.take(at(0)).len(), 1);
+    assert_eq!(schedule.take(Owner::LOCAL, at(0)).len(), 4);
+    assert_eq!(schedule.take(Owner::LOCAL, at(0)).len(), 1);
     push(&mut schedule, (0..3).map(|item| of(item, 100)));
-    assert_eq!(schedule.take(at(0)).len(), 2);
-    assert_eq!(schedule.take(at(0)).len(), 1);
+    assert_eq!(schedule.take(Owner::LOCAL, at(0)).len(), 2);
+    assert_eq!(schedule.take(Owner::LOCAL, at(0)).len(), 1);
     push(&mut schedule, (0..2).map(|item| of(item, 500)));
-    assert_eq!(schedule.take(at(0)).len(), 1);
+    assert_eq!(schedule.take(Owner::LOCAL, at(0)).len(), 1);
 }
 
 #[test]
@@ -623,7 +625,7 @@ proptest! {
         push(&mut schedule, (0..).zip(requests.iter().copied()).map(|(item, n)| rows(item, n)));
         let mut left = Vec::new();
         while schedule.len() > 0 {
-            let batch = schedule.take(at(0));
+            let batch = schedule.take(Owner::LOCAL, at(0));
             prop_assert!(!batch.is_empty());
             let members = batch.iter().map(|item| requests[usize::try_from(*item).unwrap()]);
             let members: Vec<u64> = members.map(u64::from).collect();
