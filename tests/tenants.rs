@@ -6,6 +6,7 @@ mod audit;
 
 use crate::cli::wisp;
 use crate::harness::{Repository, Response, TestOptions, TestServer, component, exchange};
+use crate::web::text;
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use std::fs;
@@ -210,6 +211,7 @@ fn a_foreign_name_has_the_answer_of_one_that_does_not_exist() -> Result<()> {
                     !body.contains(&tenants.directory.path().display().to_string()),
                     "{body}"
                 );
+                let body = body.replace(name, "M");
                 let body = body.replace("secret", "M").replace("absent", "M");
                 Ok((
                     response.status,
@@ -524,14 +526,14 @@ fn a_web_component_does_not_get_the_keys_of_those_who_call_it() -> Result<()> {
     })?;
     let given = tenants.get("/apps/app/key", &key)?;
     ensure!(
-        (given.status, given.body.as_slice()) == (200, &b"0"[..]),
+        (given.status, text(&given)?.as_str()) == (200, "0"),
         "{given:?}"
     );
     ensure!(tenants.server.get("/apps/app/key")?.status == 401);
     let open = Tenants::start(public()?, Repository::empty()?, |_| Ok(()))?;
     let given = open.get("/apps/app/key", "of another server")?;
     ensure!(
-        (given.status, given.body.as_slice()) == (200, &b"1"[..]),
+        (given.status, text(&given)?.as_str()) == (200, "1"),
         "{given:?}"
     );
     Ok(())

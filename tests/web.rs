@@ -65,7 +65,7 @@ fn call(server: &TestServer, action: &str) -> Result<Response> {
 }
 
 /// Returns the text of a complete response.
-fn text(response: &Response) -> Result<String> {
+pub(crate) fn text(response: &Response) -> Result<String> {
     let (body, is_complete) = content(response)?;
     ensure!(is_complete, "the response is cut off");
     Ok(String::from_utf8(body)?)

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use toml::{Spanned, Value};
 
 /// The least similarity of a key to the one that is suggested instead, from 0 to 1.
-const MIN_SIMILARITY: f64 = 0.7;
+const MIN_SIMILARITY: f64 = 0.72;
 
 /// A configuration file whose keys and values are valid.
 #[derive(Debug)]
