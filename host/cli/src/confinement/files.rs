@@ -5,7 +5,7 @@ use landlock::{
     RulesetCreatedAttr, RulesetError, Scope, path_beneath_rules,
 };
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The version of Landlock whose rules are used, of Linux 6.12. Later ones restrict what is of no use to this program.
 const VERSION: ABI = ABI::V6;
@@ -80,15 +80,28 @@ pub(super) fn restrict(rules: &FileRules) -> Result<LandlockStatus, RulesetError
         .handle_access(ports)?
         .scope(scopes)?
         .create()?
-        .add_rules(path_beneath_rules(&rules.write, write & handled))?
-        .add_rules(path_beneath_rules(&rules.devices, control & handled))?;
+        .add_rules(path_beneath_rules(
+            in_directories(&rules.write),
+            write & handled,
+        ))?
+        .add_rules(path_beneath_rules(
+            in_directories(&rules.devices),
+            control & handled,
+        ))?;
     if !readable.is_empty() {
-        ruleset = ruleset.add_rules(path_beneath_rules(readable, read))?;
+        ruleset = ruleset.add_rules(path_beneath_rules(in_directories(readable), read))?;
     }
     for port in &rules.connect.0 {
         ruleset = ruleset.add_rule(NetPort::new(*port, AccessNet::ConnectTcp))?;
     }
     Ok(ruleset.restrict_self()?.landlock)
+}
+
+/// Returns the paths of files that are in a directory. A pipe or a socket behind a path such as `/dev/stdout` is in none:
+/// no rule can name it, and none is needed to open it.
+fn in_directories(paths: &[PathBuf]) -> impl Iterator<Item = &Path> {
+    let paths = paths.iter().map(PathBuf::as_path);
+    paths.filter(|path| path.canonicalize().is_ok())
 }
 
 /// Returns the rules that the kernel does not enforce, if there are any.
@@ -126,6 +139,7 @@ pub(super) fn gap(enforced: LandlockStatus) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::fd::AsRawFd;
 
     fn available(version: ABI) -> LandlockStatus {
         LandlockStatus::Available {
@@ -184,5 +198,26 @@ mod tests {
             });
             confined.join().map_err(|_| anyhow::anyhow!("a panic"))?
         })
+    }
+
+    #[test]
+    fn a_pipe_needs_no_rule_and_is_no_error() -> anyhow::Result<()> {
+        let (reader, writer) = std::io::pipe()?;
+        let pipe = PathBuf::from(format!("/proc/self/fd/{}", writer.as_raw_fd()));
+        let rules = FileRules {
+            devices: vec![pipe.clone(), PathBuf::from("/dev/null")],
+            ..FileRules::default()
+        };
+        std::thread::scope(|scope| {
+            let confined = scope.spawn(|| -> anyhow::Result<()> {
+                restrict(&rules)?;
+                std::fs::write(&pipe, "line")?;
+                Ok(())
+            });
+            confined.join().map_err(|_| anyhow::anyhow!("a panic"))?
+        })?;
+        drop(writer);
+        assert_eq!(std::io::read_to_string(reader)?, "line");
+        Ok(())
     }
 }
