@@ -214,6 +214,7 @@ fn file_rules(args: &ServeArgs, cache: Option<&Path>, models: &[PathBuf]) -> Fil
         reading: Reading::Only(read),
         write,
         devices,
+        moves: args.upload.allow_upload,
         listens: true,
         abstract_sockets: notification_socket()
             .is_some_and(|address| address.as_encoded_bytes().starts_with(b"@")),
