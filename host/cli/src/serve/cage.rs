@@ -102,7 +102,7 @@ impl Cage {
         if !gaps.is_empty() {
             tracing::warn!(%gaps, "the cage of the server is incomplete");
         }
-        report_end(process)?;
+        report_end(process, spawner.clone())?;
         Ok(Cage(Some(Entered {
             spawner,
             sockets,
@@ -131,9 +131,11 @@ impl Cage {
     }
 }
 
-/// Logs it when the process ends, which it does after this one otherwise.
-fn report_end(mut process: Child) -> anyhow::Result<()> {
+/// Logs it when the process ends, which it does after this one otherwise: also after a start that has failed, since its
+/// connection is kept here.
+fn report_end(mut process: Child, connection: Spawner) -> anyhow::Result<()> {
     let wait = move || {
+        let _connection = connection;
         let ended = process.wait();
         let status = ended.map_or_else(|error| error.to_string(), |status| status.to_string());
         tracing::error!(
