@@ -102,6 +102,10 @@ impl Cage {
         if !gaps.is_empty() {
             tracing::warn!(%gaps, "the cage of the server is incomplete");
         }
+        if let Some(directory) = sent_models(cache) {
+            // The usual one is not writable. Nothing has set another one before.
+            let _ = tempfile::env::override_temp_dir(&directory);
+        }
         report_end(process, spawner.clone())?;
         Ok(Cage(Some(Entered {
             spawner,
@@ -159,6 +163,7 @@ fn model_places(args: &ServeArgs, cache: Option<&Path>) -> Vec<PathBuf> {
     read.extend(args.tenancy.tenants.as_deref().map(tenant_files));
     // Installed backends. The key of compiled code is beside them, and no child needs it.
     read.extend(cache.map(|cache| cache.join("backends")));
+    read.extend(sent_models(cache));
     if let Some(library) = args.backend.onnxruntime_library() {
         read.extend(places::directories_of(&library));
     }
@@ -188,6 +193,7 @@ fn file_rules(args: &ServeArgs, cache: Option<&Path>, models: &[PathBuf]) -> Fil
     write.extend(cache.map(|cache| cache.join("aot")));
     write.extend(cache.map(|cache| cache.join("backends/decisions")));
     write.extend(cache.map(|cache| cache.join("backends/passed")));
+    write.extend(sent_models(cache));
     let state = state_directory(args);
     write.extend(match &args.state_dir {
         Some(_) => state,
@@ -222,6 +228,11 @@ fn file_rules(args: &ServeArgs, cache: Option<&Path>, models: &[PathBuf]) -> Fil
             .is_some_and(|address| address.as_encoded_bytes().starts_with(b"@")),
         ..FileRules::default()
     }
+}
+
+/// Returns the directory for the models that clients send with a load, while they are loaded.
+fn sent_models(cache: Option<&Path>) -> Option<PathBuf> {
+    cache.map(|cache| cache.join("sent"))
 }
 
 /// Returns the directory of the files of tenants.
