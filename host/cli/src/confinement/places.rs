@@ -91,7 +91,7 @@ pub(crate) fn network() -> Vec<PathBuf> {
     let places = NAMES.iter().chain(&AUTHORITIES).map(PathBuf::from);
     let replaced = NAMES
         .iter()
-        .filter_map(|name| linked_directory(Path::new(name)));
+        .filter_map(|name| linked_directory(Path::new(name), Path::new(RUN)));
     places
         .chain(replaced)
         .chain(variables.map(PathBuf::from))
