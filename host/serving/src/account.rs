@@ -48,16 +48,13 @@ impl Account {
     /// Returns the same account with other settings of the tenant.
     pub(crate) fn with_settings(&self, tenant: &Tenant) -> Account {
         self.quota.set_limits(tenant.limits.quota());
-        let share = self.share.as_ref().map(|share| {
-            let owner = share.owner();
-            match owner.weight == tenant.weight {
+        let share = self
+            .share
+            .as_ref()
+            .map(|share| match share.owner().weight == tenant.weight {
                 true => Arc::clone(share),
-                false => OwnerShare::new(Owner {
-                    weight: tenant.weight,
-                    ..owner
-                }),
-            }
-        });
+                false => share.with_weight(tenant.weight),
+            });
         Account {
             share,
             quota: Arc::clone(&self.quota),
