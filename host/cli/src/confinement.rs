@@ -46,7 +46,7 @@ pub(crate) fn confine(files: &FileRules, profile: Profile) -> anyhow::Result<Gap
         ));
     }
     let enforced = files::restrict(files).context("failed to set the rules for files")?;
-    gaps.extend(files::gap(enforced));
+    gaps.extend(files::gap(enforced, files.moves));
     gaps.extend(filter::restrict(profile)?);
     Ok(Gaps(gaps))
 }

@@ -3,11 +3,12 @@
 //! An account lives as long as its tenant is configured, so that a change of the limits forgives no use. Without one, as
 //! for everyone on a server without tenants, nothing is counted and nothing bounded.
 
+use crate::guest_time::GuestTime;
 use crate::owner::{Owner, OwnerShare};
 use crate::quota::{Cost, OverQuota, Quota, QuotaPermit, QuotaUse};
 use crate::tenants::tenant_set::Tenant;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use wisp_sandbox::handler::Usage;
 
 /// The account of a tenant. Clones share it. Lifetime: until the tenant is removed.
@@ -20,7 +21,14 @@ pub(crate) struct Account {
 
 /// The use of an account by one request; empty without an account. Lifetime: one request.
 #[derive(Debug, Default)]
-pub(crate) struct Charge(Option<QuotaPermit>);
+pub(crate) struct Charge(Option<Charged>);
+
+#[derive(Debug)]
+struct Charged {
+    permit: QuotaPermit,
+    /// The time of the guests so far, which a request that fails pays.
+    guest_time: Arc<GuestTime>,
+}
 
 // === impl Account ===
 
@@ -40,16 +48,13 @@ impl Account {
     /// Returns the same account with other settings of the tenant.
     pub(crate) fn with_settings(&self, tenant: &Tenant) -> Account {
         self.quota.set_limits(tenant.limits.quota());
-        let share = self.share.as_ref().map(|share| {
-            let owner = share.owner();
-            match owner.weight == tenant.weight {
+        let share = self
+            .share
+            .as_ref()
+            .map(|share| match share.owner().weight == tenant.weight {
                 true => Arc::clone(share),
-                false => OwnerShare::new(Owner {
-                    weight: tenant.weight,
-                    ..owner
-                }),
-            }
-        });
+                false => share.with_weight(tenant.weight),
+            });
         Account {
             share,
             quota: Arc::clone(&self.quota),
@@ -77,21 +82,30 @@ impl Charge {
         };
         // The size of the body is bounded where it is read.
         let permit = account.quota.admit(Instant::now(), 0)?;
-        Ok(Charge(Some(permit)))
+        Ok(Charge(Some(Charged {
+            permit,
+            guest_time: Arc::default(),
+        })))
     }
 
     /// Counts the bytes of tensors that the request holds from now on.
     pub(crate) fn hold(&mut self, bytes: usize) -> Result<(), OverQuota> {
-        let Some(permit) = &mut self.0 else {
+        let Some(Charged { permit, .. }) = &mut self.0 else {
             return Ok(());
         };
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
         permit.hold_tensors(bytes)
     }
 
+    /// Returns the place for the time of the guests, without which a request that fails pays the estimate only.
+    pub(crate) fn guest_time(&self) -> Option<Arc<GuestTime>> {
+        let charged = self.0.as_ref();
+        charged.map(|charged| Arc::clone(&charged.guest_time))
+    }
+
     /// Charges what the call has used.
     pub(crate) fn settle(&mut self, usage: &Usage) {
-        if let Some(permit) = &mut self.0 {
+        if let Some(Charged { permit, .. }) = &mut self.0 {
             permit.settle(Cost {
                 guest: usage.guest,
                 backend: usage.compute,
@@ -100,10 +114,20 @@ impl Charge {
     }
 }
 
+impl Drop for Charged {
+    fn drop(&mut self) {
+        // Of a request that has failed, nothing more is known.
+        self.permit.settle_at_least(Cost {
+            guest: self.guest_time.get(),
+            backend: Duration::ZERO,
+        });
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::quota::limits::CONCURRENCY;
+    use crate::quota::limits::{CONCURRENCY, GUEST_MILLISECONDS};
 
     fn tenant(id: &str, concurrency: Option<u64>) -> anyhow::Result<Tenant> {
         let mut tenant = Tenant {
@@ -124,6 +148,22 @@ mod tests {
         drop(first);
         assert!(Charge::begin(Some(&account)).is_ok());
         assert!(Charge::begin(None).is_ok());
+        Ok(())
+    }
+
+    #[test]
+    fn a_request_that_fails_pays_the_time_that_its_guests_have_run() -> anyhow::Result<()> {
+        let mut tenant = tenant("acme", None)?;
+        tenant.limits.guest_milliseconds_per_second = Some(100);
+        let account = Account::open(&tenant, 3);
+        let refused = |charge: Result<Charge, OverQuota>| charge.err().map(|refusal| refusal.limit);
+        let failed = Charge::begin(Some(&account))?;
+        let time = failed.guest_time().unwrap_or_default();
+        time.add(Duration::from_secs(60));
+        assert_eq!(refused(Charge::begin(Some(&account))), None, "it runs");
+        drop(failed);
+        let limit = refused(Charge::begin(Some(&account)));
+        assert_eq!(limit, Some(GUEST_MILLISECONDS));
         Ok(())
     }
 

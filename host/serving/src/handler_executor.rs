@@ -17,6 +17,7 @@ use crate::call_error::CallError;
 use crate::call_slots::CallSlots;
 use crate::current_request::CurrentRequest;
 use crate::fair_pool::{FairPool, Flow};
+use crate::guest_time::{GuestTime, measured};
 use crate::logged_handler::LoggedHandler;
 use crate::owner::Owner;
 use crate::statistics::Statistics;
@@ -59,6 +60,8 @@ struct InlineCall {
     current: Option<CurrentRequest>,
     times: CallTimes,
     budget: Duration,
+    /// The place for the time of the guest, if somebody reads it.
+    guest_time: Option<Arc<GuestTime>>,
 }
 
 /// The outcome of an inline or direct call.
@@ -122,6 +125,7 @@ impl HandlerExecutor {
             current: CurrentRequest::of_task(),
             times,
             budget,
+            guest_time: permit.guest_time(),
         };
         let (outcome, took) = match kind {
             CallKind::Direct => call.run(),
@@ -175,13 +179,14 @@ impl HandlerExecutor {
         let instance = instance.map_err(CallError::Admission)?;
         let handler = Arc::clone(&self.handler);
         let current = CurrentRequest::of_task();
+        let guest_time = permit.guest_time();
         let call = async move {
             // An abandoned call ends on its own thread, a little after its request. Its slots are free
             // only once the instance is gone.
             let _slots = (slot, instance);
             let started = Instant::now();
             let called = handler.infer(handler_call(&request, (deadline, owner)), current.as_ref());
-            let result = called.await;
+            let result = measured(guest_time, called).await;
             QueuedOutcome {
                 selected: request.outputs,
                 result,
@@ -235,12 +240,16 @@ impl InlineCall {
                     owner,
                 },
             budget,
+            guest_time,
         } = self;
         let started = Instant::now();
         let budget_end = started + budget;
         let terms = (deadline.min(budget_end), owner);
         let called = handler.infer_inline(handler_call(&request, terms));
-        let HandlerOutcome { result, log, .. } = called;
+        let HandlerOutcome { result, log, run } = called;
+        if let Some(time) = guest_time {
+            time.add(run.usage.guest);
+        }
         let outcome = match result {
             Ok(mut response) => {
                 response.usage.queue += started.saturating_duration_since(arrived);

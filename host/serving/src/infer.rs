@@ -78,7 +78,8 @@ async fn run<D: RequestDecoder>(
     let owner = slot.owner();
     let source = slot.read(reading).await?;
     timer.finish_read();
-    let permit = Arc::new(serving.admission.admit_for(version.share(), owner)?);
+    let permit = serving.admission.admit_for(version.share(), owner)?;
+    let permit = Arc::new(permit.with_guest_time(charge.guest_time()));
     let deadline = Instant::now() + serving.options.request_timeout;
     let memory = Footprint::new(&serving.options.memory);
     let codecs = Codecs {

@@ -43,6 +43,7 @@ mod fair_slots;
 pub mod file_state;
 mod footprint;
 pub mod guest_log_writer;
+mod guest_time;
 pub mod handler_executor;
 pub mod histogram;
 pub mod infer;

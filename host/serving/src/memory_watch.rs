@@ -5,6 +5,8 @@
 
 use crate::memory_pressure::{PressureStage, StageChange};
 use crate::serving::Serving;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,16 +22,33 @@ pub async fn watch_memory(serving: Arc<Serving>) -> Infallible {
     }
     let mut ticks = tokio::time::interval(WATCH_PERIOD);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    // Waits for a thread, which may take long on a busy server. The use is read meanwhile.
+    let mut relief: Option<BoxFuture<'static, ()>> = None;
     loop {
-        ticks.tick().await;
-        if let Some(used) = resident_bytes() {
-            apply(&serving, used).await;
+        tokio::select! {
+            _ = ticks.tick() => {
+                if let Some(used) = resident_bytes() {
+                    apply(&serving, used);
+                }
+                if relief.is_none() && serving.memory_pressure().stage() >= PressureStage::Shrink {
+                    relief = Some(relieve(Arc::clone(&serving)).boxed());
+                }
+            }
+            () = end_of(&mut relief) => relief = None,
         }
     }
 }
 
-/// Carries out what follows from a use of this number of bytes.
-async fn apply(serving: &Arc<Serving>, used: u64) {
+/// Waits for the end of a relief, and for ever if there is none.
+async fn end_of(relief: &mut Option<BoxFuture<'static, ()>>) {
+    match relief {
+        Some(relief) => relief.await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Carries out what follows at once from a use of this number of bytes.
+fn apply(serving: &Serving, used: u64) {
     let pressure = serving.memory_pressure();
     let limit = pressure.limit().unwrap_or_default();
     if let Some(StageChange { from, to }) = pressure.observe(used) {
@@ -56,15 +75,16 @@ async fn apply(serving: &Arc<Serving>, used: u64) {
         }
         serving.restrict_memory(pressure.stage());
     }
-    if pressure.stage() >= PressureStage::Shrink {
-        let relieved = Arc::clone(serving);
-        // Returning the memory of a model takes time.
-        let relieving = serving
-            .blocking()
-            .run_soon(move || relieved.relieve_memory());
-        if let Err(error) = relieving.await {
-            tracing::debug!(%error, "no memory was returned");
-        }
+}
+
+/// Returns memory to the operating system, which takes time.
+async fn relieve(serving: Arc<Serving>) {
+    let relieved = Arc::clone(&serving);
+    let relieving = serving
+        .blocking()
+        .run_soon(move || relieved.relieve_memory());
+    if let Err(error) = relieving.await {
+        tracing::debug!(%error, "no memory was returned");
     }
 }
 
@@ -86,6 +106,8 @@ mod tests {
     use super::*;
     use crate::ServingOptions;
     use crate::registry::Registry;
+    use futures_util::future::join_all;
+    use std::sync::mpsc::{Receiver, Sender, channel};
 
     fn serving(limit: u64) -> Arc<Serving> {
         let options = ServingOptions {
@@ -112,21 +134,52 @@ mod tests {
         assert!(resident_bytes() > Some(1 << 20));
     }
 
-    #[tokio::test]
-    async fn a_stage_restricts_reservations_until_it_ends() {
+    #[test]
+    fn a_stage_restricts_reservations_until_it_ends() {
         let serving = serving(100 << 20);
         let large = crate::memory_pressure::LARGE_BYTES + 1;
         let can_reserve = |bytes: usize| serving.memory().reservation().grow(bytes);
-        apply(&serving, 85 << 20).await;
+        apply(&serving, 85 << 20);
         assert!(can_reserve(large));
-        apply(&serving, 91 << 20).await;
+        apply(&serving, 91 << 20);
         assert!(!can_reserve(large));
         assert!(can_reserve(large - 1));
-        apply(&serving, 96 << 20).await;
+        apply(&serving, 96 << 20);
         assert!(serving.memory_pressure().check_inference().is_err());
         assert!(can_reserve(large - 1), "for requests in progress");
-        apply(&serving, 10 << 20).await;
+        apply(&serving, 10 << 20);
         assert!(can_reserve(large));
         assert!(serving.memory_pressure().check_inference().is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_use_is_read_while_the_return_of_memory_waits_for_a_thread() {
+        let serving = serving(1);
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let (ends, waits): (Vec<Sender<()>>, Vec<Receiver<()>>) =
+            (0..threads).map(|_| channel()).unzip();
+        let waits = waits.into_iter().map(|wait| {
+            serving.blocking().run_soon(move || {
+                let _ = wait.recv();
+            })
+        });
+        let busy = join_all(waits);
+        let watching = watch_memory(Arc::clone(&serving));
+        let observed = async {
+            tokio::time::sleep(WATCH_PERIOD * 3).await;
+            let stage = serving.memory_pressure().stage();
+            // Forgotten here, and found again by the next reading.
+            serving.memory_pressure().observe(0);
+            tokio::time::sleep(WATCH_PERIOD * 3).await;
+            drop(ends);
+            (stage, serving.memory_pressure().stage())
+        };
+        let stages = tokio::select! {
+            biased;
+            stages = observed => stages,
+            _ = busy => (PressureStage::Normal, PressureStage::Normal),
+            never = watching => match never {},
+        };
+        assert_eq!(stages, (PressureStage::RefuseAll, PressureStage::RefuseAll));
     }
 }

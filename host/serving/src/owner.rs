@@ -24,7 +24,8 @@ pub struct Owner {
 #[derive(Debug)]
 pub struct OwnerShare {
     owner: Owner,
-    admitted: AtomicUsize,
+    /// The same for all weights that the owner has had.
+    admitted: Arc<AtomicUsize>,
 }
 
 /// One request of an owner, counted until this value is dropped. Lifetime: one request.
@@ -70,8 +71,18 @@ impl OwnerShare {
     pub fn new(owner: Owner) -> Arc<OwnerShare> {
         Arc::new(OwnerShare {
             owner,
-            admitted: AtomicUsize::new(0),
+            admitted: Arc::default(),
         })
+    }
+
+    /// Returns the share with another weight, which counts the same requests.
+    pub(crate) fn with_weight(&self, weight: u32) -> Arc<OwnerShare> {
+        let owner = Owner {
+            weight,
+            ..self.owner
+        };
+        let admitted = Arc::clone(&self.admitted);
+        Arc::new(OwnerShare { owner, admitted })
     }
 
     /// Returns the owner.
@@ -117,6 +128,18 @@ mod tests {
         assert_eq!((before, share.admitted()), (1, 2));
         drop((first, second));
         assert_eq!(share.admitted(), 0);
+    }
+
+    #[test]
+    fn a_share_with_another_weight_has_the_requests_of_before() {
+        let share = OwnerShare::new(Owner { id: 3, weight: 2 });
+        let (before, _) = Arc::clone(&share).enter();
+        let heavier = share.with_weight(5);
+        assert_eq!(heavier.owner(), Owner { id: 3, weight: 5 });
+        let (_after, others) = Arc::clone(&heavier).enter();
+        assert_eq!((others, share.admitted()), (1, 2));
+        drop(before);
+        assert_eq!(heavier.admitted(), 1);
     }
 
     #[test]

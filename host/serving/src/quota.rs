@@ -293,6 +293,14 @@ impl QuotaPermit {
             self.quota.lock().settle(self.estimate, cost);
         }
     }
+
+    /// Charges what the request has used as far as it is known, or the estimate if that is more.
+    pub fn settle_at_least(&mut self, known: Cost) {
+        self.settle(Cost {
+            guest: known.guest.max(self.estimate.guest),
+            backend: known.backend.max(self.estimate.backend),
+        });
+    }
 }
 
 impl Drop for QuotaPermit {

@@ -446,6 +446,8 @@ impl Serving {
     pub async fn commit_version(&self, name: &VersionName) -> Result<CommittedVersion, InferError> {
         record_name(&name.model);
         let control = self.control.as_ref().ok_or(ControlError::Disabled)?;
+        // The version is loaded to try it.
+        self.pressure.check_load()?;
         Ok(control.commit_version(&self.registry, name).await?)
     }
 

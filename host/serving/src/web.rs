@@ -51,6 +51,7 @@ pub async fn respond(
         let request = slot.read(reading).await?;
         timer.finish_read();
         let permit = serving.admission.admit_for(version.share(), owner)?;
+        let permit = permit.with_guest_time(charge.guest_time());
         let mut memory = Footprint::new(&serving.options.memory);
         memory.resize(request.body().len())?;
         Ok::<_, InferError>((request, permit, memory))

@@ -11,6 +11,7 @@ use crate::call_slots::CallSlots;
 use crate::current_request::CurrentRequest;
 use crate::fair_pool::{FairPool, Flow, RunningTask};
 use crate::guest_log_writer::GuestLogWriter;
+use crate::guest_time::measured;
 use crate::registry::web_route::WebRoute;
 use crate::statistics::{PendingRequest, Statistics};
 use crate::timings::PhaseTimer;
@@ -121,11 +122,12 @@ impl WebExecutor {
         let log = Arc::clone(&self.log);
         let statistics = Arc::clone(&self.statistics);
         let current = CurrentRequest::of_task();
+        let guest_time = admitted.permit.guest_time();
         let running = self.flow.start(owner, async move {
             // They are free only once the instance is gone.
             let _slots = (slot, instance);
             let started = Instant::now();
-            let mut outcome = call.await;
+            let mut outcome = measured(guest_time, call).await;
             statistics.counters().add_guest(&outcome.run);
             outcome.run.usage.queue += started.saturating_duration_since(arrived);
             write(&log, &mut outcome, current.as_ref());

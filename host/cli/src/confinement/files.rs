@@ -1,11 +1,11 @@
 //! The rules for files and for connections over TCP, which Landlock enforces.
 
 use landlock::{
-    ABI, AccessFs, AccessNet, BitFlags, LandlockStatus, NetPort, Ruleset, RulesetAttr,
-    RulesetCreatedAttr, RulesetError, Scope, path_beneath_rules,
+    ABI, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, LandlockStatus, NetPort, Ruleset,
+    RulesetAttr, RulesetCreatedAttr, RulesetError, Scope, path_beneath_rules,
 };
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The version of Landlock whose rules are used, of Linux 6.12. Later ones restrict what is of no use to this program.
 const VERSION: ABI = ABI::V6;
@@ -16,6 +16,9 @@ pub(crate) struct FileRules {
     pub(crate) reading: Reading,
     /// The files, and directories with all below them, in which the process may create, change and remove files.
     pub(crate) write: Vec<PathBuf>,
+    /// Set if it moves files from one of these directories to another. The first version of Landlock always refuses that,
+    /// so that there are no rules on a kernel with this version.
+    pub(crate) moves: bool,
     /// The devices that it may read, write and control.
     pub(crate) devices: Vec<PathBuf>,
     pub(crate) connect: Ports,
@@ -75,15 +78,29 @@ pub(super) fn restrict(rules: &FileRules) -> Result<LandlockStatus, RulesetError
         | AccessFs::RemoveDir
         | AccessFs::Refer;
     let control = read | AccessFs::WriteFile | AccessFs::IoctlDev;
+    // Without support for this right, all rules are left out if files are moved, and this one otherwise.
+    let level = match rules.moves {
+        true => CompatLevel::SoftRequirement,
+        false => CompatLevel::BestEffort,
+    };
     let mut ruleset = Ruleset::default()
+        .set_compatibility(level)
+        .handle_access(AccessFs::Refer)?
+        .set_compatibility(CompatLevel::BestEffort)
         .handle_access(handled)?
         .handle_access(ports)?
         .scope(scopes)?
         .create()?
-        .add_rules(path_beneath_rules(&rules.write, write & handled))?
-        .add_rules(path_beneath_rules(&rules.devices, control & handled))?;
+        .add_rules(path_beneath_rules(
+            in_directories(&rules.write),
+            write & handled,
+        ))?
+        .add_rules(path_beneath_rules(
+            in_directories(&rules.devices),
+            control & handled,
+        ))?;
     if !readable.is_empty() {
-        ruleset = ruleset.add_rules(path_beneath_rules(readable, read))?;
+        ruleset = ruleset.add_rules(path_beneath_rules(in_directories(readable), read))?;
     }
     for port in &rules.connect.0 {
         ruleset = ruleset.add_rule(NetPort::new(*port, AccessNet::ConnectTcp))?;
@@ -91,8 +108,15 @@ pub(super) fn restrict(rules: &FileRules) -> Result<LandlockStatus, RulesetError
     Ok(ruleset.restrict_self()?.landlock)
 }
 
-/// Returns the rules that the kernel does not enforce, if there are any.
-pub(super) fn gap(enforced: LandlockStatus) -> Option<String> {
+/// Returns the paths of files that are in a directory. A pipe or a socket behind a path such as `/dev/stdout` is in none:
+/// no rule can name it, and none is needed to open it.
+fn in_directories(paths: &[PathBuf]) -> impl Iterator<Item = &Path> {
+    let paths = paths.iter().map(PathBuf::as_path);
+    paths.filter(|path| path.canonicalize().is_ok())
+}
+
+/// Returns the rules that the kernel does not enforce, if there are any, for a process that moves files or not.
+pub(super) fn gap(enforced: LandlockStatus, moves: bool) -> Option<String> {
     let version = match enforced {
         LandlockStatus::NotImplemented => {
             return Some(
@@ -109,6 +133,13 @@ pub(super) fn gap(enforced: LandlockStatus) -> Option<String> {
         }
         LandlockStatus::Available { effective_abi, .. } => effective_abi,
     };
+    if moves && version < ABI::V2 {
+        return Some(
+            "there are no rules for files: with those of this kernel, uploads could not be moved to their place \
+             (Linux 5.19)"
+                .to_owned(),
+        );
+    }
     let missing = [
         (ABI::V3, "truncating files (Linux 6.2)"),
         (ABI::V4, "the ports of connections (Linux 6.7)"),
@@ -126,6 +157,7 @@ pub(super) fn gap(enforced: LandlockStatus) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::fd::AsRawFd;
 
     fn available(version: ABI) -> LandlockStatus {
         LandlockStatus::Available {
@@ -136,12 +168,15 @@ mod tests {
 
     #[test]
     fn what_a_kernel_does_not_enforce_is_named_with_the_one_that_does() {
-        assert_eq!(gap(available(ABI::V6)), None);
-        assert_eq!(gap(available(ABI::V10)), None);
-        let gap_of = |status| gap(status).unwrap_or_default();
+        assert_eq!(gap(available(ABI::V6), true), None);
+        assert_eq!(gap(available(ABI::V10), false), None);
+        let gap_of = |status| gap(status, false).unwrap_or_default();
         let old = gap_of(available(ABI::V3));
         assert!(old.contains("ports") && old.contains("6.7"), "{old}");
         assert!(!old.contains("truncating"), "{old}");
+        let moves = gap(available(ABI::V1), true).unwrap_or_default();
+        assert!(moves.contains("no rules for files") && moves.contains("5.19"));
+        assert!(!gap_of(available(ABI::V1)).contains("5.19"));
         assert!(gap_of(LandlockStatus::NotImplemented).contains("5.13"));
         assert!(gap_of(LandlockStatus::NotEnabled).contains("lsm="));
     }
@@ -162,7 +197,7 @@ mod tests {
         // The rules hold for this thread alone, and end with it.
         std::thread::scope(|scope| {
             let confined = scope.spawn(|| -> anyhow::Result<()> {
-                if gap(restrict(&rules)?).is_some() {
+                if gap(restrict(&rules)?, false).is_some() {
                     // Nothing is promised on this kernel.
                     return Ok(());
                 }
@@ -184,5 +219,26 @@ mod tests {
             });
             confined.join().map_err(|_| anyhow::anyhow!("a panic"))?
         })
+    }
+
+    #[test]
+    fn a_pipe_needs_no_rule_and_is_no_error() -> anyhow::Result<()> {
+        let (reader, writer) = std::io::pipe()?;
+        let pipe = PathBuf::from(format!("/proc/self/fd/{}", writer.as_raw_fd()));
+        let rules = FileRules {
+            devices: vec![pipe.clone(), PathBuf::from("/dev/null")],
+            ..FileRules::default()
+        };
+        std::thread::scope(|scope| {
+            let confined = scope.spawn(|| -> anyhow::Result<()> {
+                restrict(&rules)?;
+                std::fs::write(&pipe, "line")?;
+                Ok(())
+            });
+            confined.join().map_err(|_| anyhow::anyhow!("a panic"))?
+        })?;
+        drop(writer);
+        assert_eq!(std::io::read_to_string(reader)?, "line");
+        Ok(())
     }
 }

@@ -40,6 +40,9 @@ const NAMES: [&str; 7] = [
     "/run/systemd/resolve",
 ];
 
+/// The directory of files that programs make while the system runs.
+const RUN: &str = "/run";
+
 /// The certificates of the authorities that the system trusts, on the distributions of Linux.
 const AUTHORITIES: [&str; 7] = [
     "/etc/ssl",
@@ -86,7 +89,21 @@ pub(crate) fn devices() -> Vec<PathBuf> {
 pub(crate) fn network() -> Vec<PathBuf> {
     let variables = AUTHORITY_VARIABLES.iter().filter_map(std::env::var_os);
     let places = NAMES.iter().chain(&AUTHORITIES).map(PathBuf::from);
-    places.chain(variables.map(PathBuf::from)).collect()
+    let replaced = NAMES
+        .iter()
+        .filter_map(|name| linked_directory(Path::new(name), Path::new(RUN)));
+    places
+        .chain(replaced)
+        .chain(variables.map(PathBuf::from))
+        .collect()
+}
+
+/// Returns the directory below `run` to which a link leads, such as `/run/NetworkManager` for `/etc/resolv.conf`. The
+/// program that keeps the file there replaces it when the network changes.
+fn linked_directory(link: &Path, run: &Path) -> Option<PathBuf> {
+    let real = link.canonicalize().ok()?;
+    let directory = real.parent()?;
+    (directory.starts_with(run) && directory != run).then(|| directory.to_owned())
 }
 
 /// The places of the driver of NVIDIA's GPUs, on a machine that has one.
@@ -317,6 +334,31 @@ mod tests {
             "{places:?}"
         );
         ensure!(directories_of(Path::new("no.pem")) == [PathBuf::from(".")]);
+        Ok(())
+    }
+
+    #[test]
+    fn a_file_of_the_network_is_read_where_its_program_replaces_it() -> Result<()> {
+        let files = tempfile::tempdir()?;
+        let root = files.path().canonicalize()?;
+        let run = root.join("run");
+        for directory in ["etc", "run/network"] {
+            fs::create_dir_all(root.join(directory))?;
+        }
+        for file in ["etc/own", "run/direct", "run/network/resolv.conf"] {
+            fs::write(root.join(file), "")?;
+        }
+        let linked = |name: &str, target: &str| -> Result<Option<PathBuf>> {
+            let link = root.join("etc").join(name);
+            symlink(root.join(target), &link)?;
+            Ok(linked_directory(&link, &run))
+        };
+        let found = linked("resolv.conf", "run/network/resolv.conf")?;
+        ensure!(found == Some(run.join("network")), "{found:?}");
+        ensure!(linked("other", "etc/own")?.is_none());
+        ensure!(linked("direct", "run/direct")?.is_none(), "not all of it");
+        ensure!(linked("nothing", "run/missing")?.is_none());
+        ensure!(linked_directory(&root.join("etc/own"), &run).is_none());
         Ok(())
     }
 

@@ -102,7 +102,11 @@ impl Cage {
         if !gaps.is_empty() {
             tracing::warn!(%gaps, "the cage of the server is incomplete");
         }
-        report_end(process)?;
+        if let Some(directory) = sent_models(cache) {
+            // The usual one is not writable. Nothing has set another one before.
+            let _ = tempfile::env::override_temp_dir(&directory);
+        }
+        report_end(process, spawner.clone())?;
         Ok(Cage(Some(Entered {
             spawner,
             sockets,
@@ -131,9 +135,11 @@ impl Cage {
     }
 }
 
-/// Logs it when the process ends, which it does after this one otherwise.
-fn report_end(mut process: Child) -> anyhow::Result<()> {
+/// Logs it when the process ends, which it does after this one otherwise: also after a start that has failed, since its
+/// connection is kept here.
+fn report_end(mut process: Child, connection: Spawner) -> anyhow::Result<()> {
     let wait = move || {
+        let _connection = connection;
         let ended = process.wait();
         let status = ended.map_or_else(|error| error.to_string(), |status| status.to_string());
         tracing::error!(
@@ -157,6 +163,7 @@ fn model_places(args: &ServeArgs, cache: Option<&Path>) -> Vec<PathBuf> {
     read.extend(args.tenancy.tenants.as_deref().map(tenant_files));
     // Installed backends. The key of compiled code is beside them, and no child needs it.
     read.extend(cache.map(|cache| cache.join("backends")));
+    read.extend(sent_models(cache));
     if let Some(library) = args.backend.onnxruntime_library() {
         read.extend(places::directories_of(&library));
     }
@@ -186,6 +193,7 @@ fn file_rules(args: &ServeArgs, cache: Option<&Path>, models: &[PathBuf]) -> Fil
     write.extend(cache.map(|cache| cache.join("aot")));
     write.extend(cache.map(|cache| cache.join("backends/decisions")));
     write.extend(cache.map(|cache| cache.join("backends/passed")));
+    write.extend(sent_models(cache));
     let state = state_directory(args);
     write.extend(match &args.state_dir {
         Some(_) => state,
@@ -214,11 +222,17 @@ fn file_rules(args: &ServeArgs, cache: Option<&Path>, models: &[PathBuf]) -> Fil
         reading: Reading::Only(read),
         write,
         devices,
+        moves: args.upload.allow_upload,
         listens: true,
         abstract_sockets: notification_socket()
             .is_some_and(|address| address.as_encoded_bytes().starts_with(b"@")),
         ..FileRules::default()
     }
+}
+
+/// Returns the directory for the models that clients send with a load, while they are loaded.
+fn sent_models(cache: Option<&Path>) -> Option<PathBuf> {
+    cache.map(|cache| cache.join("sent"))
 }
 
 /// Returns the directory of the files of tenants.

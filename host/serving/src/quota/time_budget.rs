@@ -12,8 +12,8 @@ const BURST_SECONDS: u64 = 2;
 /// The time that one tenant has used.
 #[derive(Debug, Default)]
 pub(super) struct TimeBudget {
-    /// The time that has been used and not been granted yet, in nanoseconds. It may be less than nothing when
-    /// estimates are corrected.
+    /// The time that has been used and not been granted yet, in thousandths of a nanosecond, so that grants of frequent
+    /// requests are not rounded away. It may be less than nothing when estimates are corrected.
     debt: i128,
     /// The time up to which the grants are counted; `None` before the first request.
     granted: Option<Instant>,
@@ -34,15 +34,16 @@ impl TimeBudget {
         let passed = now.saturating_duration_since(granted);
         self.granted = Some(granted.max(now));
         // A millisecond in a second is a thousandth.
-        let grant = nanoseconds(passed).saturating_mul(i128::from(per_second)) / 1000;
+        let grant = nanoseconds(passed).saturating_mul(i128::from(per_second));
         self.debt = self.debt.saturating_sub(grant).max(0);
-        let burst = i128::from(per_second.saturating_mul(BURST_SECONDS)).saturating_mul(1_000_000);
+        let burst = per_second.saturating_mul(BURST_SECONDS);
+        let burst = thousandths(Duration::from_millis(burst));
         let excess = self.debt.saturating_sub(burst);
         if excess < 0 {
             return Ok(());
         }
         // Until the debt is a nanosecond below the burst.
-        let wait = excess.saturating_add(1).saturating_mul(1000) / i128::from(per_second);
+        let wait = excess.saturating_add(1000) / i128::from(per_second);
         let wait = u64::try_from(wait).unwrap_or(u64::MAX).saturating_add(1000);
         Err(Duration::from_nanos(wait))
     }
@@ -50,13 +51,13 @@ impl TimeBudget {
     /// Charges the expected time of a request, and returns it.
     pub(super) fn reserve(&mut self) -> Duration {
         let estimate = self.mean;
-        self.debt = self.debt.saturating_add(nanoseconds(estimate));
+        self.debt = self.debt.saturating_add(thousandths(estimate));
         estimate
     }
 
     /// Replaces the expected time of a request by the measured one.
     pub(super) fn correct(&mut self, estimate: Duration, cost: Duration) {
-        let difference = nanoseconds(cost).saturating_sub(nanoseconds(estimate));
+        let difference = thousandths(cost).saturating_sub(thousandths(estimate));
         self.debt = self.debt.saturating_add(difference);
         self.mean = (self.mean.saturating_mul(7).saturating_add(cost)) / 8;
     }
@@ -66,9 +67,26 @@ fn nanoseconds(time: Duration) -> i128 {
     i128::try_from(time.as_nanos()).unwrap_or(i128::MAX)
 }
 
+fn thousandths(time: Duration) -> i128 {
+    nanoseconds(time).saturating_mul(1000)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn requests_that_come_all_the_time_do_not_keep_time_from_being_granted() {
+        let (mut budget, start) = (TimeBudget::default(), Instant::now());
+        assert_eq!(budget.check(start, 1), Ok(()));
+        // The burst and a microsecond, which are granted in a millisecond.
+        let cost = Duration::from_millis(2) + Duration::from_micros(1);
+        budget.correct(Duration::ZERO, cost);
+        let times = (1..=2_000_000).map(|number| start + Duration::from_nanos(number * 900));
+        let refused = times.take_while(|now| budget.check(*now, 1).is_err());
+        let refused = refused.count();
+        assert!((1000..1200).contains(&refused), "{refused}");
+    }
 
     /// Sends a request whenever one is admitted, for `seconds`, and returns the seconds that all used.
     fn used(per_second: u64, cost: Duration, seconds: u64) -> f64 {

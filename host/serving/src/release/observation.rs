@@ -7,6 +7,7 @@ use super::Releases;
 use super::comparison::compare;
 use super::rollout::{Arm, Outcome, Rollout};
 use super::shadow_tasks::ShadowSlot;
+use crate::account::Account;
 use crate::admission::Permit;
 use crate::blocking::BlockingPool;
 use crate::cache_outcome::CacheOutcome;
@@ -162,7 +163,11 @@ impl Shadow {
     /// Calls the candidate in a task of its own.
     fn start(mut self, serving: &Serving, rollout: &Arc<Rollout>, response: &InferResponse) {
         let admitted = match self.memory.grow(response.content_bytes()) {
-            true => serving.admission.admit(self.candidate.share()).ok(),
+            true => {
+                let owner = serving.account.as_ref().and_then(Account::share);
+                let share = self.candidate.share();
+                serving.admission.admit_for(share, owner.cloned()).ok()
+            }
             false => None,
         };
         let Some(permit) = admitted else {

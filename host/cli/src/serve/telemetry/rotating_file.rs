@@ -40,7 +40,9 @@ impl RotatingFile {
             None => append(&self.path)?,
         };
         // A line that is larger than a file gets one of its own.
-        if size > 0 && size.saturating_add(bytes) > self.max_bytes {
+        let is_full = size > 0 && size.saturating_add(bytes) > self.max_bytes;
+        // A pipe or a terminal has no size, and its name belongs to the system.
+        if is_full && file.metadata()?.is_file() {
             drop(file);
             self.rotate()?;
             (file, size) = append(&self.path)?;
@@ -83,6 +85,20 @@ fn older(path: &Path, age: u32) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::fd::AsRawFd;
+
+    #[test]
+    fn a_pipe_keeps_its_name_however_much_is_written() -> anyhow::Result<()> {
+        let (reader, writer) = io::pipe()?;
+        let path = format!("/proc/self/fd/{}", writer.as_raw_fd());
+        let mut file = RotatingFile::open(Path::new(&path), 4)?;
+        for line in ["one", "two", "three"] {
+            file.write_line(line.as_bytes())?;
+        }
+        drop((file, writer));
+        assert_eq!(io::read_to_string(reader)?, "one\ntwo\nthree\n");
+        Ok(())
+    }
     use std::os::unix::fs::PermissionsExt;
 
     #[test]
