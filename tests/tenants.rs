@@ -5,14 +5,15 @@
 mod audit;
 
 use crate::cli::wisp;
-use crate::harness::{Repository, Response, TestOptions, TestServer, component, exchange};
+use crate::harness::{Repository, Response, TestOptions, TestServer, component, exchange, loader};
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use std::fs;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, SystemTime};
-use wisp_serving::tenants::api_key::KeyId;
+use wisp_sandbox::aot::Origin;
+use wisp_serving::tenants::api_key::{ApiKey, KeyId};
 use wisp_serving::tenants::limits::Limits;
 use wisp_serving::tenants::records::{ChangeError, NewKey, NewTenant};
 use wisp_serving::tenants::role::Role;
@@ -534,6 +535,29 @@ fn a_web_component_does_not_get_the_keys_of_those_who_call_it() -> Result<()> {
         (given.status, given.body.as_slice()) == (200, &b"1"[..]),
         "{given:?}"
     );
+    Ok(())
+}
+
+#[test]
+fn a_component_is_compiled_for_each_tenant() -> Result<()> {
+    let server = loader(&TestOptions::default())?;
+    let tenants = ["acme", "other"].map(|id| id.parse().map(|id: TenantId| server.for_tenant(&id)));
+    let [acme, other] = tenants;
+    // An empty component with a section that no test had before.
+    let unique = ApiKey::random()?.reveal();
+    let mut wasm = b"\0asm\x0d\0\x01\0\0".to_vec();
+    wasm.push(u8::try_from(unique.len() + 2)?);
+    wasm.extend([1, b'x']);
+    wasm.extend(unique.as_bytes());
+    let mut kept = Vec::new();
+    for loader in [&server, &acme?, &other?] {
+        let (component, origin) = loader.aot.load(&loader.engine, &wasm)?;
+        ensure!(
+            origin == Origin::Compiled,
+            "the load would show the files of another tenant"
+        );
+        kept.push(component);
+    }
     Ok(())
 }
 

@@ -349,8 +349,8 @@ impl NamespaceOpener {
         directory: &Path,
     ) -> Serving {
         let models = directory.join(MODELS);
-        let loader = self.loader.for_tenant();
         let id = &tenant.id;
+        let loader = self.loader.for_tenant(id);
         if let Err(error) = create_private(&models) {
             let error = &error as &dyn std::error::Error;
             tracing::error!(tenant = %id, error, "no directory for the models of the tenant");
