@@ -484,6 +484,36 @@ fn a_request_above_a_limit_of_its_tenant_is_refused_and_others_are_not() -> Resu
 }
 
 #[test]
+fn the_files_of_a_load_make_no_more_models_than_the_tenant_may_have() -> Result<()> {
+    let public = Repository::empty()?.with_model("shared", "progression", None)?;
+    let directory =
+        Repository::empty()?.with_model("tenants/acme/models/own", "progression", None)?;
+    let mut key = String::new();
+    let tenants = Tenants::start(public, directory, |file| {
+        let limited = NewTenant {
+            limits: Limits {
+                models: Some(1),
+                ..Limits::default()
+            },
+            ..new_tenant("acme", Role::Deploy)?
+        };
+        key = add(file, &limited)?;
+        Ok(())
+    })?;
+    let body = json!({ "parameters": { "config": "{}", "file:1/model.onnx": "AA==" } });
+    let load = |model: &str| {
+        let request = format!("POST /v2/repository/models/{model}/load");
+        tenants.ask(&request, &key, &body)
+    };
+    let refused = load("further")?.error(429)?;
+    ensure!(refused.contains("`models`"), "{refused}");
+    // Only the file is wrong.
+    let refused = load("own")?.error(400)?;
+    ensure!(refused.contains("failed to load `own`"), "{refused}");
+    Ok(())
+}
+
+#[test]
 fn metrics_have_the_tenant_of_its_own_models_and_no_text_of_clients() -> Result<()> {
     let (tenants, acme, other) = two_tenants()?;
     let page = || -> Result<String> {

@@ -101,6 +101,10 @@ pub enum ControlError {
         .0.kind()
     )]
     Storage(#[source] std::io::Error),
+    #[error(
+        "the tenant has {limit} models, its limit `models`; send the files under the name of one of them"
+    )]
+    TooManyModels { limit: usize },
     #[error("model `{model}` has no release")]
     NoRelease { model: ModelName },
     #[error("the release of `{model}` cannot be changed: {reason}")]
@@ -179,16 +183,22 @@ impl ModelControl {
 
     /// Loads the model for a client and replaces the served one: as it is in the repository now, or with the files and
     /// the configuration of the request. A model that is loaded from the repository and unchanged stays as it is.
+    /// The files of a request are no further model if there are `max_models`.
     pub async fn load(
         self: &Arc<ModelControl>,
         registry: &Arc<Registry>,
         (model, request): (ModelName, LoadRequest),
+        max_models: Option<usize>,
     ) -> Result<(), ControlError> {
         self.check()?;
         let (control, registry) = (Arc::clone(self), Arc::clone(registry));
         let lock = self.locks.load(&model).await;
         run(move || {
             let _lock = lock;
+            // Checked here, so that requests which wait for their turn do not pass together.
+            if !request.files.is_empty() {
+                check_count(&registry, &model, max_models)?;
+            }
             match request.is_plain() {
                 true => control.load_changed(&registry, &model),
                 false => control.load_request(&registry, &model, request),
@@ -442,6 +452,21 @@ fn check_sent_files(files: &[UploadedFile]) -> Result<(), ControlError> {
         }
     }
     Ok(())
+}
+
+/// Returns an error if the model would be one more than `limit`. Those that are not loaded count too: they are in lists and
+/// metrics.
+fn check_count(
+    registry: &Registry,
+    model: &ModelName,
+    limit: Option<usize>,
+) -> Result<(), ControlError> {
+    match limit {
+        Some(limit) if registry.entry(model).is_err() && registry.entries().len() >= limit => {
+            Err(ControlError::TooManyModels { limit })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Stops serving the model for a client. Its lock is held. As in Triton, unloading a model that does not exist

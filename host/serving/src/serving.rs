@@ -428,7 +428,10 @@ impl Serving {
         record_name(&model);
         let control = self.control.as_ref().ok_or(ControlError::Disabled)?;
         self.pressure.check_load()?;
-        Ok(control.load(&self.registry, (model, request)).await?)
+        let limit = self.tenant.limits.models;
+        let limit = limit.map(|models| usize::try_from(models).unwrap_or(usize::MAX));
+        let loading = control.load(&self.registry, (model, request), limit);
+        Ok(loading.await?)
     }
 
     /// Begins to receive a file of a version that is being uploaded.
