@@ -275,8 +275,10 @@ fn a_damaged_or_missing_file_of_tenants_gives_nobody_rights() -> Result<()> {
         tenants.infer("secret", &acme)?.ok()?;
         Ok(())
     };
-    fs::write(&path, b"[tenants")?;
-    refused(&tenants)?;
+    for damaged in [&b"[tenants"[..], b""] {
+        fs::write(&path, damaged)?;
+        refused(&tenants)?;
+    }
     fs::write(&path, &whole)?;
     fs::set_permissions(&path, fs::Permissions::from_mode(0o644))?;
     refused(&tenants)?;
