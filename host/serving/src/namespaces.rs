@@ -384,7 +384,7 @@ impl NamespaceOpener {
     /// Opens the models of a tenant for uploads, if there are uploads. A failure is logged.
     fn open_uploads(&self, tenant: &Tenant, models: &Path) -> Option<Uploads> {
         let limits = tenant.limits.uploads(self.uploads.as_ref()?);
-        let opened = Uploads::open(UploadTarget {
+        let opened = Uploads::open_when_free(UploadTarget {
             repository: models.to_owned(),
             limits,
         });

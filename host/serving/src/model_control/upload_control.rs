@@ -84,7 +84,7 @@ impl ModelControl {
         name: &VersionName,
     ) -> Result<CommittedVersion, ControlError> {
         let uploads = self.uploads()?;
-        let staged = uploads.staging().begin_commit(name)?;
+        let staged = uploads.staging()?.begin_commit(name)?;
         let trial = staged.trial()?;
         let model_directory = trial.model_directory();
         content_check::check_version(&model_directory.join(name.version.to_string()))?;
@@ -156,7 +156,7 @@ impl ModelControl {
 
     /// Deletes a version or an upload. The lock of its model is held.
     fn delete_locked(&self, registry: &Registry, name: &VersionName) -> Result<(), ControlError> {
-        let staging = self.uploads()?.staging();
+        let staging = self.uploads()?.staging()?;
         let VersionName { model, version } = name;
         let existing = self.existing(model)?;
         let Some(directory) = existing.get(version) else {

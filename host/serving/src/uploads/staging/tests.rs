@@ -81,14 +81,14 @@ fn one_server_at_a_time_takes_uploads() -> Result<()> {
 #[test]
 fn models_and_versions_are_counted_with_those_that_are_not_committed() -> Result<()> {
     let repository = repository()?;
-    let staging = open(&repository)?;
     let limits = UploadLimits {
         models: 2,
         versions: 2,
         ..UploadLimits::default()
     };
+    let staging = Staging::open(repository.path(), &limits)?;
     let check = |model: &str, version: &str| -> Result<Result<(), UploadError>> {
-        Ok(staging.check_new(&VersionName::parse(model, version)?, &limits))
+        Ok(staging.check_new(&VersionName::parse(model, version)?))
     };
     check("m", "2")??;
     check("new", "1")??;
