@@ -173,7 +173,8 @@ impl Staging {
         if committing.contains(name) {
             return Err(being_committed(name));
         }
-        self.check_absent(name)?;
+        // Checked again: files that arrive at the same time are not counted before.
+        self.check_new(name)?;
         let staged = self.staged(name);
         let directory = match file.place() {
             FilePlace::Version => staged.join(VERSION),

@@ -102,6 +102,12 @@ fn models_and_versions_are_counted_with_those_that_are_not_committed() -> Result
     assert!(matches!(refused, Err(UploadError::TooManyModels { .. })));
     assert!(staging.discard(&VersionName::parse("new", "1")?)?);
     check("other", "1")??;
+    put(&staging, ("other", "1"), "model.onnx")?;
+    // A file that began to arrive before.
+    let refused = put(&staging, ("new", "1"), "model.onnx");
+    assert!(matches!(refused, Err(UploadError::TooManyModels { .. })));
+    let refused = put(&staging, ("m", "3"), "model.onnx");
+    assert!(matches!(refused, Err(UploadError::TooManyVersions { .. })));
     let exists = check("m", "1")?;
     assert!(matches!(exists, Err(UploadError::VersionExists(_))));
     Ok(())
