@@ -176,6 +176,7 @@ impl Staging {
         // Checked again: files that arrive at the same time are not counted before.
         self.check_new(name)?;
         let staged = self.staged(name);
+        check_undecided(name, &staged)?;
         let directory = match file.place() {
             FilePlace::Version => staged.join(VERSION),
             FilePlace::Model => staged.join(MODEL),
@@ -220,6 +221,7 @@ impl Staging {
             return Err(being_committed(name));
         }
         let staged = self.staged(name);
+        check_undecided(name, &staged)?;
         let is_there = staged.is_dir();
         if is_there {
             self.delete(&staged)?;
@@ -325,6 +327,18 @@ impl StagedVersion {
 impl Drop for StagedVersion {
     fn drop(&mut self) {
         self.staging.lock().remove(&self.name);
+    }
+}
+
+/// Returns an error if the upload in the directory `staged` was decided and its files could not all be moved: it was
+/// checked as it is, and the next commit or start completes it.
+fn check_undecided(name: &VersionName, staged: &Path) -> Result<(), UploadError> {
+    match commit::is_decided(staged) {
+        true => Err(UploadError::InUse(format!(
+            "the commit of version {} of `{}` has failed halfway; commit it again",
+            name.version, name.model
+        ))),
+        false => Ok(()),
     }
 }
 

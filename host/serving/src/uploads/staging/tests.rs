@@ -68,6 +68,24 @@ fn a_start_keeps_what_was_decided_and_removes_the_rest() -> Result<()> {
 }
 
 #[test]
+fn an_upload_whose_commit_has_failed_halfway_does_not_change() -> Result<()> {
+    let repository = repository()?;
+    let staging = open(&repository)?;
+    let name = VersionName::parse("m", "2")?;
+    put(&staging, ("m", "2"), "model.onnx")?;
+    commit::decide(&staging.staged(&name))?;
+    // Whatever is added now would be moved into the repository without a check.
+    let refused = put(&staging, ("m", "2"), "handler.wasm");
+    assert!(matches!(refused, Err(UploadError::InUse(_))), "{refused:?}");
+    let refused = staging.discard(&name);
+    assert!(matches!(refused, Err(UploadError::InUse(_))), "{refused:?}");
+    staging.begin_commit(&name)?.commit()?;
+    let version = repository.path().join("m/2");
+    assert!(version.join("model.onnx").is_file() && !version.join("handler.wasm").exists());
+    Ok(())
+}
+
+#[test]
 fn one_server_at_a_time_takes_uploads() -> Result<()> {
     let repository = repository()?;
     let first = open(&repository)?;
