@@ -1,8 +1,9 @@
 //! The services of all tenants, and the one that a request gets by its key.
 //!
 //! The tenants are those of a file, which is read again when it changes: [`Namespaces::refresh`] replaces the tenants and
-//! their services in one step, so that a request finds either all of a change or nothing of it. A tenant's models are in a
-//! directory of its own below that of the file. They are found at once and loaded by their first request.
+//! their services in one step, so that a request finds either all of a change or nothing of it; those of new tenants follow
+//! once their models are open. A tenant's models are in a directory of its own below that of the file. They are found at
+//! once and loaded by their first request.
 //!
 //! Without a file, and as long as it has no tenant, every request is one of the tenant `local`, and no key is looked at.
 //! A file that cannot be read or has disappeared changes nothing: nobody gets rights through a damaged file.
@@ -66,7 +67,7 @@ struct Configured {
 /// The tenants and their services at one time.
 #[derive(Debug, Default)]
 struct Current {
-    tenants: TenantSet,
+    tenants: Arc<TenantSet>,
     services: BTreeMap<TenantId, Arc<Serving>>,
 }
 
@@ -311,8 +312,10 @@ impl Configured {
             path: self.file.path(),
             source,
         })?;
+        let tenants = Arc::new(tenants);
         let before = self.current();
         let mut services = BTreeMap::new();
+        let mut added = Vec::new();
         for tenant in tenants.tenants() {
             let open = before.services.get(&tenant.id);
             let account = match open.and_then(|open| open.account.as_ref()) {
@@ -324,19 +327,36 @@ impl Configured {
                 // Its models stay, with the limits with which they were opened.
                 Some(open) => open.with_tenant(Arc::clone(tenant), account),
                 None => {
-                    let directory = self.file.tenants().join(tenant.id.as_str());
-                    self.opener.open(local, (tenant, account), &directory)
+                    added.push((Arc::clone(tenant), account));
+                    continue;
                 }
             };
             services.insert(tenant.id.clone(), Arc::new(serving));
         }
-        let current = Arc::new(Current { tenants, services });
-        let mut place = self.current.write().unwrap_or_else(PoisonError::into_inner);
-        *place = current;
-        drop(place);
+        // Opening models takes time, in which a key that was revoked is refused already. The keys of a new tenant are too,
+        // until its service is there.
+        self.replace(Current {
+            tenants: Arc::clone(&tenants),
+            services: services.clone(),
+        });
         // Returning the memory of the models of a removed tenant takes time, and so happens outside the lock.
         drop(before);
+        if added.is_empty() {
+            return Ok(());
+        }
+        for (tenant, account) in added {
+            let directory = self.file.tenants().join(tenant.id.as_str());
+            let serving = self.opener.open(local, (&tenant, account), &directory);
+            services.insert(tenant.id.clone(), Arc::new(serving));
+        }
+        self.replace(Current { tenants, services });
         Ok(())
+    }
+
+    fn replace(&self, current: Current) {
+        let current = Arc::new(current);
+        let mut place = self.current.write().unwrap_or_else(PoisonError::into_inner);
+        *place = current;
     }
 }
 
