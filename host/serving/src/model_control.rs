@@ -63,6 +63,8 @@ pub struct ModelControl {
     golden_cases: Option<CaseCaller>,
     /// The uploads into the repository, if it takes any.
     uploads: Option<Uploads>,
+    /// Set if clients may not upload because the server also listens on addresses of other machines.
+    forbids_uploads: bool,
 }
 
 /// The result of a load.
@@ -141,12 +143,22 @@ impl ModelControl {
             releases: Arc::default(),
             golden_cases: None,
             uploads: None,
+            forbids_uploads: false,
         }
     }
 
     /// Returns the control with these uploads into its repository.
     pub fn with_uploads(self, uploads: Option<Uploads>) -> ModelControl {
         ModelControl { uploads, ..self }
+    }
+
+    /// Returns the control without uploads by clients, who may be on other machines and need no key. In the mode `poll`
+    /// there are no loads by clients, and so nothing else tells the addresses of the server.
+    pub fn forbidding_uploads(self) -> ModelControl {
+        ModelControl {
+            forbids_uploads: true,
+            ..self
+        }
     }
 
     /// Returns the control with the releases of the server. With `golden_cases`, a new version computes the golden cases

@@ -74,6 +74,9 @@ impl ModelControl {
             ControlMode::Disabled => return Err(ControlError::Disabled),
             ControlMode::Forbidden => return Err(ControlError::Forbidden),
         }
+        if self.forbids_uploads {
+            return Err(ControlError::Forbidden);
+        }
         Ok(self.uploads.as_ref().ok_or(UploadError::Disabled)?)
     }
 
