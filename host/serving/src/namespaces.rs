@@ -19,11 +19,12 @@ use crate::registry::repository_loader::Start;
 use crate::residency::ResidencyOptions;
 use crate::serving::Serving;
 use crate::serving::tenant_view::OwnModels;
+use crate::tenants::api_key::KeyId;
 use crate::tenants::records::{ChangeError, TenantRecords};
 use crate::tenants::role::Role;
 use crate::tenants::tenant_file::{TenantError, TenantFile, TenantFileError};
 use crate::tenants::tenant_id::TenantId;
-use crate::tenants::tenant_set::{NotAuthenticated, RecordError, Tenant, TenantSet};
+use crate::tenants::tenant_set::{Identity, NotAuthenticated, RecordError, Tenant, TenantSet};
 use crate::uploads::limits::UploadLimits;
 use crate::uploads::{UploadTarget, Uploads};
 use std::collections::BTreeMap;
@@ -89,6 +90,8 @@ pub struct NamespaceOpener {
 pub struct Caller {
     pub serving: Arc<Serving>,
     pub role: Role,
+    /// The key that was verified, by which the caller of a long request is found again.
+    pub key: Option<KeyId>,
 }
 
 /// The reason that the tenants could not be read again.
@@ -177,9 +180,22 @@ impl Namespaces {
 
     /// Returns the service for a request with this key, which is valid `now`, or for one without a key.
     pub fn identify(&self, key: Option<&str>, now: SystemTime) -> Result<Caller, NotAuthenticated> {
+        self.caller(|tenants| tenants.identify(key, now))
+    }
+
+    /// Returns the service that a request has `now` whose key was verified before, or one without a key.
+    pub fn renew(&self, key: Option<KeyId>, now: SystemTime) -> Result<Caller, NotAuthenticated> {
+        self.caller(|tenants| tenants.renew(key, now))
+    }
+
+    fn caller(
+        &self,
+        identify: impl FnOnce(&TenantSet) -> Result<Identity, NotAuthenticated>,
+    ) -> Result<Caller, NotAuthenticated> {
         let local = || Caller {
             serving: Arc::clone(&self.local),
             role: self.local_role,
+            key: None,
         };
         let Some(configured) = &self.configured else {
             return Ok(local());
@@ -188,13 +204,14 @@ impl Namespaces {
         if current.tenants.is_empty() {
             return Ok(local());
         }
-        let identity = current.tenants.identify(key, now)?;
+        let identity = identify(&current.tenants)?;
         let serving = current.services.get(&identity.tenant.id);
         let serving = Arc::clone(serving.ok_or(NotAuthenticated)?);
         record_tenant(&identity.tenant.id, serving.owner());
         Ok(Caller {
             serving,
             role: identity.role,
+            key: identity.key,
         })
     }
 

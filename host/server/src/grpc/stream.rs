@@ -2,7 +2,8 @@
 //!
 //! A request that fails gets an error response, and the stream continues, unless the client asked for a status
 //! that ends it ([`ErrorReport`]). The stream ends when the client has sent its last request, when a message
-//! cannot be read, or when the server drains. A request is admitted only when its message has arrived.
+//! cannot be read, when the server drains, or with the first message after the key of its client was revoked. A request is
+//! admitted only when its message has arrived.
 
 use super::admitted::AdmittedRequest;
 use super::infer::model_infer;
@@ -82,6 +83,11 @@ async fn next(
     let message = match requests.messages.message().await {
         Ok(message) => message?,
         Err(status) => return Some((Err(normalized(status)), None)),
+    };
+    // Streams stay open for days.
+    requests.serving = match requests.admitted.renewed() {
+        Ok(serving) => serving,
+        Err(failure) => return Some((Err(Status::from(failure)), None)),
     };
     requests.admitted.set_slot(requests.slot.next_message());
     let reading = read_message(&requests.serving, &requests.admitted, message);
