@@ -449,6 +449,8 @@ impl Serving {
     pub async fn commit_version(&self, name: &VersionName) -> Result<CommittedVersion, InferError> {
         record_name(&name.model);
         let control = self.control.as_ref().ok_or(ControlError::Disabled)?;
+        // It loads the version, for a trial and again.
+        self.pressure.check_load()?;
         Ok(control.commit_version(&self.registry, name).await?)
     }
 
