@@ -428,9 +428,7 @@ impl Serving {
         record_name(&model);
         let control = self.control.as_ref().ok_or(ControlError::Disabled)?;
         self.pressure.check_load()?;
-        let limit = self.tenant.limits.models;
-        let limit = limit.map(|models| usize::try_from(models).unwrap_or(usize::MAX));
-        let loading = control.load(&self.registry, (model, request), limit);
+        let loading = control.load(&self.registry, (model, request), self.max_models());
         Ok(loading.await?)
     }
 
