@@ -64,7 +64,12 @@ impl Uploads {
     pub(crate) fn open_when_free(target: UploadTarget) -> Result<Uploads, OpenUploadsError> {
         let uploads = Uploads::unopened(target);
         match uploads.directory.open() {
-            Ok(_) | Err(OpenUploadsError::Locked(_)) => Ok(uploads),
+            Ok(_) => Ok(uploads),
+            Err(error @ OpenUploadsError::Locked(_)) => {
+                // Perhaps by another server, for as long as that runs.
+                tracing::warn!(%error, "uploads wait until the repository is free");
+                Ok(uploads)
+            }
             Err(error) => Err(error),
         }
     }
