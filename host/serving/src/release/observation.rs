@@ -7,6 +7,7 @@ use super::Releases;
 use super::comparison::compare;
 use super::rollout::{Arm, Outcome, Rollout};
 use super::shadow_tasks::ShadowSlot;
+use crate::account::Account;
 use crate::admission::Permit;
 use crate::blocking::BlockingPool;
 use crate::cache_outcome::CacheOutcome;
@@ -162,7 +163,12 @@ impl Shadow {
     /// Calls the candidate in a task of its own.
     fn start(mut self, serving: &Serving, rollout: &Arc<Rollout>, response: &InferResponse) {
         let admitted = match self.memory.grow(response.content_bytes()) {
-            true => serving.admission.admit(self.candidate.share()).ok(),
+            true => {
+                // The work of the owner of the models, who has asked for copies.
+                let owner = serving.account.as_ref().and_then(Account::share).cloned();
+                let share = self.candidate.share();
+                serving.admission.admit_for(share, owner).ok()
+            }
             false => None,
         };
         let Some(permit) = admitted else {
