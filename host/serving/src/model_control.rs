@@ -16,6 +16,7 @@ mod replacement;
 mod upload_control;
 
 use crate::load_locks::LoadLocks;
+use crate::owner::Owner;
 use crate::registry::golden_cases::CaseCaller;
 use crate::registry::load_error::LoadError;
 use crate::registry::loader::{Loaded, Loader};
@@ -61,6 +62,8 @@ pub struct ModelControl {
     releases: Arc<Releases>,
     /// Set if a version computes the golden cases of its model before it is served.
     golden_cases: Option<CaseCaller>,
+    /// The owner of the models, for whom the golden cases are computed.
+    owner: Owner,
     /// The uploads into the repository, if it takes any.
     uploads: Option<Uploads>,
     /// Set if clients may not upload because the server also listens on addresses of other machines.
@@ -142,6 +145,7 @@ impl ModelControl {
             residency: Arc::default(),
             releases: Arc::default(),
             golden_cases: None,
+            owner: Owner::LOCAL,
             uploads: None,
             forbids_uploads: false,
         }
@@ -173,6 +177,11 @@ impl ModelControl {
             golden_cases,
             ..self
         }
+    }
+
+    /// Returns the control over the models of this owner.
+    pub(crate) fn with_owner(self, owner: Owner) -> ModelControl {
+        ModelControl { owner, ..self }
     }
 
     /// Returns the control with these settings of what is loaded when.

@@ -47,7 +47,10 @@ impl Serving {
         control.residency().adopt(&registry);
         let releases = Arc::new(Releases::new(Some(releases)));
         let golden_cases = golden_cases(&self.options);
-        let control = control.with_releases(Arc::clone(&releases), golden_cases);
+        let owner = account.share().map_or(Owner::LOCAL, |share| share.owner());
+        let control = control
+            .with_releases(Arc::clone(&releases), golden_cases)
+            .with_owner(owner);
         Serving {
             public: Some(Arc::clone(self)),
             registry: Arc::new(registry),
