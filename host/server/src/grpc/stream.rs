@@ -18,6 +18,7 @@ use tonic::{Status, Streaming};
 use wisp_protocol::grpc::message::inference::{ModelInferRequest, ModelStreamInferResponse};
 use wisp_protocol::grpc::v2 as messages;
 use wisp_protocol::v2::V2Operation;
+use wisp_serving::current_request::CurrentRequest;
 use wisp_serving::{ReadingSlot, Serving};
 
 /// The responses of one stream. An error ends it. Lifetime: one request.
@@ -54,6 +55,8 @@ struct Requests {
     /// The slot of the stream, from which those of its messages are made.
     slot: ReadingSlot,
     report: ErrorReport,
+    /// The request, whose owner pays for the work on each message.
+    current: Option<CurrentRequest>,
 }
 
 /// Returns the responses to the messages of a stream.
@@ -69,15 +72,24 @@ pub(super) fn responses(
         messages,
         admitted,
         report,
+        current: CurrentRequest::of_task(),
     };
     Ok(Box::pin(unfold(Some(requests), next)))
 }
 
-/// Returns the next response, and the state for the one after it.
-async fn next(
-    requests: Option<Requests>,
-) -> Option<(Result<ModelStreamInferResponse, Status>, Option<Requests>)> {
-    let mut requests = requests?;
+/// The next response, and the state for the one after it.
+type Next = Option<(Result<ModelStreamInferResponse, Status>, Option<Requests>)>;
+
+/// Returns the next response. It is made when the response of the request has begun, outside of the work for that.
+async fn next(requests: Option<Requests>) -> Next {
+    let requests = requests?;
+    match requests.current.clone() {
+        Some(current) => current.scope(respond(requests)).await,
+        None => respond(requests).await,
+    }
+}
+
+async fn respond(mut requests: Requests) -> Next {
     // The previous response has been sent: the stream is polled only after that.
     requests.admitted.release();
     let message = match requests.messages.message().await {
