@@ -58,6 +58,7 @@ use wisp_serving::repository_poll::{Change, RepositoryPoll};
 use wisp_serving::residency::ResidencyOptions;
 use wisp_serving::tenants::role::Role;
 use wisp_serving::tenants::tenant_file::TenantFile;
+use wisp_serving::tenants::tenant_id::TenantId;
 use wisp_serving::uploads::limits::UploadLimits;
 use wisp_serving::uploads::{UploadTarget, Uploads};
 use wisp_serving::worker_pool::{PoolThreads, WorkerPool};
@@ -267,7 +268,7 @@ impl TestServer {
         let path = repository.path().to_owned();
         let tenants = options.tenants.as_deref().map(|directory| {
             let opener = NamespaceOpener {
-                loader: loader.for_tenant(),
+                loader: loader.for_tenant(&TenantId::local()),
                 mode: ControlMode::Explicit,
                 observer: |_, _| (),
                 uploads: tenant_uploads,

@@ -1,11 +1,12 @@
 //! Tests of tenants: keys, roles, namespaces, and what one tenant can find out about another.
 //!
-//! `audit` tries every route with every kind of key.
+//! `audit` tries every route with every kind of key; `streams` are open while keys change.
 
 mod audit;
+mod streams;
 
 use crate::cli::wisp;
-use crate::harness::{Repository, Response, TestOptions, TestServer, component, exchange};
+use crate::harness::{Repository, Response, TestOptions, TestServer, component, exchange, loader};
 use crate::web::text;
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
@@ -13,7 +14,8 @@ use std::fs;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, SystemTime};
-use wisp_serving::tenants::api_key::KeyId;
+use wisp_sandbox::aot::Origin;
+use wisp_serving::tenants::api_key::{ApiKey, KeyId};
 use wisp_serving::tenants::limits::Limits;
 use wisp_serving::tenants::records::{ChangeError, NewKey, NewTenant};
 use wisp_serving::tenants::role::Role;
@@ -276,8 +278,10 @@ fn a_damaged_or_missing_file_of_tenants_gives_nobody_rights() -> Result<()> {
         tenants.infer("secret", &acme)?.ok()?;
         Ok(())
     };
-    fs::write(&path, b"[tenants")?;
-    refused(&tenants)?;
+    for damaged in [&b"[tenants"[..], b""] {
+        fs::write(&path, damaged)?;
+        refused(&tenants)?;
+    }
     fs::write(&path, &whole)?;
     fs::set_permissions(&path, fs::Permissions::from_mode(0o644))?;
     refused(&tenants)?;
@@ -485,6 +489,36 @@ fn a_request_above_a_limit_of_its_tenant_is_refused_and_others_are_not() -> Resu
 }
 
 #[test]
+fn the_files_of_a_load_make_no_more_models_than_the_tenant_may_have() -> Result<()> {
+    let public = Repository::empty()?.with_model("shared", "progression", None)?;
+    let directory =
+        Repository::empty()?.with_model("tenants/acme/models/own", "progression", None)?;
+    let mut key = String::new();
+    let tenants = Tenants::start(public, directory, |file| {
+        let limited = NewTenant {
+            limits: Limits {
+                models: Some(1),
+                ..Limits::default()
+            },
+            ..new_tenant("acme", Role::Deploy)?
+        };
+        key = add(file, &limited)?;
+        Ok(())
+    })?;
+    let body = json!({ "parameters": { "config": "{}", "file:1/model.onnx": "AA==" } });
+    let load = |model: &str| {
+        let request = format!("POST /v2/repository/models/{model}/load");
+        tenants.ask(&request, &key, &body)
+    };
+    let refused = load("further")?.error(429)?;
+    ensure!(refused.contains("`models`"), "{refused}");
+    // Only the file is wrong.
+    let refused = load("own")?.error(400)?;
+    ensure!(refused.contains("failed to load `own`"), "{refused}");
+    Ok(())
+}
+
+#[test]
 fn metrics_have_the_tenant_of_its_own_models_and_no_text_of_clients() -> Result<()> {
     let (tenants, acme, other) = two_tenants()?;
     let page = || -> Result<String> {
@@ -536,6 +570,29 @@ fn a_web_component_does_not_get_the_keys_of_those_who_call_it() -> Result<()> {
         (given.status, text(&given)?.as_str()) == (200, "1"),
         "{given:?}"
     );
+    Ok(())
+}
+
+#[test]
+fn a_component_is_compiled_for_each_tenant() -> Result<()> {
+    let server = loader(&TestOptions::default())?;
+    let tenants = ["acme", "other"].map(|id| id.parse().map(|id: TenantId| server.for_tenant(&id)));
+    let [acme, other] = tenants;
+    // An empty component with a section that no test had before.
+    let unique = ApiKey::random()?.reveal();
+    let mut wasm = b"\0asm\x0d\0\x01\0\0".to_vec();
+    wasm.push(u8::try_from(unique.len() + 2)?);
+    wasm.extend([1, b'x']);
+    wasm.extend(unique.as_bytes());
+    let mut kept = Vec::new();
+    for loader in [&server, &acme?, &other?] {
+        let (component, origin) = loader.aot.load(&loader.engine, &wasm)?;
+        ensure!(
+            origin == Origin::Compiled,
+            "the load would show the files of another tenant"
+        );
+        kept.push(component);
+    }
     Ok(())
 }
 

@@ -10,6 +10,7 @@ use std::net::{Shutdown, TcpStream};
 use std::path::Path;
 use wisp_serving::model_control::ControlMode;
 use wisp_serving::registry::version_signature::{SignaturePolicy, TrustedKey};
+use wisp_serving::residency::ResidencyOptions;
 use wisp_serving::uploads::limits::UploadLimits;
 
 const MODELS: &str = "/v2/repository/models";
@@ -223,6 +224,26 @@ fn incomplete_and_oversized_files_leave_nothing() -> Result<()> {
     ensure!(models.contains("--max-stored-models"), "{models}");
     delete(&server, "m/versions/9")?.ok()?;
     put(&server, "m/versions/10/files/a.txt", &[b'x'; 100_000])?.ok()?;
+    Ok(())
+}
+
+#[test]
+fn a_version_that_no_load_has_room_for_is_not_committed() -> Result<()> {
+    let options = TestOptions {
+        residency: ResidencyOptions {
+            max_model_memory_bytes: Some(100),
+            ..ResidencyOptions::default()
+        },
+        ..options()
+    };
+    let server = TestServer::with_options(Repository::empty()?, options)?;
+    put(&server, "large/versions/1/files/model.onnx", &graph()?)?.ok()?;
+    let refused = commit(&server, "large/versions/1")?.error(400)?;
+    ensure!(
+        refused.contains("more than the 100 for all models"),
+        "{refused}"
+    );
+    ensure!(!server.repository().join("large").exists());
     Ok(())
 }
 

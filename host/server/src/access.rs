@@ -15,6 +15,7 @@ use std::time::SystemTime;
 use wisp_protocol::route::{RestCall, RouteError};
 use wisp_serving::Serving;
 use wisp_serving::namespaces::{Caller, Namespaces};
+use wisp_serving::tenants::api_key::KeyId;
 use wisp_serving::tenants::role::Role;
 
 /// The scheme of the header in which clients send their keys.
@@ -48,6 +49,15 @@ pub(crate) enum Requirement {
 #[derive(Debug)]
 pub(crate) struct Access {
     namespaces: Arc<Namespaces>,
+}
+
+/// The caller of a gRPC request, which may be a stream that outlives its key. Lifetime: one request.
+#[derive(Debug, Clone)]
+pub(crate) struct GrpcCaller {
+    namespaces: Arc<Namespaces>,
+    serving: Arc<Serving>,
+    /// The key that was verified.
+    key: Option<KeyId>,
 }
 
 // === impl Requirement ===
@@ -133,16 +143,25 @@ impl Access {
         }
     }
 
-    /// Returns the service for a gRPC request, or `None` for a call that requires no key and has no valid one.
+    /// Returns the caller of a gRPC request, or `None` for a call that requires no key and has no valid one.
     pub(crate) fn admit_grpc(
         &self,
         headers: &HeaderMap,
         path: &str,
-    ) -> Result<Option<Arc<Serving>>, Failure> {
-        match Requirement::of_method(path) {
-            Requirement::Open => Ok(self.caller(headers).ok().map(|caller| caller.serving)),
-            required @ Requirement::Role(_) => self.admit(headers, required).map(Some),
-        }
+    ) -> Result<Option<GrpcCaller>, Failure> {
+        let caller = match Requirement::of_method(path) {
+            Requirement::Open => self.caller(headers).ok(),
+            Requirement::Role(role) => {
+                let caller = self.caller(headers)?;
+                expect_role(&caller, role)?;
+                Some(caller)
+            }
+        };
+        Ok(caller.map(|caller| GrpcCaller {
+            namespaces: Arc::clone(&self.namespaces),
+            serving: caller.serving,
+            key: caller.key,
+        }))
     }
 
     /// Returns the caller, if it may change the tenants.
@@ -164,6 +183,21 @@ impl Access {
     fn caller(&self, headers: &HeaderMap) -> Result<Caller, Failure> {
         let key = presented_key(headers);
         Ok(self.namespaces.identify(key, SystemTime::now())?)
+    }
+}
+
+// === impl GrpcCaller ===
+
+impl GrpcCaller {
+    /// Returns the service of the tenant when the request began.
+    pub(crate) fn serving(&self) -> &Arc<Serving> {
+        &self.serving
+    }
+
+    /// Returns the service of the tenant now, unless the key is not valid any more. Each role allows inference.
+    pub(crate) fn renewed(&self) -> Result<Arc<Serving>, Failure> {
+        let caller = self.namespaces.renew(self.key, SystemTime::now())?;
+        Ok(caller.serving)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::admission::Admission;
 use crate::error::InferError;
+use crate::owner::{Owner, OwnerShare};
 use crate::version::ModelVersion;
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
@@ -11,20 +12,27 @@ use wisp_protocol::golden_case::CaseFailure;
 /// The time limit of one call. It is generous, since the first call of a version may be slow.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Runs one request as the server would. The calling thread must be one that may block, of a runtime.
+/// Runs one request as the server would for this owner. The calling thread must be one that may block, of a runtime.
 pub(crate) fn call_case(
     version: &ModelVersion,
     request: InferRequest,
+    owner: Owner,
 ) -> Result<InferResponse, CaseFailure> {
-    call(version, request).map_err(|error| CaseFailure {
+    call(version, request, owner).map_err(|error| CaseFailure {
         party: error.kind().party(),
         message: error.client_message().to_owned(),
     })
 }
 
-fn call(version: &ModelVersion, request: InferRequest) -> Result<InferResponse, InferError> {
-    // Its own admission, so that requests of clients do not make a case fail.
-    let permit = Admission::new(1, 1).admit(version.share())?;
+fn call(
+    version: &ModelVersion,
+    request: InferRequest,
+    owner: Owner,
+) -> Result<InferResponse, InferError> {
+    // Its own admission and share of the owner, so that requests of clients do not make a case fail. The work has its turns
+    // among that of the owner.
+    let share = (!owner.is_local()).then(|| OwnerShare::new(owner));
+    let permit = Admission::new(1, 1).admit_for(version.share(), share)?;
     let deadline = Instant::now() + TIMEOUT;
     let calling = version.call(request, &permit, deadline);
     let (response, _) = Handle::current().block_on(calling)?;

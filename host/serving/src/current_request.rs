@@ -61,8 +61,9 @@ impl CurrentRequest {
         self.model.tenant()
     }
 
-    /// Returns the request that the current task works on, if it is known.
-    pub(crate) fn of_task() -> Option<CurrentRequest> {
+    /// Returns the request that the current task works on, if it is known. A later part of its work, such as the further
+    /// messages of a stream, continues it with [`CurrentRequest::scope`].
+    pub fn of_task() -> Option<CurrentRequest> {
         CURRENT.try_with(CurrentRequest::clone).ok()
     }
 }

@@ -144,6 +144,7 @@ impl From<ControlError> for InferError {
             ControlError::Polling
             | ControlError::NoRoom { .. }
             | ControlError::StillLoading { .. } => ErrorKind::Unavailable,
+            ControlError::TooManyModels { .. } => ErrorKind::OverQuota,
             ControlError::Forbidden => ErrorKind::Forbidden,
             ControlError::UnknownModel { .. } | ControlError::NoRelease { .. } => {
                 ErrorKind::NotFound

@@ -16,6 +16,7 @@ mod replacement;
 mod upload_control;
 
 use crate::load_locks::LoadLocks;
+use crate::owner::Owner;
 use crate::registry::golden_cases::CaseCaller;
 use crate::registry::load_error::LoadError;
 use crate::registry::loader::{Loaded, Loader};
@@ -61,8 +62,12 @@ pub struct ModelControl {
     releases: Arc<Releases>,
     /// Set if a version computes the golden cases of its model before it is served.
     golden_cases: Option<CaseCaller>,
+    /// The owner of the models, for whom the golden cases are computed.
+    owner: Owner,
     /// The uploads into the repository, if it takes any.
     uploads: Option<Uploads>,
+    /// Set if clients may not upload because the server also listens on addresses of other machines.
+    forbids_uploads: bool,
 }
 
 /// The result of a load.
@@ -101,6 +106,10 @@ pub enum ControlError {
         .0.kind()
     )]
     Storage(#[source] std::io::Error),
+    #[error(
+        "the tenant has {limit} models, its limit `models`; send the files under the name of one of them"
+    )]
+    TooManyModels { limit: usize },
     #[error("model `{model}` has no release")]
     NoRelease { model: ModelName },
     #[error("the release of `{model}` cannot be changed: {reason}")]
@@ -136,13 +145,24 @@ impl ModelControl {
             residency: Arc::default(),
             releases: Arc::default(),
             golden_cases: None,
+            owner: Owner::LOCAL,
             uploads: None,
+            forbids_uploads: false,
         }
     }
 
     /// Returns the control with these uploads into its repository.
     pub fn with_uploads(self, uploads: Option<Uploads>) -> ModelControl {
         ModelControl { uploads, ..self }
+    }
+
+    /// Returns the control without uploads by clients, who may be on other machines and need no key. In the mode `poll`
+    /// there are no loads by clients, and so nothing else tells the addresses of the server.
+    pub fn forbidding_uploads(self) -> ModelControl {
+        ModelControl {
+            forbids_uploads: true,
+            ..self
+        }
     }
 
     /// Returns the control with the releases of the server. With `golden_cases`, a new version computes the golden cases
@@ -157,6 +177,11 @@ impl ModelControl {
             golden_cases,
             ..self
         }
+    }
+
+    /// Returns the control over the models of this owner.
+    pub(crate) fn with_owner(self, owner: Owner) -> ModelControl {
+        ModelControl { owner, ..self }
     }
 
     /// Returns the control with these settings of what is loaded when.
@@ -179,16 +204,22 @@ impl ModelControl {
 
     /// Loads the model for a client and replaces the served one: as it is in the repository now, or with the files and
     /// the configuration of the request. A model that is loaded from the repository and unchanged stays as it is.
+    /// The files of a request are no further model if there are `max_models`.
     pub async fn load(
         self: &Arc<ModelControl>,
         registry: &Arc<Registry>,
         (model, request): (ModelName, LoadRequest),
+        max_models: Option<usize>,
     ) -> Result<(), ControlError> {
         self.check()?;
         let (control, registry) = (Arc::clone(self), Arc::clone(registry));
         let lock = self.locks.load(&model).await;
         run(move || {
             let _lock = lock;
+            // Checked here, so that requests which wait for their turn do not pass together.
+            if !request.files.is_empty() {
+                check_count(&registry, &model, max_models)?;
+            }
             match request.is_plain() {
                 true => control.load_changed(&registry, &model),
                 false => control.load_request(&registry, &model, request),
@@ -442,6 +473,21 @@ fn check_sent_files(files: &[UploadedFile]) -> Result<(), ControlError> {
         }
     }
     Ok(())
+}
+
+/// Returns an error if the model would be one more than `limit`. Those that are not loaded count too: they are in lists and
+/// metrics.
+fn check_count(
+    registry: &Registry,
+    model: &ModelName,
+    limit: Option<usize>,
+) -> Result<(), ControlError> {
+    match limit {
+        Some(limit) if registry.entry(model).is_err() && registry.entries().len() >= limit => {
+            Err(ControlError::TooManyModels { limit })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Stops serving the model for a client. Its lock is held. As in Triton, unloading a model that does not exist

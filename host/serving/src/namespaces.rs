@@ -1,8 +1,9 @@
 //! The services of all tenants, and the one that a request gets by its key.
 //!
 //! The tenants are those of a file, which is read again when it changes: [`Namespaces::refresh`] replaces the tenants and
-//! their services in one step, so that a request finds either all of a change or nothing of it. A tenant's models are in a
-//! directory of its own below that of the file. They are found at once and loaded by their first request.
+//! their services in one step, so that a request finds either all of a change or nothing of it; those of new tenants follow
+//! once their models are open. A tenant's models are in a directory of its own below that of the file. They are found at
+//! once and loaded by their first request.
 //!
 //! Without a file, and as long as it has no tenant, every request is one of the tenant `local`, and no key is looked at.
 //! A file that cannot be read or has disappeared changes nothing: nobody gets rights through a damaged file.
@@ -18,11 +19,12 @@ use crate::registry::repository_loader::Start;
 use crate::residency::ResidencyOptions;
 use crate::serving::Serving;
 use crate::serving::tenant_view::OwnModels;
+use crate::tenants::api_key::KeyId;
 use crate::tenants::records::{ChangeError, TenantRecords};
 use crate::tenants::role::Role;
 use crate::tenants::tenant_file::{TenantError, TenantFile, TenantFileError};
 use crate::tenants::tenant_id::TenantId;
-use crate::tenants::tenant_set::{NotAuthenticated, RecordError, Tenant, TenantSet};
+use crate::tenants::tenant_set::{Identity, NotAuthenticated, RecordError, Tenant, TenantSet};
 use crate::uploads::limits::UploadLimits;
 use crate::uploads::{UploadTarget, Uploads};
 use std::collections::BTreeMap;
@@ -66,7 +68,7 @@ struct Configured {
 /// The tenants and their services at one time.
 #[derive(Debug, Default)]
 struct Current {
-    tenants: TenantSet,
+    tenants: Arc<TenantSet>,
     services: BTreeMap<TenantId, Arc<Serving>>,
 }
 
@@ -88,6 +90,8 @@ pub struct NamespaceOpener {
 pub struct Caller {
     pub serving: Arc<Serving>,
     pub role: Role,
+    /// The key that was verified, by which the caller of a long request is found again.
+    pub key: Option<KeyId>,
 }
 
 /// The reason that the tenants could not be read again.
@@ -176,9 +180,22 @@ impl Namespaces {
 
     /// Returns the service for a request with this key, which is valid `now`, or for one without a key.
     pub fn identify(&self, key: Option<&str>, now: SystemTime) -> Result<Caller, NotAuthenticated> {
+        self.caller(|tenants| tenants.identify(key, now))
+    }
+
+    /// Returns the service that a request has `now` whose key was verified before, or one without a key.
+    pub fn renew(&self, key: Option<KeyId>, now: SystemTime) -> Result<Caller, NotAuthenticated> {
+        self.caller(|tenants| tenants.renew(key, now))
+    }
+
+    fn caller(
+        &self,
+        identify: impl FnOnce(&TenantSet) -> Result<Identity, NotAuthenticated>,
+    ) -> Result<Caller, NotAuthenticated> {
         let local = || Caller {
             serving: Arc::clone(&self.local),
             role: self.local_role,
+            key: None,
         };
         let Some(configured) = &self.configured else {
             return Ok(local());
@@ -187,13 +204,14 @@ impl Namespaces {
         if current.tenants.is_empty() {
             return Ok(local());
         }
-        let identity = current.tenants.identify(key, now)?;
+        let identity = identify(&current.tenants)?;
         let serving = current.services.get(&identity.tenant.id);
         let serving = Arc::clone(serving.ok_or(NotAuthenticated)?);
         record_tenant(&identity.tenant.id, serving.owner());
         Ok(Caller {
             serving,
             role: identity.role,
+            key: identity.key,
         })
     }
 
@@ -311,8 +329,10 @@ impl Configured {
             path: self.file.path(),
             source,
         })?;
+        let tenants = Arc::new(tenants);
         let before = self.current();
         let mut services = BTreeMap::new();
+        let mut added = Vec::new();
         for tenant in tenants.tenants() {
             let open = before.services.get(&tenant.id);
             let account = match open.and_then(|open| open.account.as_ref()) {
@@ -324,19 +344,36 @@ impl Configured {
                 // Its models stay, with the limits with which they were opened.
                 Some(open) => open.with_tenant(Arc::clone(tenant), account),
                 None => {
-                    let directory = self.file.tenants().join(tenant.id.as_str());
-                    self.opener.open(local, (tenant, account), &directory)
+                    added.push((Arc::clone(tenant), account));
+                    continue;
                 }
             };
             services.insert(tenant.id.clone(), Arc::new(serving));
         }
-        let current = Arc::new(Current { tenants, services });
-        let mut place = self.current.write().unwrap_or_else(PoisonError::into_inner);
-        *place = current;
-        drop(place);
+        // Opening models takes time, in which a key that was revoked is refused already. The keys of a new tenant are too,
+        // until its service is there.
+        self.replace(Current {
+            tenants: Arc::clone(&tenants),
+            services: services.clone(),
+        });
         // Returning the memory of the models of a removed tenant takes time, and so happens outside the lock.
         drop(before);
+        if added.is_empty() {
+            return Ok(());
+        }
+        for (tenant, account) in added {
+            let directory = self.file.tenants().join(tenant.id.as_str());
+            let serving = self.opener.open(local, (&tenant, account), &directory);
+            services.insert(tenant.id.clone(), Arc::new(serving));
+        }
+        self.replace(Current { tenants, services });
         Ok(())
+    }
+
+    fn replace(&self, current: Current) {
+        let current = Arc::new(current);
+        let mut place = self.current.write().unwrap_or_else(PoisonError::into_inner);
+        *place = current;
     }
 }
 
@@ -349,8 +386,8 @@ impl NamespaceOpener {
         directory: &Path,
     ) -> Serving {
         let models = directory.join(MODELS);
-        let loader = self.loader.for_tenant();
         let id = &tenant.id;
+        let loader = self.loader.for_tenant(id);
         if let Err(error) = create_private(&models) {
             let error = &error as &dyn std::error::Error;
             tracing::error!(tenant = %id, error, "no directory for the models of the tenant");
@@ -384,7 +421,7 @@ impl NamespaceOpener {
     /// Opens the models of a tenant for uploads, if there are uploads. A failure is logged.
     fn open_uploads(&self, tenant: &Tenant, models: &Path) -> Option<Uploads> {
         let limits = tenant.limits.uploads(self.uploads.as_ref()?);
-        let opened = Uploads::open(UploadTarget {
+        let opened = Uploads::open_when_free(UploadTarget {
             repository: models.to_owned(),
             limits,
         });

@@ -428,7 +428,8 @@ impl Serving {
         record_name(&model);
         let control = self.control.as_ref().ok_or(ControlError::Disabled)?;
         self.pressure.check_load()?;
-        Ok(control.load(&self.registry, (model, request)).await?)
+        let loading = control.load(&self.registry, (model, request), self.max_models());
+        Ok(loading.await?)
     }
 
     /// Begins to receive a file of a version that is being uploaded.
@@ -446,7 +447,7 @@ impl Serving {
     pub async fn commit_version(&self, name: &VersionName) -> Result<CommittedVersion, InferError> {
         record_name(&name.model);
         let control = self.control.as_ref().ok_or(ControlError::Disabled)?;
-        // The version is loaded to try it.
+        // It loads the version, for a trial and again.
         self.pressure.check_load()?;
         Ok(control.commit_version(&self.registry, name).await?)
     }

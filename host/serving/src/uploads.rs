@@ -19,7 +19,7 @@ use incoming_file::{IncomingFile, NewFile, run};
 use limits::UploadLimits;
 use staging::{OpenUploadsError, Staging};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use tokio::sync::Semaphore;
 use upload_error::UploadError;
 use wisp_protocol::upload::{UploadFileName, VersionName};
@@ -38,21 +38,50 @@ pub struct UploadTarget {
 /// The uploads into one repository. Lifetime: the process.
 #[derive(Debug)]
 pub struct Uploads {
-    staging: Arc<Staging>,
-    limits: UploadLimits,
+    directory: Arc<Directory>,
     places: Arc<Semaphore>,
+}
+
+/// The directory of the uploads into one repository, which one user at a time opens. Lifetime: the process.
+#[derive(Debug)]
+struct Directory {
+    target: UploadTarget,
+    /// Empty until nobody else uses the directory.
+    staging: OnceLock<Arc<Staging>>,
 }
 
 impl Uploads {
     /// Opens a repository for uploads. Completes commits that were interrupted, and removes the remains of uploads, so the
     /// models are loaded afterwards.
     pub fn open(target: UploadTarget) -> Result<Uploads, OpenUploadsError> {
-        let UploadTarget { repository, limits } = target;
-        Ok(Uploads {
-            staging: Arc::new(Staging::open(&repository, &limits)?),
-            limits,
+        let uploads = Uploads::unopened(target);
+        uploads.directory.open()?;
+        Ok(uploads)
+    }
+
+    /// Opens a repository for uploads, or leaves that to the first upload if it is still in use. Requests of a tenant that
+    /// was removed go on, and use its repository also when the tenant has been added again.
+    pub(crate) fn open_when_free(target: UploadTarget) -> Result<Uploads, OpenUploadsError> {
+        let uploads = Uploads::unopened(target);
+        match uploads.directory.open() {
+            Ok(_) => Ok(uploads),
+            Err(error @ OpenUploadsError::Locked(_)) => {
+                // Perhaps by another server, for as long as that runs.
+                tracing::warn!(%error, "uploads wait until the repository is free");
+                Ok(uploads)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn unopened(target: UploadTarget) -> Uploads {
+        Uploads {
+            directory: Arc::new(Directory {
+                target,
+                staging: OnceLock::new(),
+            }),
             places: Arc::new(Semaphore::new(UPLOADS_AT_ONCE)),
-        })
+        }
     }
 
     /// Begins to receive a file of a version that does not exist.
@@ -63,16 +92,18 @@ impl Uploads {
     ) -> Result<IncomingFile, UploadError> {
         let place = Arc::clone(&self.places).try_acquire_owned();
         let place = place.map_err(|_| UploadError::Busy)?;
-        let limit = self.limits.bytes_of(&file);
-        let (staging, limits) = (Arc::clone(&self.staging), self.limits.clone());
+        let limit = self.directory.target.limits.bytes_of(&file);
+        let directory = Arc::clone(&self.directory);
         let checked = name.clone();
-        let open = move || -> Result<tempfile::NamedTempFile, UploadError> {
-            staging.check_new(&checked, &limits)?;
-            Ok(staging.new_file()?)
+        let open = move || -> Result<(Arc<Staging>, tempfile::NamedTempFile), UploadError> {
+            let staging = directory.open()?;
+            staging.check_new(&checked)?;
+            let content = staging.new_file()?;
+            Ok((staging, content))
         };
-        let content = run(open).await??;
+        let (staging, content) = run(open).await??;
         Ok(IncomingFile::new(NewFile {
-            staging: Arc::clone(&self.staging),
+            staging,
             name,
             file,
             limit,
@@ -81,9 +112,22 @@ impl Uploads {
         }))
     }
 
-    /// Returns the files of the uploads.
-    pub(crate) fn staging(&self) -> &Arc<Staging> {
-        &self.staging
+    /// Returns the files of the uploads. Blocks.
+    pub(crate) fn staging(&self) -> Result<Arc<Staging>, UploadError> {
+        Ok(self.directory.open()?)
+    }
+}
+
+impl Directory {
+    /// Opens the directory, if it is not open yet.
+    fn open(&self) -> Result<Arc<Staging>, OpenUploadsError> {
+        if let Some(staging) = self.staging.get() {
+            return Ok(Arc::clone(staging));
+        }
+        let staging = Staging::open(&self.target.repository, &self.target.limits)?;
+        // The lock of the directory lets one of several threads come here.
+        let staging = self.staging.get_or_init(|| Arc::new(staging));
+        Ok(Arc::clone(staging))
     }
 }
 
@@ -159,6 +203,28 @@ mod tests {
         assert_eq!(arriving(directory.path())?, 0);
         let mut third = begin(&uploads).await?;
         third.write(Bytes::from_static(b"1234")).await?;
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn a_repository_that_is_still_in_use_takes_uploads_once_it_is_free() -> anyhow::Result<()>
+    {
+        let (directory, earlier) = uploads(UploadLimits::default())?;
+        let mut arriving = begin(&earlier).await?;
+        let target = || UploadTarget {
+            repository: directory.path().to_owned(),
+            limits: UploadLimits::default(),
+        };
+        drop(earlier);
+        assert!(matches!(
+            Uploads::open(target()),
+            Err(OpenUploadsError::Locked(_))
+        ));
+        let later = Uploads::open_when_free(target())?;
+        assert!(matches!(begin(&later).await, Err(UploadError::InUse(_))));
+        arriving.write(Bytes::from_static(b"1")).await?;
+        arriving.finish().await?;
+        begin(&later).await?;
         Ok(())
     }
 

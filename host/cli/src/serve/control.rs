@@ -22,9 +22,18 @@ pub(super) fn model_control(
         ControlMode::Forbidden if args.tenancy.tenants.is_some() => ControlMode::Explicit,
         mode => mode,
     };
-    ModelControl::new(loader, args.repository.clone(), mode, report_load)
+    let control = ModelControl::new(loader, args.repository.clone(), mode, report_load)
         .with_residency(args.residency())
-        .with_uploads(uploads)
+        .with_uploads(uploads);
+    match forbids_uploads(addresses, args.tenancy.tenants.is_some()) {
+        true => control.forbidding_uploads(),
+        false => control,
+    }
+}
+
+/// Returns whether clients may not upload in any mode. Where roles do not decide, everyone who reaches the server could.
+fn forbids_uploads(addresses: &Addresses, has_roles: bool) -> bool {
+    !has_roles && !addresses.are_loopback()
 }
 
 /// Returns the control mode of a server without tenants. Loading and unloading affect all clients, and there are no
@@ -157,6 +166,9 @@ mod tests {
                 metrics: Some(ANY.parse()?),
                 admin: None,
             };
+            let is_open = [Some(http), grpc].contains(&Some(ANY));
+            assert_eq!(forbids_uploads(&addresses, false), is_open, "{mode:?}");
+            assert!(!forbids_uploads(&addresses, true));
             let found = control_mode(mode, &addresses);
             assert_eq!(found, expected, "{mode:?} {http} {grpc:?}");
         }

@@ -15,6 +15,7 @@ use wisp_serving::namespaces::{NamespaceOpener, Namespaces};
 use wisp_serving::registry::loader::Loader;
 use wisp_serving::tenants::role::Role;
 use wisp_serving::tenants::tenant_file::TenantFile;
+use wisp_serving::tenants::tenant_id::TenantId;
 use wisp_serving::tenants::tenant_set::TenantSet;
 
 /// The time between two looks at the file of the tenants, which is the longest time until a revoked key is refused.
@@ -65,7 +66,7 @@ pub(super) async fn bind_admin(args: &ServeArgs) -> anyhow::Result<Option<Listen
 pub(super) fn opener(args: &ServeArgs, loader: &Loader) -> Option<NamespaceOpener> {
     args.tenancy.tenants.as_ref()?;
     Some(NamespaceOpener {
-        loader: loader.for_tenant(),
+        loader: loader.for_tenant(&TenantId::local()),
         // The repository that is polled is that of the public models.
         mode: match args.model_control_mode {
             ModelControlMode::None => ControlMode::Disabled,

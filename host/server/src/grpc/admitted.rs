@@ -1,9 +1,10 @@
-//! The admission of a gRPC request: its reading slot, the bytes that it has reserved, the service of its tenant, and the
-//! key of its client.
+//! The admission of a gRPC request: its reading slot, the bytes that it has reserved, its caller, and the key of its client
+//! for releases.
 //!
 //! tonic carries the value in the extensions of the request, from the head to the service. A service that
 //! does not find it there fails the request instead of admitting it again.
 
+use crate::access::GrpcCaller;
 use crate::failure::Failure;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
@@ -25,8 +26,8 @@ struct State {
     reservation: Reservation,
     /// The key that keeps the client at its version during a release.
     routing: RoutingKey,
-    /// The service of the tenant; `None` for a request without a key that needs none.
-    caller: Option<Arc<Serving>>,
+    /// `None` for a request without a key that needs none.
+    caller: Option<GrpcCaller>,
 }
 
 impl AdmittedRequest {
@@ -44,10 +45,10 @@ impl AdmittedRequest {
     }
 
     /// Sets the service of the tenant whose request it is, to which its messages are charged.
-    pub(crate) fn set_caller(&self, caller: Option<Arc<Serving>>) {
+    pub(crate) fn set_caller(&self, caller: Option<GrpcCaller>) {
         let mut state = self.lock();
-        if let Some(serving) = &caller {
-            state.slot = Some(serving.admit());
+        if let Some(caller) = &caller {
+            state.slot = Some(caller.serving().admit());
         }
         state.caller = caller;
     }
@@ -57,8 +58,17 @@ impl AdmittedRequest {
     /// # Errors
     /// Returns an error if the request has no valid key, which only methods that need none let pass.
     pub(super) fn serving(&self) -> Result<Arc<Serving>, Failure> {
-        let caller = self.lock().caller.clone();
-        Ok(caller.ok_or(NotAuthenticated)?)
+        let caller = self.lock().caller.clone().ok_or(NotAuthenticated)?;
+        Ok(Arc::clone(caller.serving()))
+    }
+
+    /// Returns the service of the tenant for a further message of its request.
+    ///
+    /// # Errors
+    /// Returns an error if the key of the request has been revoked or has expired since.
+    pub(super) fn renewed(&self) -> Result<Arc<Serving>, Failure> {
+        let caller = self.lock().caller.clone().ok_or(NotAuthenticated)?;
+        caller.renewed()
     }
 
     /// Returns the key that keeps the client at its version during a release.

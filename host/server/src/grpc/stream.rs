@@ -2,7 +2,8 @@
 //!
 //! A request that fails gets an error response, and the stream continues, unless the client asked for a status
 //! that ends it ([`ErrorReport`]). The stream ends when the client has sent its last request, when a message
-//! cannot be read, or when the server drains. A request is admitted only when its message has arrived.
+//! cannot be read, when the server drains, or with the first message after the key of its client was revoked. A request is
+//! admitted only when its message has arrived.
 
 use super::admitted::AdmittedRequest;
 use super::infer::model_infer;
@@ -17,6 +18,7 @@ use tonic::{Status, Streaming};
 use wisp_protocol::grpc::message::inference::{ModelInferRequest, ModelStreamInferResponse};
 use wisp_protocol::grpc::v2 as messages;
 use wisp_protocol::v2::V2Operation;
+use wisp_serving::current_request::CurrentRequest;
 use wisp_serving::{ReadingSlot, Serving};
 
 /// The responses of one stream. An error ends it. Lifetime: one request.
@@ -53,6 +55,8 @@ struct Requests {
     /// The slot of the stream, from which those of its messages are made.
     slot: ReadingSlot,
     report: ErrorReport,
+    /// The request, whose owner pays for the work on each message.
+    current: Option<CurrentRequest>,
 }
 
 /// Returns the responses to the messages of a stream.
@@ -68,20 +72,34 @@ pub(super) fn responses(
         messages,
         admitted,
         report,
+        current: CurrentRequest::of_task(),
     };
     Ok(Box::pin(unfold(Some(requests), next)))
 }
 
-/// Returns the next response, and the state for the one after it.
-async fn next(
-    requests: Option<Requests>,
-) -> Option<(Result<ModelStreamInferResponse, Status>, Option<Requests>)> {
-    let mut requests = requests?;
+/// The next response, and the state for the one after it.
+type Next = Option<(Result<ModelStreamInferResponse, Status>, Option<Requests>)>;
+
+/// Returns the next response. It is made when the response of the request has begun, outside of the work for that.
+async fn next(requests: Option<Requests>) -> Next {
+    let requests = requests?;
+    match requests.current.clone() {
+        Some(current) => current.scope(respond(requests)).await,
+        None => respond(requests).await,
+    }
+}
+
+async fn respond(mut requests: Requests) -> Next {
     // The previous response has been sent: the stream is polled only after that.
     requests.admitted.release();
     let message = match requests.messages.message().await {
         Ok(message) => message?,
         Err(status) => return Some((Err(normalized(status)), None)),
+    };
+    // Streams stay open for days.
+    requests.serving = match requests.admitted.renewed() {
+        Ok(serving) => serving,
+        Err(failure) => return Some((Err(Status::from(failure)), None)),
     };
     requests.admitted.set_slot(requests.slot.next_message());
     let reading = read_message(&requests.serving, &requests.admitted, message);

@@ -37,7 +37,7 @@ impl ModelControl {
 
     /// Returns the difference of a version from the golden cases of its model, if there is one.
     pub(super) fn golden_failure(&self, path: &Path, version: &ModelVersion) -> Option<String> {
-        let reason = golden_cases::failure(path, version, self.golden_cases?)?;
+        let reason = golden_cases::failure(path, version, (self.golden_cases?, self.owner))?;
         let description = version.description();
         let (model, version) = (&description.model, description.version);
         tracing::warn!(%model, %version, reason, "not served");

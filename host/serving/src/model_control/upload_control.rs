@@ -9,8 +9,10 @@ use super::{ControlError, ControlMode, ModelControl, run};
 use crate::registry::dormancy::expected_bytes_of;
 use crate::registry::load_error::LoadError;
 use crate::registry::model_file::{self, ModelFile, VersionPolicy};
+use crate::registry::repository::VersionFiles;
 use crate::registry::triton_config::TRITON_CONFIG_FILE;
 use crate::registry::{LoadedVersion, ModelEntry, Registry, baseline_file, repository};
+use crate::residency::NoRoom;
 use crate::uploads::incoming_file::IncomingFile;
 use crate::uploads::upload_error::UploadError;
 use crate::uploads::{Uploads, content_check};
@@ -74,6 +76,9 @@ impl ModelControl {
             ControlMode::Disabled => return Err(ControlError::Disabled),
             ControlMode::Forbidden => return Err(ControlError::Forbidden),
         }
+        if self.forbids_uploads {
+            return Err(ControlError::Forbidden);
+        }
         Ok(self.uploads.as_ref().ok_or(UploadError::Disabled)?)
     }
 
@@ -84,7 +89,7 @@ impl ModelControl {
         name: &VersionName,
     ) -> Result<CommittedVersion, ControlError> {
         let uploads = self.uploads()?;
-        let staged = uploads.staging().begin_commit(name)?;
+        let staged = uploads.staging()?.begin_commit(name)?;
         let trial = staged.trial()?;
         let model_directory = trial.model_directory();
         content_check::check_version(&model_directory.join(name.version.to_string()))?;
@@ -125,6 +130,14 @@ impl ModelControl {
             failed(error.client_reason())
         };
         let files = repository::version_files(model_directory).map_err(refused)?;
+        // A graph takes at least the memory of its file, so one that is too large need not be loaded to be refused.
+        let least = largest_graph(&files);
+        if let Some(budget) = self.residency.options().max_model_memory_bytes
+            && least > budget
+        {
+            let bytes = least;
+            return Err(failed(NoRoom::TooLarge { bytes, budget }.to_string()));
+        }
         let reserve = || {
             self.residency
                 .make_more_room(registry, model, expected_bytes_of(&files))
@@ -147,6 +160,8 @@ impl ModelControl {
             versions: [(*version, LoadedVersion::Ready(loaded))].into(),
             ..ModelEntry::default()
         };
+        let checked = self.residency.check(&entry);
+        checked.map_err(|too_large| failed(too_large.to_string()))?;
         let entry = self.with_route(registry, (model, entry));
         match entry.failure() {
             Some(reason) => Err(failed(reason.to_owned())),
@@ -156,7 +171,7 @@ impl ModelControl {
 
     /// Deletes a version or an upload. The lock of its model is held.
     fn delete_locked(&self, registry: &Registry, name: &VersionName) -> Result<(), ControlError> {
-        let staging = self.uploads()?.staging();
+        let staging = self.uploads()?.staging()?;
         let VersionName { model, version } = name;
         let existing = self.existing(model)?;
         let Some(directory) = existing.get(version) else {
@@ -219,6 +234,13 @@ impl ModelControl {
             false => Ok(()),
         }
     }
+}
+
+/// Returns the size of the largest graph of a version. A file that cannot be read is reported by the load.
+fn largest_graph(files: &VersionFiles) -> u64 {
+    let graphs = files.graphs.values();
+    let sizes = graphs.map(|path| fs::metadata(path).map_or(0, |metadata| metadata.len()));
+    sizes.max().unwrap_or(0)
 }
 
 /// Returns an error if the directory of a model contains anything that cannot be uploaded.

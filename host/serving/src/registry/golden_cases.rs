@@ -4,6 +4,7 @@
 //! `wisp check` runs the same cases. The caller of this module provides the calls.
 
 use super::contained_path::contained;
+use crate::owner::Owner;
 use crate::version::ModelVersion;
 use std::path::{Path, PathBuf};
 use wisp_backend::bounded_file::read_regular;
@@ -16,21 +17,24 @@ const MAX_CASES: usize = 64;
 /// The size limit of a case and of each file of its inputs, in bytes.
 const MAX_FILE_BYTES: u64 = 64 << 20;
 
-/// A function that runs one request as the server would, on a thread that may block.
-pub(crate) type CaseCaller = fn(&ModelVersion, InferRequest) -> Result<InferResponse, CaseFailure>;
+/// A function that runs one request as the server would for this owner, on a thread that may block.
+pub(crate) type CaseCaller =
+    fn(&ModelVersion, InferRequest, Owner) -> Result<InferResponse, CaseFailure>;
 
 /// Returns the difference of the version from the first golden case in `model_directory` that it does not compute as
 /// expected. Returns `None` without cases.
 pub(crate) fn failure(
     model_directory: &Path,
     version: &ModelVersion,
-    call: CaseCaller,
+    (call, owner): (CaseCaller, Owner),
 ) -> Option<String> {
     let directory = model_directory.join("cases");
     let paths = case_paths(&directory);
     paths.iter().find_map(|path| {
         let case = read(&directory, path, version);
-        let reason = case.and_then(|case| run(&case, version, call)).err()?;
+        let reason = case
+            .and_then(|case| run(&case, version, (call, owner)))
+            .err()?;
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         Some(format!("golden case `{name}`: {reason}"))
     })
@@ -59,7 +63,11 @@ fn read(directory: &Path, path: &Path, version: &ModelVersion) -> Result<GoldenC
     GoldenCase::parse(&text, version.description(), &read)
 }
 
-fn run(case: &GoldenCase, version: &ModelVersion, call: CaseCaller) -> Result<(), String> {
-    let outcome = call(version, case.request.clone());
+fn run(
+    case: &GoldenCase,
+    version: &ModelVersion,
+    (call, owner): (CaseCaller, Owner),
+) -> Result<(), String> {
+    let outcome = call(version, case.request.clone(), owner);
     case.check(outcome.as_ref().map(|response| response.outputs.as_slice()))
 }

@@ -63,7 +63,9 @@ pub struct SignaturePolicy {
 /// The files of a version whose signature was verified, with their states from before. Lifetime: a load.
 #[derive(Debug, Default)]
 pub(crate) struct VerifiedFiles {
-    files: Vec<(String, PathBuf, FileState)>,
+    /// `None` if no signature was verified.
+    version: Option<VersionFiles>,
+    files: BTreeMap<String, (PathBuf, FileState)>,
 }
 
 impl TrustedKey {
@@ -115,7 +117,7 @@ impl SignaturePolicy {
                 });
             }
         }
-        let mut verified = Vec::with_capacity(loaded.len());
+        let mut verified = BTreeMap::new();
         for (file, path) in loaded {
             let Some(expected) = checksums.digest(&file) else {
                 return Err(VersionSignatureError::NotListed { file });
@@ -128,9 +130,12 @@ impl SignaturePolicy {
             if digest(&path).map_err(read)? != expected {
                 return Err(VersionSignatureError::Different { file });
             }
-            verified.push((file, path, state));
+            verified.insert(file, (path, state));
         }
-        Ok(VerifiedFiles { files: verified })
+        Ok(VerifiedFiles {
+            version: Some(files.clone()),
+            files: verified,
+        })
     }
 
     fn check_signature(
@@ -153,11 +158,21 @@ impl SignaturePolicy {
 }
 
 impl VerifiedFiles {
-    /// Checks that the files are still those that were verified.
+    /// Checks that the files are still those that were verified, and that there are no others.
     pub(crate) fn check_unchanged(&self) -> Result<(), VersionSignatureError> {
-        for (file, path, before) in &self.files {
+        for (file, (path, before)) in &self.files {
             if FileState::of(path).ok().as_ref() != Some(before) {
                 return Err(VersionSignatureError::Changed { file: file.clone() });
+            }
+        }
+        // Settings, or a file of the version that takes the place of one of the model, may have been added.
+        if let Some(files) = &self.version
+            && let (Some(version), Some(model)) = (&files.directory, &files.model_directory)
+        {
+            let now = loaded_files(files, (version, model))?;
+            let mut now = now.into_keys();
+            if let Some(file) = now.find(|file| !self.files.contains_key(file)) {
+                return Err(VersionSignatureError::Changed { file });
             }
         }
         Ok(())

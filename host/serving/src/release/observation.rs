@@ -164,9 +164,10 @@ impl Shadow {
     fn start(mut self, serving: &Serving, rollout: &Arc<Rollout>, response: &InferResponse) {
         let admitted = match self.memory.grow(response.content_bytes()) {
             true => {
-                let owner = serving.account.as_ref().and_then(Account::share);
+                // The work of the owner of the models, who has asked for copies.
+                let owner = serving.account.as_ref().and_then(Account::share).cloned();
                 let share = self.candidate.share();
-                serving.admission.admit_for(share, owner.cloned()).ok()
+                serving.admission.admit_for(share, owner).ok()
             }
             false => None,
         };

@@ -14,6 +14,7 @@ use crate::registry::{ModelEntry, Registry, ResolveError};
 use crate::release::Releases;
 use crate::tenants::document::limits_document;
 use crate::tenants::tenant_set::Tenant;
+use crate::uploads::limits::UploadLimits;
 use bytes::Bytes;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -46,7 +47,10 @@ impl Serving {
         control.residency().adopt(&registry);
         let releases = Arc::new(Releases::new(Some(releases)));
         let golden_cases = golden_cases(&self.options);
-        let control = control.with_releases(Arc::clone(&releases), golden_cases);
+        let owner = account.share().map_or(Owner::LOCAL, |share| share.owner());
+        let control = control
+            .with_releases(Arc::clone(&releases), golden_cases)
+            .with_owner(owner);
         Serving {
             public: Some(Arc::clone(self)),
             registry: Arc::new(registry),
@@ -100,6 +104,15 @@ impl Serving {
     /// Returns the use of the quota of the tenant, if it is configured.
     pub fn quota_use(&self) -> Option<QuotaUse> {
         self.account.as_ref().map(Account::usage)
+    }
+
+    /// Returns the number of models that the files of loads may make; `None` for the tenant that owns the server. Any other
+    /// has a limit, since the names of models are labels of metrics and stay until the server ends.
+    pub(super) fn max_models(&self) -> Option<usize> {
+        self.public.as_ref()?;
+        let own = self.tenant.limits.models;
+        let own = own.map(|models| usize::try_from(models).unwrap_or(usize::MAX));
+        Some(own.unwrap_or(UploadLimits::default().models))
     }
 
     /// Returns the document with the limits of the tenant.

@@ -19,7 +19,7 @@ const KEYS_OF_A_ROLE: usize = 2;
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TenantRecords {
-    #[serde(default)]
+    /// Must be in the file, so that a file that was emptied by accident is not one without tenants.
     pub tenants: BTreeMap<String, TenantRecord>,
 }
 

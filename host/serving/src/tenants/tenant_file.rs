@@ -261,6 +261,24 @@ mod tests {
     }
 
     #[test]
+    fn an_empty_file_is_damaged_and_one_whose_last_tenant_was_removed_is_not() -> anyhow::Result<()>
+    {
+        let directory = tempfile::tempdir()?;
+        let file = TenantFile::new(directory.path());
+        add(&file, "acme")?;
+        let acme = "acme".parse()?;
+        file.change(|records| records.remove(&acme))?;
+        assert_eq!(file.read()?, TenantRecords::default());
+        for content in ["", "\n", HEADING] {
+            fs::write(file.path(), content)?;
+            let read = file.read();
+            let is_refused = matches!(read, Err(TenantFileError::Content { .. }));
+            assert!(is_refused, "{content:?}: {read:?}");
+        }
+        Ok(())
+    }
+
+    #[test]
     fn a_file_that_others_can_read_or_that_is_damaged_is_refused() -> anyhow::Result<()> {
         let directory = tempfile::tempdir()?;
         let file = TenantFile::new(directory.path());

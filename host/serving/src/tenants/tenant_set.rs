@@ -43,6 +43,8 @@ struct StoredKey {
 pub struct Identity {
     pub tenant: Arc<Tenant>,
     pub role: Role,
+    /// The key that was verified; `None` for the anonymous tenant.
+    pub key: Option<KeyId>,
 }
 
 /// The error for a request without a valid key. It does not contain the reason, which would help whoever guesses keys.
@@ -143,6 +145,7 @@ impl TenantSet {
             return Ok(Identity {
                 tenant,
                 role: Role::Infer,
+                key: None,
             });
         };
         // Each step is taken for every key, so that the time shows nothing about the reason.
@@ -150,15 +153,38 @@ impl TenantSet {
         let stored = self.keys.get(&key.id());
         let expected = stored.map_or_else(SecretHash::of_nothing, |stored| stored.hash);
         let is_right = key.hash() == expected;
-        let now = unix_seconds(now);
         match stored {
-            Some(stored) if is_right && stored.expires.is_none_or(|end| now < end) => {
-                Ok(Identity {
-                    tenant: Arc::clone(&stored.tenant),
-                    role: stored.role,
-                })
-            }
+            Some(stored) if is_right && stored.is_valid(now) => Ok(stored.identity(key.id())),
             _ => Err(NotAuthenticated),
+        }
+    }
+
+    /// Returns the identity that a request with a key that was verified before has `now`, or one without a key.
+    pub fn renew(
+        &self,
+        verified: Option<KeyId>,
+        now: SystemTime,
+    ) -> Result<Identity, NotAuthenticated> {
+        let Some(key) = verified else {
+            return self.identify(None, now);
+        };
+        let stored = self.keys.get(&key).filter(|stored| stored.is_valid(now));
+        stored
+            .map(|stored| stored.identity(key))
+            .ok_or(NotAuthenticated)
+    }
+}
+
+impl StoredKey {
+    fn is_valid(&self, now: SystemTime) -> bool {
+        self.expires.is_none_or(|end| unix_seconds(now) < end)
+    }
+
+    fn identity(&self, id: KeyId) -> Identity {
+        Identity {
+            tenant: Arc::clone(&self.tenant),
+            role: self.role,
+            key: Some(id),
         }
     }
 }
@@ -219,6 +245,25 @@ mod tests {
             let end = now() + Duration::from_secs(10);
             assert_eq!(set.identify(Some(key), end), Err(NotAuthenticated));
         }
+        Ok(())
+    }
+
+    #[test]
+    fn a_verified_key_is_valid_until_it_is_revoked_or_expires() -> anyhow::Result<()> {
+        let mut records = TenantRecords::default();
+        let key = add(&mut records, "acme", KEY)?;
+        let set = TenantSet::new(&records)?;
+        let verified = set.identify(Some(key.as_str()), now())?;
+        assert_eq!(set.renew(verified.key, now()), Ok(verified.clone()));
+        let end = now() + Duration::from_secs(10);
+        assert_eq!(set.renew(verified.key, end), Err(NotAuthenticated));
+        assert_eq!(set.renew(None, now()), Err(NotAuthenticated));
+        records.revoke_all(&verified.tenant.id)?;
+        add(&mut records, "guest", KEY)?;
+        let set = TenantSet::new(&records)?;
+        assert_eq!(set.renew(verified.key, now()), Err(NotAuthenticated));
+        let guest = set.renew(None, now())?;
+        assert_eq!((guest.tenant.id.as_str(), guest.key), ("guest", None));
         Ok(())
     }
 

@@ -46,6 +46,7 @@ const MAX_DEPTH: usize = 16;
 pub(crate) struct Staging {
     repository: PathBuf,
     root: PathBuf,
+    limits: UploadLimits,
     account: Arc<StorageAccount>,
     /// The versions that are being committed, to which no file is added.
     committing: Mutex<BTreeSet<VersionName>>,
@@ -69,6 +70,19 @@ pub enum OpenUploadsError {
 pub(crate) struct StagedVersion {
     staging: Arc<Staging>,
     name: VersionName,
+}
+
+/// The error of an upload for which the directory of the uploads has to be opened first.
+impl From<OpenUploadsError> for UploadError {
+    fn from(error: OpenUploadsError) -> UploadError {
+        match error {
+            OpenUploadsError::Locked(_) => UploadError::InUse(
+                "earlier requests still use the repository; try again soon".to_owned(),
+            ),
+            OpenUploadsError::NoRepository(_) => UploadError::Disabled,
+            OpenUploadsError::Io { source, .. } => source.into(),
+        }
+    }
 }
 
 impl Staging {
@@ -97,6 +111,7 @@ impl Staging {
         let used = stored_bytes(repository, 0).map_err(io)?;
         Ok(Staging {
             account: Arc::new(StorageAccount::new(limits.stored_bytes, used)),
+            limits: limits.clone(),
             repository: repository.to_owned(),
             root,
             committing: Mutex::default(),
@@ -110,11 +125,8 @@ impl Staging {
     }
 
     /// Checks that the version does not exist, and that another one would be within the limits.
-    pub(crate) fn check_new(
-        &self,
-        name: &VersionName,
-        limits: &UploadLimits,
-    ) -> Result<(), UploadError> {
+    pub(crate) fn check_new(&self, name: &VersionName) -> Result<(), UploadError> {
+        let limits = &self.limits;
         self.check_absent(name)?;
         let model = self.model_directory(name);
         let staged = self.root.join(STAGED);
@@ -161,8 +173,10 @@ impl Staging {
         if committing.contains(name) {
             return Err(being_committed(name));
         }
-        self.check_absent(name)?;
+        // Checked again: files that arrive at the same time are not counted before.
+        self.check_new(name)?;
         let staged = self.staged(name);
+        check_undecided(name, &staged)?;
         let directory = match file.place() {
             FilePlace::Version => staged.join(VERSION),
             FilePlace::Model => staged.join(MODEL),
@@ -207,6 +221,7 @@ impl Staging {
             return Err(being_committed(name));
         }
         let staged = self.staged(name);
+        check_undecided(name, &staged)?;
         let is_there = staged.is_dir();
         if is_there {
             self.delete(&staged)?;
@@ -312,6 +327,18 @@ impl StagedVersion {
 impl Drop for StagedVersion {
     fn drop(&mut self) {
         self.staging.lock().remove(&self.name);
+    }
+}
+
+/// Returns an error if the upload in the directory `staged` was decided and its files could not all be moved: it was
+/// checked as it is, and the next commit or start completes it.
+fn check_undecided(name: &VersionName, staged: &Path) -> Result<(), UploadError> {
+    match commit::is_decided(staged) {
+        true => Err(UploadError::InUse(format!(
+            "the commit of version {} of `{}` has failed halfway; commit it again",
+            name.version, name.model
+        ))),
+        false => Ok(()),
     }
 }
 

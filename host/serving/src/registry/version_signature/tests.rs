@@ -76,6 +76,19 @@ fn a_signed_version_is_accepted_until_a_file_changes() -> Result<()> {
 }
 
 #[test]
+fn a_file_that_is_added_while_the_version_is_loaded_makes_the_load_fail() -> Result<()> {
+    for added in ["config.pbtxt", "baseline.json", "1/labels.txt"] {
+        let repository = signed()?;
+        let model = repository.path().join("m");
+        let verified = verify(&policy(KEY)?, &model)??;
+        fs::write(model.join(added), "1")?;
+        let changed = verified.check_unchanged().err().context("accepted")?;
+        assert!(changed.to_string().contains(added), "{changed}");
+    }
+    Ok(())
+}
+
+#[test]
 fn files_cannot_be_added_removed_or_taken_to_another_version() -> Result<()> {
     let policy = policy(KEY)?;
     let change = |change: &dyn Fn(&Path) -> io::Result<()>| -> Result<String> {

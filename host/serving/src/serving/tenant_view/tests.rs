@@ -157,3 +157,17 @@ fn the_body_limit_of_a_tenant_lowers_that_of_the_server() -> anyhow::Result<()> 
     }
     Ok(())
 }
+
+#[test]
+fn only_the_owner_of_the_server_may_have_any_number_of_models() -> anyhow::Result<()> {
+    let public = public(&["shared"])?;
+    let other = tenant("other", &public, &[])?;
+    assert_eq!(public.max_models(), None);
+    assert_eq!(other.max_models(), Some(UploadLimits::default().models));
+    let mut limited = Tenant::clone(other.tenant());
+    limited.limits.models = Some(3);
+    let account = Account::open(&limited, 2);
+    let limited = other.with_tenant(Arc::new(limited), account);
+    assert_eq!(limited.max_models(), Some(3));
+    Ok(())
+}

@@ -68,6 +68,24 @@ fn a_start_keeps_what_was_decided_and_removes_the_rest() -> Result<()> {
 }
 
 #[test]
+fn an_upload_whose_commit_has_failed_halfway_does_not_change() -> Result<()> {
+    let repository = repository()?;
+    let staging = open(&repository)?;
+    let name = VersionName::parse("m", "2")?;
+    put(&staging, ("m", "2"), "model.onnx")?;
+    commit::decide(&staging.staged(&name))?;
+    // Whatever is added now would be moved into the repository without a check.
+    let refused = put(&staging, ("m", "2"), "handler.wasm");
+    assert!(matches!(refused, Err(UploadError::InUse(_))), "{refused:?}");
+    let refused = staging.discard(&name);
+    assert!(matches!(refused, Err(UploadError::InUse(_))), "{refused:?}");
+    staging.begin_commit(&name)?.commit()?;
+    let version = repository.path().join("m/2");
+    assert!(version.join("model.onnx").is_file() && !version.join("handler.wasm").exists());
+    Ok(())
+}
+
+#[test]
 fn one_server_at_a_time_takes_uploads() -> Result<()> {
     let repository = repository()?;
     let first = open(&repository)?;
@@ -81,14 +99,14 @@ fn one_server_at_a_time_takes_uploads() -> Result<()> {
 #[test]
 fn models_and_versions_are_counted_with_those_that_are_not_committed() -> Result<()> {
     let repository = repository()?;
-    let staging = open(&repository)?;
     let limits = UploadLimits {
         models: 2,
         versions: 2,
         ..UploadLimits::default()
     };
+    let staging = Staging::open(repository.path(), &limits)?;
     let check = |model: &str, version: &str| -> Result<Result<(), UploadError>> {
-        Ok(staging.check_new(&VersionName::parse(model, version)?, &limits))
+        Ok(staging.check_new(&VersionName::parse(model, version)?))
     };
     check("m", "2")??;
     check("new", "1")??;
@@ -102,6 +120,12 @@ fn models_and_versions_are_counted_with_those_that_are_not_committed() -> Result
     assert!(matches!(refused, Err(UploadError::TooManyModels { .. })));
     assert!(staging.discard(&VersionName::parse("new", "1")?)?);
     check("other", "1")??;
+    put(&staging, ("other", "1"), "model.onnx")?;
+    // A file that began to arrive before.
+    let refused = put(&staging, ("new", "1"), "model.onnx");
+    assert!(matches!(refused, Err(UploadError::TooManyModels { .. })));
+    let refused = put(&staging, ("m", "3"), "model.onnx");
+    assert!(matches!(refused, Err(UploadError::TooManyVersions { .. })));
     let exists = check("m", "1")?;
     assert!(matches!(exists, Err(UploadError::VersionExists(_))));
     Ok(())
