@@ -394,6 +394,7 @@ async fn compute(
             usage: Usage {
                 queue: computed.queue,
                 compute: started.elapsed().saturating_sub(computed.queue),
+                backend: computed.backend,
                 ..Usage::default()
             },
         },
