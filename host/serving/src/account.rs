@@ -94,7 +94,7 @@ impl Charge {
         if let Some(permit) = &mut self.0 {
             permit.settle(Cost {
                 guest: usage.guest,
-                backend: usage.compute,
+                backend: usage.backend,
             });
         }
     }

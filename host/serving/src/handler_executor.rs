@@ -18,6 +18,8 @@ use crate::call_slots::CallSlots;
 use crate::current_request::CurrentRequest;
 use crate::fair_pool::{FairPool, Flow};
 use crate::logged_handler::LoggedHandler;
+use crate::metering::call_meter::CallMeter;
+use crate::metering::processor_time::{metered, processor_time};
 use crate::owner::Owner;
 use crate::statistics::Statistics;
 use std::sync::Arc;
@@ -57,6 +59,7 @@ struct InlineCall {
     request: InferRequest,
     /// The request for the log.
     current: Option<CurrentRequest>,
+    meter: Option<Arc<CallMeter>>,
     times: CallTimes,
     budget: Duration,
 }
@@ -120,6 +123,7 @@ impl HandlerExecutor {
             handler: Arc::clone(&self.handler),
             request,
             current: CurrentRequest::of_task(),
+            meter: permit.meter().cloned(),
             times,
             budget,
         };
@@ -175,12 +179,15 @@ impl HandlerExecutor {
         let instance = instance.map_err(CallError::Admission)?;
         let handler = Arc::clone(&self.handler);
         let current = CurrentRequest::of_task();
+        let meter = permit.meter().cloned();
+        let run_meter = meter.clone();
         let call = async move {
             // An abandoned call ends on its own thread, a little after its request. Its slots are free
             // only once the instance is gone.
             let _slots = (slot, instance);
             let started = Instant::now();
-            let called = handler.infer(handler_call(&request, (deadline, owner)), current.as_ref());
+            let call = handler_call(&request, (deadline, owner));
+            let called = handler.infer(call, current.as_ref(), run_meter.as_deref());
             let result = called.await;
             QueuedOutcome {
                 selected: request.outputs,
@@ -189,6 +196,7 @@ impl HandlerExecutor {
             }
         };
         let lost = |lost| CallError::Handler(HandlerError::Host(Box::new(lost)));
+        let call = metered(meter, call);
         self.flow.run(owner, call).await.map_err(lost)
     }
 
@@ -228,6 +236,7 @@ impl InlineCall {
             handler,
             request,
             current,
+            meter,
             times:
                 CallTimes {
                     arrived,
@@ -239,7 +248,12 @@ impl InlineCall {
         let started = Instant::now();
         let budget_end = started + budget;
         let terms = (deadline.min(budget_end), owner);
+        let before = meter.as_ref().map(|_| processor_time());
         let called = handler.infer_inline(handler_call(&request, terms));
+        if let (Some(meter), Some(before)) = (&meter, before) {
+            let used = processor_time().saturating_sub(before);
+            meter.add_inline_run(&called.run.usage, used);
+        }
         let HandlerOutcome { result, log, .. } = called;
         let outcome = match result {
             Ok(mut response) => {

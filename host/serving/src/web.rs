@@ -45,6 +45,7 @@ pub async fn respond(
     let version = serving.version(&target).await?;
     let component = version.web_component()?;
     let charge = Charge::begin(serving.account.as_ref())?;
+    let meter = serving.meter(&version);
     let mut pending = version.statistics().begin();
     let admitting = async {
         let owner = slot.owner();
@@ -53,7 +54,8 @@ pub async fn respond(
         let permit = serving.admission.admit_for(version.share(), owner)?;
         let mut memory = Footprint::new(&serving.options.memory);
         memory.resize(request.body().len())?;
-        Ok::<_, InferError>((request, permit, memory))
+        meter.receive(request.body().len());
+        Ok::<_, InferError>((request, permit.metered(&meter), memory))
     };
     let admitted = admitting
         .await

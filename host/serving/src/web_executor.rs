@@ -11,6 +11,7 @@ use crate::call_slots::CallSlots;
 use crate::current_request::CurrentRequest;
 use crate::fair_pool::{FairPool, Flow, RunningTask};
 use crate::guest_log_writer::GuestLogWriter;
+use crate::metering::processor_time::metered;
 use crate::registry::web_route::WebRoute;
 use crate::statistics::{PendingRequest, Statistics};
 use crate::timings::PhaseTimer;
@@ -121,7 +122,8 @@ impl WebExecutor {
         let log = Arc::clone(&self.log);
         let statistics = Arc::clone(&self.statistics);
         let current = CurrentRequest::of_task();
-        let running = self.flow.start(owner, async move {
+        let meter = admitted.permit.meter().cloned();
+        let running = metered(meter, async move {
             // They are free only once the instance is gone.
             let _slots = (slot, instance);
             let started = Instant::now();
@@ -131,6 +133,7 @@ impl WebExecutor {
             write(&log, &mut outcome, current.as_ref());
             admitted.finish(outcome);
         });
+        let running = self.flow.start(owner, running);
         let response = response.wait(Box::new(running)).await;
         response.map_err(CallError::Web)
     }
@@ -141,10 +144,16 @@ impl AdmittedWebRequest {
     fn finish(mut self, outcome: WebOutcome) {
         self.timer.finish_call(&outcome.run.usage);
         self.charge.settle(&outcome.run.usage);
+        if let Some(meter) = self.permit.meter() {
+            meter.add_run(&outcome.run.usage);
+        }
         match &outcome.result {
             Ok(()) if outcome.has_responded => {
                 let timings = self.timer.timings();
                 self.pending.succeed(1, &timings, CacheOutcome::Bypassed);
+                if let Some(meter) = self.permit.meter() {
+                    meter.succeed(0, CacheOutcome::Bypassed);
+                }
             }
             // The component has ended without a response.
             Ok(()) => self.pending.fail(ErrorKind::Handler),

@@ -160,6 +160,9 @@ pub(crate) struct ServeArgs {
     pub(crate) telemetry: TelemetryArgs,
 
     #[command(flatten)]
+    pub(crate) metering: MeteringArgs,
+
+    #[command(flatten)]
     pub(crate) tenancy: TenancyArgs,
 
     /// The way in which models are loaded and unloaded while the server runs. Clients may do so only if

@@ -174,7 +174,8 @@ impl Execution<'_> {
         let (positions, members): (Vec<usize>, Vec<&Entry>) = waited_for.unzip();
         let cancellation = &self.batch.cancellation;
         let began = Instant::now();
-        let results: Option<Vec<Result<Vec<NamedTensor>, ComputeError>>> = match members.as_slice() {
+        let results: Option<Vec<Result<Vec<NamedTensor>, ComputeError>>> = match members.as_slice()
+        {
             // Nobody waits for a result.
             [] => return true,
             _ if cancellation.is_cancelled() => return true,

@@ -7,6 +7,8 @@
 use super::{Serving, golden_cases};
 use crate::account::Account;
 use crate::error::InferError;
+use crate::metering::call_meter::CallMeter;
+use crate::metering::usage_cell::UsageKey;
 use crate::model_control::ModelControl;
 use crate::owner::Owner;
 use crate::quota::QuotaUse;
@@ -14,6 +16,7 @@ use crate::registry::{ModelEntry, Registry, ResolveError};
 use crate::release::Releases;
 use crate::tenants::document::limits_document;
 use crate::tenants::tenant_set::Tenant;
+use crate::version::ModelVersion;
 use bytes::Bytes;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -100,6 +103,21 @@ impl Serving {
     /// Returns the use of the quota of the tenant, if it is configured.
     pub fn quota_use(&self) -> Option<QuotaUse> {
         self.account.as_ref().map(Account::usage)
+    }
+
+    /// Starts to measure what a request of the tenant for a version uses.
+    pub(crate) fn meter(&self, version: &ModelVersion) -> Arc<CallMeter> {
+        let description = version.description();
+        let counters = version.statistics().counters();
+        let open = || {
+            self.options.usage.open(UsageKey {
+                tenant: self.tenant.id.clone(),
+                owner: self.space(&description.model).tenant.id.clone(),
+                model: description.model.clone(),
+                version: description.version,
+            })
+        };
+        CallMeter::begin(counters.usage_of(&self.tenant.id, open))
     }
 
     /// Returns the document with the limits of the tenant.
