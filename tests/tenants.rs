@@ -519,7 +519,7 @@ fn each_tenant_has_its_own_usage_of_each_model() -> Result<()> {
     for _ in 0..3 {
         tenants.infer("shared", &other)?.ok()?;
     }
-    // Refused before its model is known: neither tenant's, and nobody's usage.
+    // No model of this tenant, and nobody's usage.
     tenants.infer("secret", &other)?.error(404)?;
     let head = b"GET /metrics HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n\r\n";
     let page = exchange(tenants.server.metrics_address(), head)?;

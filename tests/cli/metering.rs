@@ -11,6 +11,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 use std::thread;
+use std::time::Duration;
 
 /// The clients that call at the same time, and the calls of each.
 const CLIENTS: usize = 4;
@@ -104,9 +105,9 @@ fn the_guests_in_the_log_add_up_to_the_processor_time_of_the_server() -> Result<
     let mut server = start(&repository, &log, &[])?;
     let before = processor_seconds(server.id())?;
     let calls = CALLS * scale();
+    let address = server.address();
+    let client = move || (0..calls).try_for_each(|_| spin(address, TURNS));
     let called: Vec<Result<()>> = thread::scope(|scope| {
-        let address = server.address();
-        let client = || (0..calls).try_for_each(|_| spin(address, TURNS));
         let clients: Vec<_> = (0..CLIENTS).map(|_| scope.spawn(client)).collect();
         let joined = clients.into_iter().map(|client| client.join());
         joined
@@ -122,11 +123,7 @@ fn the_guests_in_the_log_add_up_to_the_processor_time_of_the_server() -> Result<
     ensure!(events(&lines).last() == Some(&"end"));
     let requests = u64::try_from(CLIENTS * calls)?;
     ensure!(sum(&lines, "requests") == requests && sum(&lines, "failures") == 0);
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "less than a day has few nanoseconds"
-    )]
-    let guests = sum(&lines, "guest_nanoseconds") as f64 / 1e9;
+    let guests = Duration::from_nanos(sum(&lines, "guest_nanoseconds")).as_secs_f64();
     // The rest of the server does next to nothing, and other processes do not count.
     let ratio = guests / process;
     ensure!(

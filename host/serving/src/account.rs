@@ -3,12 +3,12 @@
 //! An account lives as long as its tenant is configured, so that a change of the limits forgives no use. Without one, as
 //! for everyone on a server without tenants, nothing is counted and nothing bounded.
 
+use crate::metering::call_meter::CallMeter;
 use crate::owner::{Owner, OwnerShare};
 use crate::quota::{Cost, OverQuota, Quota, QuotaPermit, QuotaUse};
 use crate::tenants::tenant_set::Tenant;
 use std::sync::Arc;
 use std::time::Instant;
-use wisp_sandbox::handler::Usage;
 
 /// The account of a tenant. Clones share it. Lifetime: until the tenant is removed.
 #[derive(Debug, Clone)]
@@ -18,9 +18,14 @@ pub(crate) struct Account {
     quota: Arc<Quota>,
 }
 
-/// The use of an account by one request; empty without an account. Lifetime: one request.
+/// The use of an account by one request; empty without an account. A request that fails is charged what it has used
+/// until then, or what was estimated if that is more. Lifetime: one request.
 #[derive(Debug, Default)]
-pub(crate) struct Charge(Option<QuotaPermit>);
+pub(crate) struct Charge {
+    permit: Option<QuotaPermit>,
+    /// The meter of the request, once it has its version.
+    meter: Option<Arc<CallMeter>>,
+}
 
 // === impl Account ===
 
@@ -77,25 +82,49 @@ impl Charge {
         };
         // The size of the body is bounded where it is read.
         let permit = account.quota.admit(Instant::now(), 0)?;
-        Ok(Charge(Some(permit)))
+        Ok(Charge {
+            permit: Some(permit),
+            meter: None,
+        })
+    }
+
+    /// Charges what this meter shows from now on.
+    pub(crate) fn measure(&mut self, meter: &Arc<CallMeter>) {
+        self.meter = Some(Arc::clone(meter));
     }
 
     /// Counts the bytes of tensors that the request holds from now on.
     pub(crate) fn hold(&mut self, bytes: usize) -> Result<(), OverQuota> {
-        let Some(permit) = &mut self.0 else {
+        let Some(permit) = &mut self.permit else {
             return Ok(());
         };
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
         permit.hold_tensors(bytes)
     }
 
-    /// Charges what the call has used.
-    pub(crate) fn settle(&mut self, usage: &Usage) {
-        if let Some(permit) = &mut self.0 {
-            permit.settle(Cost {
-                guest: usage.guest,
-                backend: usage.backend,
-            });
+    /// Charges what a call that has succeeded has used.
+    pub(crate) fn settle(&mut self) {
+        let cost = self.cost();
+        if let Some(permit) = &mut self.permit {
+            permit.settle(cost);
+        }
+    }
+
+    fn cost(&self) -> Cost {
+        let used = self.meter.as_ref().map(|meter| meter.used());
+        let used = used.unwrap_or_default();
+        Cost {
+            guest: used.guest,
+            backend: used.backend,
+        }
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        let cost = self.cost();
+        if let Some(permit) = &mut self.permit {
+            permit.settle_at_least(cost);
         }
     }
 }
@@ -103,7 +132,11 @@ impl Charge {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::quota::limits::CONCURRENCY;
+    use crate::metering::usage_cell::{UsageCell, UsageKey};
+    use crate::quota::limits::{CONCURRENCY, GUEST_MILLISECONDS};
+    use crate::tenants::tenant_id::TenantId;
+    use std::time::Duration;
+    use wisp_protocol::call::{ModelName, Version};
 
     fn tenant(id: &str, concurrency: Option<u64>) -> anyhow::Result<Tenant> {
         let mut tenant = Tenant {
@@ -124,6 +157,27 @@ mod tests {
         drop(first);
         assert!(Charge::begin(Some(&account)).is_ok());
         assert!(Charge::begin(None).is_ok());
+        Ok(())
+    }
+
+    #[test]
+    fn a_request_that_fails_pays_for_its_guest() -> anyhow::Result<()> {
+        let mut tenant = tenant("acme", None)?;
+        tenant.limits.guest_milliseconds_per_second = Some(100);
+        let account = Account::open(&tenant, 3);
+        let mut charge = Charge::begin(Some(&account))?;
+        let meter = CallMeter::begin(Arc::new(UsageCell::new(UsageKey {
+            tenant: tenant.id.clone(),
+            owner: TenantId::local(),
+            model: ModelName::new("wine")?,
+            version: Version::FIRST,
+        })));
+        charge.measure(&meter);
+        meter.add_guest(Duration::from_secs(3600));
+        drop(charge);
+        let refused = Charge::begin(Some(&account)).err();
+        let limit = refused.map(|refusal| refusal.limit);
+        assert_eq!(limit, Some(GUEST_MILLISECONDS));
         Ok(())
     }
 

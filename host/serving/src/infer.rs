@@ -78,6 +78,7 @@ async fn run<D: RequestDecoder>(
     version.check_inference()?;
     let mut charge = Charge::begin(serving.account.as_ref())?;
     let meter = serving.meter(&version);
+    charge.measure(&meter);
     let pending = pending.insert(version.statistics().begin());
     let owner = slot.owner();
     let source = slot.read(reading).await?;
@@ -110,7 +111,7 @@ async fn run<D: RequestDecoder>(
     observed.record(space, called.as_ref().map(|called| (&called.0, called.2)));
     let (response, usage, cache) = called?;
     timer.finish_call(&usage);
-    charge.settle(&usage);
+    charge.settle();
     LoggedCall::end(logged, &response);
     let sent_bytes = response.content_bytes();
     let encoded_bytes = encoder.encoded_bytes(&response);

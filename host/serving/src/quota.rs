@@ -286,12 +286,24 @@ impl QuotaPermit {
     }
 
     /// Charges what the request has used, as it was measured, in place of the estimate. A request that is dropped before
-    /// pays the estimate.
+    /// pays the estimate. Only the first call has an effect.
     pub fn settle(&mut self, cost: Cost) {
         if !self.is_settled {
             self.is_settled = true;
             self.quota.lock().settle(self.estimate, cost);
         }
+    }
+}
+
+impl QuotaPermit {
+    /// Charges what a request that has failed had used when it was last measured, or the estimate if that is more, since
+    /// the work for it may go on.
+    pub(crate) fn settle_at_least(&mut self, cost: Cost) {
+        let estimate = self.estimate;
+        self.settle(Cost {
+            guest: cost.guest.max(estimate.guest),
+            backend: cost.backend.max(estimate.backend),
+        });
     }
 }
 

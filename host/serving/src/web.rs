@@ -44,8 +44,9 @@ pub async fn respond(
     };
     let version = serving.version(&target).await?;
     let component = version.web_component()?;
-    let charge = Charge::begin(serving.account.as_ref())?;
+    let mut charge = Charge::begin(serving.account.as_ref())?;
     let meter = serving.meter(&version);
+    charge.measure(&meter);
     let mut pending = version.statistics().begin();
     let admitting = async {
         let owner = slot.owner();

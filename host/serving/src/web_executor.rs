@@ -131,19 +131,20 @@ impl WebExecutor {
             statistics.counters().add_guest(&outcome.run);
             outcome.run.usage.queue += started.saturating_duration_since(arrived);
             write(&log, &mut outcome, current.as_ref());
-            admitted.finish(outcome);
+            admitted.finish(outcome)
         });
-        let running = self.flow.start(owner, running);
+        let running = self.flow.start(owner, async move {
+            running.await.settle();
+        });
         let response = response.wait(Box::new(running)).await;
         response.map_err(CallError::Web)
     }
 }
 
 impl AdmittedWebRequest {
-    /// Counts a request whose guest has ended.
-    fn finish(mut self, outcome: WebOutcome) {
+    /// Counts a request whose guest has ended. Returns the charge, which is settled once the guest's last turn is measured.
+    fn finish(mut self, outcome: WebOutcome) -> Charge {
         self.timer.finish_call(&outcome.run.usage);
-        self.charge.settle(&outcome.run.usage);
         if let Some(meter) = self.permit.meter() {
             meter.add_run(&outcome.run.usage);
         }
@@ -159,6 +160,7 @@ impl AdmittedWebRequest {
             Ok(()) => self.pending.fail(ErrorKind::Handler),
             Err(error) => self.fail(error),
         }
+        self.charge
     }
 
     /// Records the reason for which the request fails.

@@ -476,8 +476,8 @@ pub(crate) struct ServeArgs {
     pub(crate) model_load_memory_bytes: Option<usize>,
 
     /// Lock the server in when it starts, on Linux: it reads the repository and the files of its settings, writes the
-    /// cache and state directories and the log of payloads, connects only to the servers of its settings, and runs no
-    /// program. `--no-cage` serves without that, and so does `--watch`.
+    /// cache and state directories and the logs of payloads and of the usage, connects only to the servers of its
+    /// settings, and runs no program. `--no-cage` serves without that, and so does `--watch`.
     #[arg(
         long,
         value_name = "BOOL",
