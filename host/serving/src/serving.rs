@@ -93,7 +93,7 @@ pub struct ServingOptions {
     pub golden_cases: bool,
     /// The usage of all tenants and models.
     pub usage: Arc<UsageBook>,
-    /// Set if each response tells its client what the request has used.
+    /// Set if the response of an inference contains what its request has used.
     pub shows_usage: bool,
 }
 

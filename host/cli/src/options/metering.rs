@@ -8,7 +8,7 @@ use std::time::Duration;
 /// The length of a period by default.
 const DEFAULT_PERIOD: Duration = Duration::from_secs(60);
 
-/// The places where the usage is told.
+/// The reports of the usage.
 #[derive(Debug, Args)]
 pub(crate) struct MeteringArgs {
     /// Append what each tenant has used of each model to this file: one JSON object per line for each tenant, model,

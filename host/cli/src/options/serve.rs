@@ -3,8 +3,8 @@
 //! schema and the reference from these definitions.
 
 use super::{
-    AdditionalAddress, BackendArgs, CacheArgs, HandlerLimitArgs, Milliseconds, ResponseCacheArgs,
-    Seconds, TelemetryArgs, TenancyArgs, UploadArgs, value,
+    AdditionalAddress, BackendArgs, CacheArgs, HandlerLimitArgs, MeteringArgs, Milliseconds,
+    ResponseCacheArgs, Seconds, TelemetryArgs, TenancyArgs, UploadArgs, value,
 };
 use crate::configuration::EffectiveConfiguration;
 use clap::{ArgAction, Args};

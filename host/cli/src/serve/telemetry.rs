@@ -2,7 +2,8 @@
 //!
 //! Each takes events in batches from a bounded queue that requests fill without waiting. `span_export` sends spans to a
 //! collector of OpenTelemetry in the form of `span_form`; `payload_export` writes payloads as a `cloud_event` each, to a
-//! `rotating_file` or to a server. A `usage_log` needs no queue: it reads the numbers of the tenants from time to time. [`Telemetry::finish`] waits a moment for what is left when the server has drained.
+//! `rotating_file` or to a server. A `usage_log` needs no queue: it reads the numbers of the tenants from time to time.
+//! [`Telemetry::finish`] waits a moment for what is left when the server has drained.
 
 mod cloud_event;
 mod payload_export;
@@ -96,8 +97,8 @@ impl Telemetry {
         })
     }
 
-    /// Returns the options of the models with what clients are told about their usage, and starts to write the log of
-    /// the usage if there is a file for it.
+    /// Returns the options of the models with the choice of a header for the usage, and starts to write the log of the
+    /// usage if there is a file for it.
     pub(super) fn of_usage(
         &mut self,
         args: &MeteringArgs,

@@ -1,7 +1,7 @@
-//! The meter of one request, which all who work for it share.
+//! The meter of one request, shared by all threads and tasks that work for it.
 //!
-//! Work may go on after its request has failed or its client has gone: a guest ends at its next epoch. The meter belongs
-//! to each of them, and its numbers are added to those of the tenant with the last one, so that nothing is lost and
+//! Work may go on after its request has failed or its client has gone: a guest ends at its next epoch. Each of them
+//! holds the meter, and its numbers are added to those of the tenant with the last one, so that nothing is lost and
 //! nothing counted twice.
 
 use super::usage_cell::UsageCell;
