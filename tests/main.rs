@@ -42,6 +42,7 @@ mod isolation;
 mod load;
 mod loader_attacks;
 mod matrix;
+mod metering;
 mod metrics;
 mod minisign;
 mod neighbours;

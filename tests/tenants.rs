@@ -548,6 +548,32 @@ fn metrics_have_the_tenant_of_its_own_models_and_no_text_of_clients() -> Result<
 }
 
 #[test]
+fn each_tenant_has_its_own_usage_of_each_model() -> Result<()> {
+    let (tenants, acme, other) = two_tenants()?;
+    tenants.infer("shared", &acme)?.ok()?;
+    tenants.infer("secret", &acme)?.ok()?;
+    for _ in 0..3 {
+        tenants.infer("shared", &other)?.ok()?;
+    }
+    // No model of this tenant, and nobody's usage.
+    tenants.infer("secret", &other)?.error(404)?;
+    let head = b"GET /metrics HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n\r\n";
+    let page = exchange(tenants.server.metrics_address(), head)?;
+    let text = String::from_utf8(page.body)?;
+    let requests = text
+        .lines()
+        .filter(|line| line.starts_with("wisp_usage_requests_total{"));
+    let requests: Vec<&str> = requests.collect();
+    let expected = [
+        r#"wisp_usage_requests_total{tenant="acme",owner="acme",model="secret",version="1"} 1"#,
+        r#"wisp_usage_requests_total{tenant="acme",owner="local",model="shared",version="1"} 1"#,
+        r#"wisp_usage_requests_total{tenant="other",owner="local",model="shared",version="1"} 3"#,
+    ];
+    ensure!(requests == expected, "{requests:#?}");
+    Ok(())
+}
+
+#[test]
 fn a_web_component_does_not_get_the_keys_of_those_who_call_it() -> Result<()> {
     let public = || -> Result<Repository> {
         let guest = fs::read(component("web_guest")?)?;

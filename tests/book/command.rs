@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::Command;
 
 /// The beginnings of commands that tests cannot run, and the reasons. Any other command is run.
-const NOT_RUN: [(&str, &str); 28] = [
+const NOT_RUN: [(&str, &str); 30] = [
     (
         "cargo bench",
         "takes minutes, on a machine without other work",
@@ -38,6 +38,11 @@ const NOT_RUN: [(&str, &str); 28] = [
     ("wisp pull", "needs a registry"),
     ("wisp release", "needs a model with two versions"),
     ("wisp tenant", "makes keys, which no other command knows"),
+    (
+        "wisp serve --usage-header",
+        "is another server than the one of this book",
+    ),
+    ("wisp serve --usage-log", "writes where this test may not"),
     ("wisp serve --tenants", "needs the tenants of another block"),
     ("wisp backend install cuda", "fetches more than a gigabyte"),
     (

@@ -12,6 +12,7 @@ mod child;
 mod config;
 mod handler_limits;
 mod health;
+mod metering;
 mod pull;
 mod push;
 mod registry_access;
@@ -44,6 +45,7 @@ pub(crate) use child::{
 pub(crate) use config::{ConfigCommand, ConfigCommandArgs};
 pub(crate) use handler_limits::HandlerLimitArgs;
 pub(crate) use health::HealthArgs;
+pub(crate) use metering::MeteringArgs;
 pub(crate) use pull::PullArgs;
 pub(crate) use push::PushArgs;
 pub(crate) use registry_access::RegistryAccessArgs;

@@ -130,6 +130,7 @@ async fn run_server(args: &ServeArgs, prepared: Prepared) -> anyhow::Result<Infa
         uploads,
     } = models;
     let limits = telemetry.of_models(&args.telemetry, limits)?;
+    let limits = telemetry.of_usage(&args.metering, limits)?;
     let opener = tenancy::opener(args, &loader);
     let control = control::model_control(args, &addresses, (loader, uploads));
     let serving = Arc::new(Serving::new(registry, Some(control), limits));

@@ -73,6 +73,8 @@ pub struct Computed {
     pub outputs: Vec<NamedTensor>,
     /// The time that the computation waited in the queue.
     pub queue: Duration,
+    /// The time for which the graph computed for these outputs: if requests were computed together, the part of this one.
+    pub backend: Duration,
 }
 
 /// The error of a computation. The messages are for the log; guests and clients receive short messages of the

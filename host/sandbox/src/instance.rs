@@ -32,6 +32,7 @@ pub(crate) struct InstanceState {
     pub(crate) preprocess: Option<Duration>,
     pub(crate) queue: Duration,
     pub(crate) compute: Duration,
+    pub(crate) backend: Duration,
     pub(crate) invalid_tensors: u32,
     /// The last failure of `compute` that the guest did not cause. It is the reason if the handler then
     /// fails.
@@ -54,6 +55,9 @@ pub struct Usage {
     pub queue: Duration,
     /// The duration of all `compute` calls, without the time in the queue.
     pub compute: Duration,
+    /// The time for which graphs computed for this call. It is less than `compute` if its computations were joined with
+    /// those of other calls, whose parts are not included.
+    pub backend: Duration,
     /// The size of all linear memories at the end, in bytes.
     pub peak_memory_bytes: usize,
 }
@@ -94,6 +98,7 @@ impl InstanceState {
             preprocess: None,
             queue: Duration::ZERO,
             compute: Duration::ZERO,
+            backend: Duration::ZERO,
             invalid_tensors: 0,
             compute_error: None,
             memory: MemoryMeter::new(limits, budget),
@@ -120,6 +125,7 @@ impl InstanceState {
             preprocess: self.preprocess.unwrap_or(guest),
             queue: self.queue,
             compute: self.compute,
+            backend: self.backend,
             peak_memory_bytes: self.memory.peak_bytes,
         }
     }

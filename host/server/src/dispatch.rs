@@ -61,6 +61,7 @@ pub(crate) async fn dispatch(
             let reading = body.read(serving.max_body_bytes());
             let inferred = infer(serving, slot, call, reading).await?;
             let response = HttpResponse::from(inferred.response).with_timings(&inferred.timings);
+            let response = response.with_usage(inferred.shown_usage.as_ref());
             let response = response.holding(inferred.memory);
             response
                 .compress_for(&head.headers, serving.blocking())

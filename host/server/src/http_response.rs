@@ -8,6 +8,7 @@ use crate::document_body::DocumentBody;
 use crate::failure::Failure;
 use crate::framing::Framing;
 use crate::server_timing::{SERVER_TIMING, server_timing};
+use crate::usage_header::{USAGE, usage_value};
 use bytes::Bytes;
 use http::header::{
     ACCEPT_ENCODING, ALLOW, CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER, VARY, WWW_AUTHENTICATE,
@@ -20,6 +21,7 @@ use wisp_protocol::error::ErrorKind;
 use wisp_protocol::rest::RestProtocol;
 use wisp_protocol::v2::{self, V2Operation};
 use wisp_serving::blocking::BlockingPool;
+use wisp_serving::metering::usage_counters::UsageCounters;
 use wisp_serving::timings::Timings;
 use wisp_serving::{BodyError, InferError};
 use wisp_tensor::{MemoryBudget, Reservation};
@@ -169,6 +171,15 @@ impl HttpResponse {
     pub(crate) fn with_timings(mut self, timings: &Timings) -> HttpResponse {
         if let Ok(timings) = HeaderValue::from_maybe_shared(server_timing(timings)) {
             self.headers.insert(SERVER_TIMING, timings);
+        }
+        self
+    }
+
+    /// Adds the use of the server by the request as a header, if it is shown.
+    pub(crate) fn with_usage(mut self, shown: Option<&UsageCounters>) -> HttpResponse {
+        let value = shown.map(|used| HeaderValue::from_maybe_shared(usage_value(used)));
+        if let Some(Ok(value)) = value {
+            self.headers.insert(USAGE, value);
         }
         self
     }

@@ -4,7 +4,7 @@
 //! `idle_timer` ends an unused server; `open_connections` selects the one to close above the limit. `connection` drives one over a `socket` and a `transport`, with
 //! [`tls`]; `connection_activity` detects stalls, and `error_body` completes hyper's own responses. A request passes
 //! [`authority`], [`cors`] and `access`, which finds its tenant; `grpc` serves it, or `dispatch`, with its `body`; `upload` receives the files of models. `failure`, `docs`, `console`, `reply`,
-//! `web_response` and `server_timing` make the response, `log` and `trace` the log line, `request_report` the line and the
+//! `web_response`, `server_timing` and `usage_header` make the response, `log` and `trace` the log line, `request_report` the line and the
 //! span ([`spans`]) with the `route_template` that an operator asks for. `drain` ends the server.
 //! `request_counts` and `connection_counts` are part of the `metrics`, which have a `metrics_listener`; `admin` changes
 //! the tenants, on an `admin_listener`. A `responder` distinguishes their connections from those of the API.
@@ -58,6 +58,7 @@ pub mod tls;
 mod trace;
 mod transport;
 mod upload;
+mod usage_header;
 mod web_response;
 
 pub use assemble::serve;

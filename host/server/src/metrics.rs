@@ -20,6 +20,7 @@ mod histogram_samples;
 mod inference;
 mod machine;
 mod memory_pressure;
+mod metering;
 mod models;
 mod page;
 mod prediction;
@@ -173,6 +174,7 @@ impl MetricsService {
         residency::write(&mut page, &self.serving);
         releases::write(&mut page, &self.serving.releases().statuses());
         tenants::write(&mut page, &self.namespaces);
+        metering::write(&mut page, &self.namespaces);
         quality::write(&mut page, &self.serving);
         cache::write_memory(&mut page, &self.serving);
         admission::write(&mut page, &self.serving);

@@ -30,7 +30,7 @@ pub(crate) fn server_timing(timings: &Timings) -> Bytes {
 
 /// Appends the digits from the last to the first. Every inference response has this header, and formatting
 /// eight numbers takes half a microsecond.
-fn append_milliseconds(text: &mut Vec<u8>, microseconds: u64) {
+pub(crate) fn append_milliseconds(text: &mut Vec<u8>, microseconds: u64) {
     let start = text.len();
     let mut rest = microseconds;
     for position in 0.. {

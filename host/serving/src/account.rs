@@ -3,13 +3,12 @@
 //! An account lives as long as its tenant is configured, so that a change of the limits forgives no use. Without one, as
 //! for everyone on a server without tenants, nothing is counted and nothing bounded.
 
-use crate::guest_time::GuestTime;
+use crate::metering::call_meter::CallMeter;
 use crate::owner::{Owner, OwnerShare};
 use crate::quota::{Cost, OverQuota, Quota, QuotaPermit, QuotaUse};
 use crate::tenants::tenant_set::Tenant;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
-use wisp_sandbox::handler::Usage;
+use std::time::Instant;
 
 /// The account of a tenant. Clones share it. Lifetime: until the tenant is removed.
 #[derive(Debug, Clone)]
@@ -19,15 +18,13 @@ pub(crate) struct Account {
     quota: Arc<Quota>,
 }
 
-/// The use of an account by one request; empty without an account. Lifetime: one request.
+/// The use of an account by one request; empty without an account. A request that fails is charged what it has used
+/// until then, or what was estimated if that is more. Lifetime: one request.
 #[derive(Debug, Default)]
-pub(crate) struct Charge(Option<Charged>);
-
-#[derive(Debug)]
-struct Charged {
-    permit: QuotaPermit,
-    /// The time of the guests so far, which a request that fails pays.
-    guest_time: Arc<GuestTime>,
+pub(crate) struct Charge {
+    permit: Option<QuotaPermit>,
+    /// The meter of the request, once it has its version.
+    meter: Option<Arc<CallMeter>>,
 }
 
 // === impl Account ===
@@ -82,52 +79,61 @@ impl Charge {
         };
         // The size of the body is bounded where it is read.
         let permit = account.quota.admit(Instant::now(), 0)?;
-        Ok(Charge(Some(Charged {
-            permit,
-            guest_time: Arc::default(),
-        })))
+        Ok(Charge {
+            permit: Some(permit),
+            meter: None,
+        })
+    }
+
+    /// Charges what this meter shows from now on.
+    pub(crate) fn measure(&mut self, meter: &Arc<CallMeter>) {
+        self.meter = Some(Arc::clone(meter));
     }
 
     /// Counts the bytes of tensors that the request holds from now on.
     pub(crate) fn hold(&mut self, bytes: usize) -> Result<(), OverQuota> {
-        let Some(Charged { permit, .. }) = &mut self.0 else {
+        let Some(permit) = &mut self.permit else {
             return Ok(());
         };
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
         permit.hold_tensors(bytes)
     }
 
-    /// Returns the place for the time of the guests, without which a request that fails pays the estimate only.
-    pub(crate) fn guest_time(&self) -> Option<Arc<GuestTime>> {
-        let charged = self.0.as_ref();
-        charged.map(|charged| Arc::clone(&charged.guest_time))
+    /// Charges what a call that has succeeded has used.
+    pub(crate) fn settle(&mut self) {
+        let cost = self.cost();
+        if let Some(permit) = &mut self.permit {
+            permit.settle(cost);
+        }
     }
 
-    /// Charges what the call has used.
-    pub(crate) fn settle(&mut self, usage: &Usage) {
-        if let Some(Charged { permit, .. }) = &mut self.0 {
-            permit.settle(Cost {
-                guest: usage.guest,
-                backend: usage.compute,
-            });
+    fn cost(&self) -> Cost {
+        let used = self.meter.as_ref().map(|meter| meter.used());
+        let used = used.unwrap_or_default();
+        Cost {
+            guest: used.guest,
+            backend: used.backend,
         }
     }
 }
 
-impl Drop for Charged {
+impl Drop for Charge {
     fn drop(&mut self) {
-        // Of a request that has failed, nothing more is known.
-        self.permit.settle_at_least(Cost {
-            guest: self.guest_time.get(),
-            backend: Duration::ZERO,
-        });
+        let cost = self.cost();
+        if let Some(permit) = &mut self.permit {
+            permit.settle_at_least(cost);
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metering::usage_cell::{UsageCell, UsageKey};
     use crate::quota::limits::{CONCURRENCY, GUEST_MILLISECONDS};
+    use crate::tenants::tenant_id::TenantId;
+    use std::time::Duration;
+    use wisp_protocol::call::{ModelName, Version};
 
     fn tenant(id: &str, concurrency: Option<u64>) -> anyhow::Result<Tenant> {
         let mut tenant = Tenant {
@@ -152,17 +158,22 @@ mod tests {
     }
 
     #[test]
-    fn a_request_that_fails_pays_the_time_that_its_guests_have_run() -> anyhow::Result<()> {
+    fn a_request_that_fails_pays_for_its_guest() -> anyhow::Result<()> {
         let mut tenant = tenant("acme", None)?;
         tenant.limits.guest_milliseconds_per_second = Some(100);
         let account = Account::open(&tenant, 3);
-        let refused = |charge: Result<Charge, OverQuota>| charge.err().map(|refusal| refusal.limit);
-        let failed = Charge::begin(Some(&account))?;
-        let time = failed.guest_time().unwrap_or_default();
-        time.add(Duration::from_secs(60));
-        assert_eq!(refused(Charge::begin(Some(&account))), None, "it runs");
-        drop(failed);
-        let limit = refused(Charge::begin(Some(&account)));
+        let mut charge = Charge::begin(Some(&account))?;
+        let meter = CallMeter::begin(Arc::new(UsageCell::new(UsageKey {
+            tenant: tenant.id.clone(),
+            owner: TenantId::local(),
+            model: ModelName::new("wine")?,
+            version: Version::FIRST,
+        })));
+        charge.measure(&meter);
+        meter.add_guest(Duration::from_secs(3600));
+        drop(charge);
+        let refused = Charge::begin(Some(&account)).err();
+        let limit = refused.map(|refusal| refusal.limit);
         assert_eq!(limit, Some(GUEST_MILLISECONDS));
         Ok(())
     }

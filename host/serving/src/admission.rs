@@ -6,7 +6,7 @@
 //! the content of a request. Running a model requires a permit; dropping the permit frees its capacity.
 
 use crate::fair_slots::{FairSlot, FairSlots};
-use crate::guest_time::GuestTime;
+use crate::metering::call_meter::CallMeter;
 use crate::owner::{OwnedRequest, Owner, OwnerShare};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -63,8 +63,8 @@ pub struct Permit {
     /// The place of the request in the share of its owner; `None` for the local one.
     owner: Option<OwnedRequest>,
     instances: Arc<FairSlots>,
-    /// The place for the time of its guests, if somebody reads it.
-    guest_time: Option<Arc<GuestTime>>,
+    /// The meter of the request; `None` for one of the server itself.
+    meter: Option<Arc<CallMeter>>,
 }
 
 /// A place in the sandbox for one instance. Dropping it frees the place, so it is kept with the instance.
@@ -179,7 +179,7 @@ impl Admission {
             share: Arc::clone(share),
             owner,
             instances: Arc::clone(&self.instances),
-            guest_time: None,
+            meter: None,
         };
         let free = max_requests - before;
         if of_version >= free.saturating_mul(SHARE_OF_FREE) {
@@ -196,22 +196,22 @@ impl Admission {
 }
 
 impl Permit {
-    /// Returns the permit with a place for the time of the guests of the request.
-    pub(crate) fn with_guest_time(mut self, guest_time: Option<Arc<GuestTime>>) -> Permit {
-        self.guest_time = guest_time;
-        self
-    }
-
-    /// Returns the place for the time of its guests, if somebody reads it.
-    pub(crate) fn guest_time(&self) -> Option<Arc<GuestTime>> {
-        self.guest_time.clone()
-    }
-
     /// Returns the owner of the request.
     pub fn owner(&self) -> Owner {
         self.owner
             .as_ref()
             .map_or(Owner::LOCAL, OwnedRequest::owner)
+    }
+
+    /// Returns the permit with the meter of its request.
+    pub(crate) fn metered(mut self, meter: &Arc<CallMeter>) -> Permit {
+        self.meter = Some(Arc::clone(meter));
+        self
+    }
+
+    /// Returns the meter of the request, unless it is one of the server itself.
+    pub(crate) fn meter(&self) -> Option<&Arc<CallMeter>> {
+        self.meter.as_ref()
     }
 
     /// Waits for a place in the sandbox: owners in turns, and the requests of each in the order of their arrival.

@@ -145,7 +145,8 @@ impl Batcher {
         let started = Instant::now();
         let budget_end = started + kind.budget()?;
         let computed = self.compute_inline(inputs, deadline.min(budget_end));
-        durations.add(started.elapsed());
+        let took = started.elapsed();
+        durations.add(took);
         match computed {
             Err(ComputeError::Unprepared) => None,
             Err(ComputeError::Deadline) if budget_end < deadline => {
@@ -155,6 +156,7 @@ impl Batcher {
             computed => Some(computed.map(|outputs| Computed {
                 outputs,
                 queue: Duration::ZERO,
+                backend: took,
             })),
         }
     }
@@ -182,6 +184,7 @@ impl Batcher {
             deadline,
             submitted: Instant::now(),
             has_to_wait: call.has_to_wait(),
+            computed: Duration::ZERO,
             member: Arc::clone(&member),
             response,
         };

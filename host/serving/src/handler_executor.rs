@@ -17,8 +17,9 @@ use crate::call_error::CallError;
 use crate::call_slots::CallSlots;
 use crate::current_request::CurrentRequest;
 use crate::fair_pool::{FairPool, Flow};
-use crate::guest_time::{GuestTime, measured};
 use crate::logged_handler::LoggedHandler;
+use crate::metering::call_meter::CallMeter;
+use crate::metering::processor_time::{metered, processor_time};
 use crate::owner::Owner;
 use crate::statistics::Statistics;
 use std::sync::Arc;
@@ -58,10 +59,9 @@ struct InlineCall {
     request: InferRequest,
     /// The request for the log.
     current: Option<CurrentRequest>,
+    meter: Option<Arc<CallMeter>>,
     times: CallTimes,
     budget: Duration,
-    /// The place for the time of the guest, if somebody reads it.
-    guest_time: Option<Arc<GuestTime>>,
 }
 
 /// The outcome of an inline or direct call.
@@ -123,9 +123,9 @@ impl HandlerExecutor {
             handler: Arc::clone(&self.handler),
             request,
             current: CurrentRequest::of_task(),
+            meter: permit.meter().cloned(),
             times,
             budget,
-            guest_time: permit.guest_time(),
         };
         let (outcome, took) = match kind {
             CallKind::Direct => call.run(),
@@ -179,14 +179,16 @@ impl HandlerExecutor {
         let instance = instance.map_err(CallError::Admission)?;
         let handler = Arc::clone(&self.handler);
         let current = CurrentRequest::of_task();
-        let guest_time = permit.guest_time();
+        let meter = permit.meter().cloned();
+        let run_meter = meter.clone();
         let call = async move {
             // An abandoned call ends on its own thread, a little after its request. Its slots are free
             // only once the instance is gone.
             let _slots = (slot, instance);
             let started = Instant::now();
-            let called = handler.infer(handler_call(&request, (deadline, owner)), current.as_ref());
-            let result = measured(guest_time, called).await;
+            let call = handler_call(&request, (deadline, owner));
+            let called = handler.infer(call, current.as_ref(), run_meter.as_deref());
+            let result = called.await;
             QueuedOutcome {
                 selected: request.outputs,
                 result,
@@ -194,6 +196,7 @@ impl HandlerExecutor {
             }
         };
         let lost = |lost| CallError::Handler(HandlerError::Host(Box::new(lost)));
+        let call = metered(meter, call);
         self.flow.run(owner, call).await.map_err(lost)
     }
 
@@ -233,6 +236,7 @@ impl InlineCall {
             handler,
             request,
             current,
+            meter,
             times:
                 CallTimes {
                     arrived,
@@ -240,16 +244,17 @@ impl InlineCall {
                     owner,
                 },
             budget,
-            guest_time,
         } = self;
         let started = Instant::now();
         let budget_end = started + budget;
         let terms = (deadline.min(budget_end), owner);
+        let before = meter.as_ref().map(|_| processor_time());
         let called = handler.infer_inline(handler_call(&request, terms));
-        let HandlerOutcome { result, log, run } = called;
-        if let Some(time) = guest_time {
-            time.add(run.usage.guest);
+        if let (Some(meter), Some(before)) = (&meter, before) {
+            let used = processor_time().saturating_sub(before);
+            meter.add_inline_run(&called.run.usage, used);
         }
+        let HandlerOutcome { result, log, .. } = called;
         let outcome = match result {
             Ok(mut response) => {
                 response.usage.queue += started.saturating_duration_since(arrived);

@@ -15,6 +15,7 @@ use crate::body::BodyError;
 use crate::current_request::recorded_timings;
 use crate::error::InferError;
 use crate::footprint::Footprint;
+use crate::metering::usage_counters::UsageCounters;
 use crate::owner::Owner;
 use crate::payload_log::{LoggedCall, PayloadLog};
 use crate::readers::ReadingSlot;
@@ -40,6 +41,8 @@ pub struct Inferred<E> {
     pub version: Version,
     pub usage: Usage,
     pub timings: Timings,
+    /// The use of the server by the request, if the response shows it.
+    pub shown_usage: Option<UsageCounters>,
     /// The reservation for the memory of the response, until its last byte has been sent.
     pub memory: Reservation,
 }
@@ -74,12 +77,14 @@ async fn run<D: RequestDecoder>(
     let version = serving.select(&call.selection, call.routing).await?;
     version.check_inference()?;
     let mut charge = Charge::begin(serving.account.as_ref())?;
+    let meter = serving.meter(&version);
+    charge.measure(&meter);
     let pending = pending.insert(version.statistics().begin());
     let owner = slot.owner();
     let source = slot.read(reading).await?;
     timer.finish_read();
     let permit = serving.admission.admit_for(version.share(), owner)?;
-    let permit = Arc::new(permit.with_guest_time(charge.guest_time()));
+    let permit = Arc::new(permit.metered(&meter));
     let deadline = Instant::now() + serving.options.request_timeout;
     let memory = Footprint::new(&serving.options.memory);
     let codecs = Codecs {
@@ -90,6 +95,7 @@ async fn run<D: RequestDecoder>(
     };
     let (mut request, encoder, mut memory) = codecs.decode(call.decoder, source, memory).await?;
     timer.finish_decode();
+    meter.receive(request.content_bytes());
     charge.hold(request.content_bytes())?;
     let rows = version.batch_size(&request);
     let logged = PayloadLog::begin(&serving.options.payload_log, &version, &request);
@@ -105,20 +111,23 @@ async fn run<D: RequestDecoder>(
     observed.record(space, called.as_ref().map(|called| (&called.0, called.2)));
     let (response, usage, cache) = called?;
     timer.finish_call(&usage);
-    charge.settle(&usage);
+    charge.settle();
     LoggedCall::end(logged, &response);
+    let sent_bytes = response.content_bytes();
     let encoded_bytes = encoder.encoded_bytes(&response);
-    memory.resize(response.content_bytes().saturating_add(encoded_bytes))?;
+    memory.resize(sent_bytes.saturating_add(encoded_bytes))?;
     let response = codecs.encode(encoder, response).await?;
     memory.resize(response.held_bytes())?;
     let timings = timer.finish_encode();
     pending.succeed(rows, &timings, cache);
+    meter.succeed(sent_bytes, cache);
     Ok(Inferred {
         response,
         model: version.description().model.clone(),
         version: version.description().version,
         usage,
         timings,
+        shown_usage: serving.options.shows_usage.then(|| meter.used()),
         memory: memory.into_reservation(),
     })
 }

@@ -16,7 +16,7 @@
 //! requests are computed together. [`blocking`] moves
 //! long codec work off the threads that serve connections, `footprint` reserves memory, [`timings`] measures
 //! a request, [`statistics`] sums those of a version, [`version_counters`] those of its loads for metrics, in a
-//! [`histogram`] for each phase and by [`failure_reason`], [`quality`] checks and observes its data, [`payload_log`] copies a
+//! [`histogram`] for each phase and by [`failure_reason`], [`metering`] measures what each tenant uses, [`quality`] checks and observes its data, [`payload_log`] copies a
 //! share ([`sample_ratio`]) of the inputs and outputs for a writer, through an [`event_queue`], and [`error`] assigns each
 //! failure a kind. Invariant:
 //! no socket and no wire format in this crate; the server passes a body that is read once.
@@ -43,7 +43,6 @@ mod fair_slots;
 pub mod file_state;
 mod footprint;
 pub mod guest_log_writer;
-mod guest_time;
 pub mod handler_executor;
 pub mod histogram;
 pub mod infer;
@@ -52,6 +51,7 @@ pub mod logged_handler;
 pub mod memory_ledger;
 pub mod memory_pressure;
 pub mod memory_watch;
+pub mod metering;
 pub mod model_control;
 mod moving_average;
 pub mod namespaces;

@@ -2,6 +2,7 @@
 
 use crate::current_request::CurrentRequest;
 use crate::guest_log_writer::GuestLogWriter;
+use crate::metering::call_meter::CallMeter;
 use crate::statistics::Statistics;
 use std::sync::Arc;
 use wisp_sandbox::handler::{Handler, HandlerCall, HandlerError, HandlerOutcome, HandlerResponse};
@@ -31,14 +32,19 @@ impl LoggedHandler {
         &self.statistics
     }
 
-    /// Runs one request without blocking the thread for longer than an epoch.
+    /// Runs one request without blocking the thread for longer than an epoch. Its meter is charged for the run, but for
+    /// the time of the guest, which its caller measures.
     pub(crate) async fn infer(
         &self,
         call: HandlerCall<'_>,
         request: Option<&CurrentRequest>,
+        meter: Option<&CallMeter>,
     ) -> Result<HandlerResponse, HandlerError> {
         let HandlerOutcome { result, log, run } = self.handler.infer(call).await;
         self.statistics.counters().add_guest(&run);
+        if let Some(meter) = meter {
+            meter.add_run(&run.usage);
+        }
         self.write(log, request);
         result
     }

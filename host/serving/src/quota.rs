@@ -286,7 +286,7 @@ impl QuotaPermit {
     }
 
     /// Charges what the request has used, as it was measured, in place of the estimate. A request that is dropped before
-    /// pays the estimate.
+    /// pays the estimate. Only the first call has an effect.
     pub fn settle(&mut self, cost: Cost) {
         if !self.is_settled {
             self.is_settled = true;

@@ -13,6 +13,7 @@ use crate::case_call::call_case;
 use crate::current_request::{record_name, record_target, record_version};
 use crate::error::InferError;
 use crate::memory_pressure::{LARGE_BYTES, MemoryPressure, PressureStage};
+use crate::metering::usage_book::UsageBook;
 use crate::model_control::{ControlError, ControlMode, ModelControl};
 use crate::payload_log::{PayloadCounts, PayloadLog};
 use crate::readers::{Readers, ReadingSlot};
@@ -90,6 +91,10 @@ pub struct ServingOptions {
     pub releases: ReleaseOptions,
     /// Set if a version that is loaded while the server runs computes the golden cases of its model before it is served.
     pub golden_cases: bool,
+    /// The usage of all tenants and models.
+    pub usage: Arc<UsageBook>,
+    /// Set if the response of an inference contains what its request has used.
+    pub shows_usage: bool,
 }
 
 /// The condition under which a server that does not drain is ready.
@@ -117,6 +122,8 @@ impl Default for ServingOptions {
             cache: ResponseCacheOptions::default(),
             releases: ReleaseOptions::default(),
             golden_cases: true,
+            usage: Arc::default(),
+            shows_usage: false,
         }
     }
 }

@@ -314,7 +314,11 @@ impl ModelVersion {
         let called = match &self.implementation {
             Implementation::Graph(graph) => {
                 let terms = (deadline, permit.owner());
-                compute(&**graph, request, terms).await?
+                let called = compute(&**graph, request, terms).await?;
+                if let Some(meter) = permit.meter() {
+                    meter.add_run(&called.response.usage);
+                }
+                called
             }
             Implementation::Handler(handler) => handler.call(request, permit, deadline).await?,
             Implementation::Web(component) => return Err(self.no_inference(component)),
@@ -394,6 +398,7 @@ async fn compute(
             usage: Usage {
                 queue: computed.queue,
                 compute: started.elapsed().saturating_sub(computed.queue),
+                backend: computed.backend,
                 ..Usage::default()
             },
         },

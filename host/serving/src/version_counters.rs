@@ -6,7 +6,10 @@
 use crate::batcher::graph_statistics::{Executions, GraphStatistics};
 use crate::failure_reason::FailureCounts;
 use crate::histogram::DurationHistogram;
+use crate::metering::usage_cell::UsageCell;
+use crate::tenants::tenant_id::TenantId;
 use crate::timings::Timings;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -20,6 +23,8 @@ pub struct VersionCounters {
     pending: AtomicU64,
     totals: Mutex<Totals>,
     graphs: Mutex<GraphExecutions>,
+    /// The usage of each tenant.
+    usage: Mutex<HashMap<TenantId, Arc<UsageCell>>>,
 }
 
 /// The executions of the graphs of a version, over all of its loads.
@@ -92,6 +97,26 @@ impl VersionCounters {
         self.lock().guests.add(run);
     }
 
+    /// Returns the usage of a tenant, which `open` returns if it has used nothing yet.
+    pub(crate) fn usage_of(
+        &self,
+        tenant: &TenantId,
+        open: impl FnOnce() -> Arc<UsageCell>,
+    ) -> Arc<UsageCell> {
+        let mut usage = self.lock_usage();
+        if let Some(cell) = usage.get(tenant) {
+            return Arc::clone(cell);
+        }
+        let cell = open();
+        usage.insert(tenant.clone(), Arc::clone(&cell));
+        cell
+    }
+
+    /// Returns the usage of each tenant that has used the version, in no order.
+    pub fn usage(&self) -> Vec<Arc<UsageCell>> {
+        self.lock_usage().values().map(Arc::clone).collect()
+    }
+
     pub(crate) fn begin(&self) {
         self.pending.fetch_add(1, Relaxed);
     }
@@ -123,6 +148,11 @@ impl VersionCounters {
         let mut totals = self.lock();
         totals.sums.fail.add(request);
         totals.failures.add(kind);
+    }
+
+    fn lock_usage(&self) -> MutexGuard<'_, HashMap<TenantId, Arc<UsageCell>>> {
+        // As for the totals.
+        self.usage.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock_graphs(&self) -> MutexGuard<'_, GraphExecutions> {

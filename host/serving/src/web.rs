@@ -44,17 +44,19 @@ pub async fn respond(
     };
     let version = serving.version(&target).await?;
     let component = version.web_component()?;
-    let charge = Charge::begin(serving.account.as_ref())?;
+    let mut charge = Charge::begin(serving.account.as_ref())?;
+    let meter = serving.meter(&version);
+    charge.measure(&meter);
     let mut pending = version.statistics().begin();
     let admitting = async {
         let owner = slot.owner();
         let request = slot.read(reading).await?;
         timer.finish_read();
         let permit = serving.admission.admit_for(version.share(), owner)?;
-        let permit = permit.with_guest_time(charge.guest_time());
         let mut memory = Footprint::new(&serving.options.memory);
         memory.resize(request.body().len())?;
-        Ok::<_, InferError>((request, permit, memory))
+        meter.receive(request.body().len());
+        Ok::<_, InferError>((request, permit.metered(&meter), memory))
     };
     let admitted = admitting
         .await

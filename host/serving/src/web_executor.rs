@@ -11,7 +11,7 @@ use crate::call_slots::CallSlots;
 use crate::current_request::CurrentRequest;
 use crate::fair_pool::{FairPool, Flow, RunningTask};
 use crate::guest_log_writer::GuestLogWriter;
-use crate::guest_time::measured;
+use crate::metering::processor_time::metered;
 use crate::registry::web_route::WebRoute;
 use crate::statistics::{PendingRequest, Statistics};
 use crate::timings::PhaseTimer;
@@ -122,16 +122,19 @@ impl WebExecutor {
         let log = Arc::clone(&self.log);
         let statistics = Arc::clone(&self.statistics);
         let current = CurrentRequest::of_task();
-        let guest_time = admitted.permit.guest_time();
-        let running = self.flow.start(owner, async move {
+        let meter = admitted.permit.meter().cloned();
+        let running = metered(meter, async move {
             // They are free only once the instance is gone.
             let _slots = (slot, instance);
             let started = Instant::now();
-            let mut outcome = measured(guest_time, call).await;
+            let mut outcome = call.await;
             statistics.counters().add_guest(&outcome.run);
             outcome.run.usage.queue += started.saturating_duration_since(arrived);
             write(&log, &mut outcome, current.as_ref());
-            admitted.finish(outcome);
+            admitted.finish(outcome)
+        });
+        let running = self.flow.start(owner, async move {
+            running.await.settle();
         });
         let response = response.wait(Box::new(running)).await;
         response.map_err(CallError::Web)
@@ -139,19 +142,25 @@ impl WebExecutor {
 }
 
 impl AdmittedWebRequest {
-    /// Counts a request whose guest has ended.
-    fn finish(mut self, outcome: WebOutcome) {
+    /// Counts a request whose guest has ended. Returns the charge, which is settled once the guest's last turn is measured.
+    fn finish(mut self, outcome: WebOutcome) -> Charge {
         self.timer.finish_call(&outcome.run.usage);
-        self.charge.settle(&outcome.run.usage);
+        if let Some(meter) = self.permit.meter() {
+            meter.add_run(&outcome.run.usage);
+        }
         match &outcome.result {
             Ok(()) if outcome.has_responded => {
                 let timings = self.timer.timings();
                 self.pending.succeed(1, &timings, CacheOutcome::Bypassed);
+                if let Some(meter) = self.permit.meter() {
+                    meter.succeed(0, CacheOutcome::Bypassed);
+                }
             }
             // The component has ended without a response.
             Ok(()) => self.pending.fail(ErrorKind::Handler),
             Err(error) => self.fail(error),
         }
+        self.charge
     }
 
     /// Records the reason for which the request fails.

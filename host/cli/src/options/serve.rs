@@ -3,8 +3,8 @@
 //! schema and the reference from these definitions.
 
 use super::{
-    AdditionalAddress, BackendArgs, CacheArgs, HandlerLimitArgs, Milliseconds, ResponseCacheArgs,
-    Seconds, TelemetryArgs, TenancyArgs, UploadArgs, value,
+    AdditionalAddress, BackendArgs, CacheArgs, HandlerLimitArgs, MeteringArgs, Milliseconds,
+    ResponseCacheArgs, Seconds, TelemetryArgs, TenancyArgs, UploadArgs, value,
 };
 use crate::configuration::EffectiveConfiguration;
 use clap::{ArgAction, Args};
@@ -158,6 +158,9 @@ pub(crate) struct ServeArgs {
 
     #[command(flatten)]
     pub(crate) telemetry: TelemetryArgs,
+
+    #[command(flatten)]
+    pub(crate) metering: MeteringArgs,
 
     #[command(flatten)]
     pub(crate) tenancy: TenancyArgs,
@@ -473,8 +476,8 @@ pub(crate) struct ServeArgs {
     pub(crate) model_load_memory_bytes: Option<usize>,
 
     /// Lock the server in when it starts, on Linux: it reads the repository and the files of its settings, writes the
-    /// cache and state directories and the log of payloads, connects only to the servers of its settings, and runs no
-    /// program. `--no-cage` serves without that, and so does `--watch`.
+    /// cache and state directories and the logs of payloads and of the usage, connects only to the servers of its
+    /// settings, and runs no program. `--no-cage` serves without that, and so does `--watch`.
     #[arg(
         long,
         value_name = "BOOL",

@@ -218,6 +218,9 @@ fn file_rules(args: &ServeArgs, cache: Option<&Path>, models: &[PathBuf]) -> Fil
             false => write.extend(places::directories_of(file)),
         }
     }
+    if let Some(file) = &args.metering.usage_log {
+        write.extend(places::directories_of(file));
+    }
     FileRules {
         reading: Reading::Only(read),
         write,

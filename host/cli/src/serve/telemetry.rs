@@ -1,21 +1,26 @@
-//! The threads that send the spans of requests and write the log of payloads.
+//! The threads that send the spans of requests and write the logs of payloads and of the usage.
 //!
 //! Each takes events in batches from a bounded queue that requests fill without waiting. `span_export` sends spans to a
 //! collector of OpenTelemetry in the form of `span_form`; `payload_export` writes payloads as a `cloud_event` each, to a
-//! `rotating_file` or to a server. [`Telemetry::finish`] waits a moment for what is left when the server has drained.
+//! `rotating_file` or to a server. A `usage_log` needs no queue: it reads the numbers of the tenants from time to time.
+//! [`Telemetry::finish`] waits a moment for what is left when the server has drained.
 
 mod cloud_event;
 mod payload_export;
 mod rotating_file;
 mod span_export;
 mod span_form;
+mod timestamp;
+mod usage_log;
 
-use crate::options::TelemetryArgs;
+use crate::options::{MeteringArgs, TelemetryArgs};
 use anyhow::Context;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::mpsc::{Receiver, Sender, channel, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
+use usage_log::UsageLog;
+use usage_log::period::Period;
 use wisp_server::ServerOptions;
 use wisp_server::spans::Spans;
 use wisp_serving::ServingOptions;
@@ -34,10 +39,12 @@ const MAX_WAITING_BYTES: usize = 64 << 20;
 pub(super) struct Telemetry {
     spans: Option<Arc<Spans>>,
     payloads: Option<Arc<PayloadLog>>,
+    /// Ends the log of the usage when it is dropped.
+    usage: Option<Sender<()>>,
     threads: Vec<ReportThread>,
 }
 
-/// A thread that ends when its queue is closed and empty.
+/// A thread that ends when its queue is closed and empty, or its sender dropped.
 #[derive(Debug)]
 struct ReportThread {
     ended: Receiver<()>,
@@ -90,8 +97,30 @@ impl Telemetry {
         })
     }
 
+    /// Returns the options of the models with the choice of a header for the usage, and starts to write the log of the
+    /// usage if there is a file for it.
+    pub(super) fn of_usage(
+        &mut self,
+        args: &MeteringArgs,
+        options: ServingOptions,
+    ) -> anyhow::Result<ServingOptions> {
+        if let Some(path) = &args.usage_log {
+            let period = Period(args.usage_log_period_secs.0);
+            let book = Arc::clone(&options.usage);
+            let mut log = UsageLog::open(path, period, book)?;
+            let (stop, stopped) = channel::<()>();
+            self.start("usage", move || log.run(&stopped))?;
+            self.usage = Some(stop);
+        }
+        Ok(ServingOptions {
+            shows_usage: args.usage_header,
+            ..options
+        })
+    }
+
     /// Closes the queues, waits a limited time until they are empty, and logs what was dropped.
-    pub(super) fn finish(&self) {
+    pub(super) fn finish(&mut self) {
+        drop(self.usage.take());
         if let Some(spans) = &self.spans {
             spans.queue().close();
         }

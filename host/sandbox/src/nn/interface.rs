@@ -145,7 +145,9 @@ pub(crate) fn add_inline_compute(linker: &mut Linker<InstanceState>) -> wasmtime
                 Ok(Err(ComputeError::Deadline)) => return Err(LimitError::Deadline.into()),
                 _ => {}
             }
-            state.compute += started.elapsed();
+            let took = started.elapsed();
+            state.compute += took;
+            state.backend += took;
             Ok((state.finish_compute(computed)?,))
         },
     )
@@ -161,11 +163,13 @@ pub(crate) fn add_queued_compute(linker: &mut Linker<InstanceState>) -> wasmtime
                 let options = store.data().compute_options();
                 let prepared = store.data_mut().prepare_compute(&context, inputs)?;
                 let mut queue = Duration::ZERO;
+                let mut backend = Duration::ZERO;
                 let computed = match prepared {
                     Ok(prepared) => {
                         let computing = prepared.compute.compute(prepared.inputs, options);
                         Ok(computing.await.map(|computed| {
                             queue = computed.queue;
+                            backend = computed.backend;
                             computed.outputs
                         }))
                     }
@@ -173,6 +177,7 @@ pub(crate) fn add_queued_compute(linker: &mut Linker<InstanceState>) -> wasmtime
                 };
                 let state = store.data_mut();
                 state.queue += queue;
+                state.backend += backend;
                 state.compute += started.elapsed().saturating_sub(queue);
                 let returned: ComputeReturn = (state.finish_compute(computed)?,);
                 Ok(returned)

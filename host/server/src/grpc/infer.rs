@@ -3,6 +3,7 @@
 use super::admitted::AdmittedRequest;
 use crate::failure::Failure;
 use crate::server_timing::{SERVER_TIMING, server_timing};
+use crate::usage_header::{USAGE, usage_value};
 use std::future::ready;
 use tonic::metadata::MetadataValue;
 use wisp_protocol::call::{InferCall, Selection};
@@ -29,6 +30,11 @@ pub(super) async fn infer_message<D: RequestDecoder>(
     let mut response = tonic::Response::new(inferred.response);
     if let Ok(timings) = MetadataValue::try_from(server_timing(&inferred.timings)) {
         response.metadata_mut().insert(SERVER_TIMING, timings);
+    }
+    if let Some(used) = &inferred.shown_usage
+        && let Ok(value) = MetadataValue::try_from(usage_value(used))
+    {
+        response.metadata_mut().insert(USAGE, value);
     }
     Ok(response)
 }

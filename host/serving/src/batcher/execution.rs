@@ -28,6 +28,8 @@ pub(super) struct Entry {
     pub(super) submitted: Instant,
     /// Set if all threads were busy when the request was submitted.
     pub(super) has_to_wait: bool,
+    /// The part of the request in the time of all executions so far that it was a member of, by its rows.
+    pub(super) computed: Duration,
     pub(super) member: Arc<Member>,
     /// The channel to the caller. It is closed if the caller has gone.
     pub(super) response: oneshot::Sender<ComputeResult>,
@@ -171,38 +173,56 @@ impl Execution<'_> {
         });
         let (positions, members): (Vec<usize>, Vec<&Entry>) = waited_for.unzip();
         let cancellation = &self.batch.cancellation;
-        let queue = |entry: &Entry| self.started.saturating_duration_since(entry.submitted);
-        let results: Vec<ComputeResult> = match members.as_slice() {
+        let began = Instant::now();
+        let results: Option<Vec<Result<Vec<NamedTensor>, ComputeError>>> = match members.as_slice()
+        {
             // Nobody waits for a result.
             [] => return true,
             _ if cancellation.is_cancelled() => return true,
             [member] => {
-                let started = Instant::now();
                 let computed = self.executor.compute(&member.inputs, cancellation);
                 if computed.is_ok() {
-                    self.executor.count_single(member.rows, started.elapsed());
+                    self.executor.count_single(member.rows, began.elapsed());
                 }
-                let queue = queue(member);
-                vec![computed.map(|outputs| Computed { outputs, queue })]
+                Some(vec![computed])
             }
-            members => match self.executor.compute_joined(members, cancellation) {
-                Ok(outputs) => {
-                    let results = members.iter().zip(outputs).map(|(member, outputs)| {
-                        let queue = queue(member);
-                        Ok(Computed { outputs, queue })
-                    });
-                    results.collect()
-                }
-                Err(_) => return false,
-            },
+            members => {
+                let computed = self.executor.compute_joined(members, cancellation);
+                computed.ok().map(|all| all.into_iter().map(Ok).collect())
+            }
+        };
+        self.charge(&positions, began.elapsed());
+        let Some(results) = results else {
+            return false;
         };
         let has_succeeded = results.iter().all(Result::is_ok);
         for (position, result) in positions.into_iter().zip(results) {
             if let Some(entry) = self.entries.get_mut(position).and_then(Option::take) {
+                let result = result.map(|outputs| Computed {
+                    outputs,
+                    queue: self.started.saturating_duration_since(entry.submitted),
+                    backend: entry.computed,
+                });
                 entry.finish(result, self.deliver);
             }
         }
         has_succeeded
+    }
+
+    /// Adds the parts of the members at these positions in the time of an execution, whether or not it succeeded.
+    fn charge(&mut self, positions: &[usize], took: Duration) {
+        let members = positions.iter();
+        let rows: Vec<u32> = members
+            .map(|position| {
+                let entry = self.entries.get(*position).and_then(Option::as_ref);
+                entry.map_or(0, |entry| entry.rows)
+            })
+            .collect();
+        for (position, part) in positions.iter().zip(parts_by_rows(took, &rows)) {
+            if let Some(Some(entry)) = self.entries.get_mut(*position) {
+                entry.computed = entry.computed.saturating_add(part);
+            }
+        }
     }
 }
 
@@ -222,6 +242,18 @@ impl Delivery {
     pub(super) fn send(self) {
         let _ = self.response.send(self.result);
     }
+}
+
+/// Returns the parts of the members of an execution in its time, which have these numbers of rows. A member without rows
+/// counts as one of a single row.
+fn parts_by_rows(took: Duration, rows: &[u32]) -> Vec<Duration> {
+    let all: u64 = rows.iter().map(|rows| u64::from((*rows).max(1))).sum();
+    let nanoseconds = took.as_nanos();
+    let parts = rows.iter().map(|rows| {
+        let part = nanoseconds.saturating_mul(u128::from((*rows).max(1))) / u128::from(all.max(1));
+        Duration::from_nanos(u64::try_from(part).unwrap_or(u64::MAX))
+    });
+    parts.collect()
 }
 
 /// Returns the inputs of all members as one batch. They have the same names, in the same order.
@@ -274,5 +306,30 @@ pub(super) fn compute_error(error: BackendError) -> ComputeError {
         | BackendError::Read(_)
         | BackendError::Load { .. }
         | BackendError::Compute { .. } => ComputeError::Backend(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_parts_of_an_execution_are_its_time_by_rows() {
+        let took = Duration::from_millis(12);
+        let parts = parts_by_rows(took, &[1, 2, 3]);
+        assert_eq!(parts, [2, 4, 6].map(Duration::from_millis));
+        assert_eq!(parts_by_rows(took, &[7]), [took]);
+        // A request without rows takes part too.
+        assert_eq!(parts_by_rows(took, &[0, 5])[0], Duration::from_millis(2));
+        assert!(parts_by_rows(took, &[]).is_empty());
+    }
+
+    #[test]
+    fn the_parts_of_a_long_execution_add_up_to_it() {
+        let took = Duration::from_secs(3600);
+        let rows: Vec<u32> = (1..500).collect();
+        let sum: Duration = parts_by_rows(took, &rows).iter().sum();
+        assert!(sum <= took);
+        assert!(took - sum < Duration::from_nanos(500));
     }
 }

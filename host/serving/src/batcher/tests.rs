@@ -249,6 +249,42 @@ async fn requests_that_wait_for_a_thread_are_computed_together() -> anyhow::Resu
     Ok(())
 }
 
+#[tokio::test]
+async fn a_batch_costs_each_of_its_requests_a_part_by_its_rows() -> anyhow::Result<()> {
+    let (graph, control) = Doubling::gated();
+    let batcher = batcher(graph.clone(), greedy())?;
+    let first = submit(&batcher, request(&[1.0]));
+    control.begun.recv()?;
+    let second = submit(&batcher, request(&[2.0, 3.0]));
+    let third = submit(&batcher, request(&[4.0]));
+    drop(control);
+    assert!(first.await?.backend > Duration::ZERO);
+    let (two, one) = (second.await?.backend, third.await?.backend);
+    assert_eq!(graph.batches(), [1, 3]);
+    assert!(one > Duration::ZERO);
+    // Both parts are rounded down to nanoseconds.
+    let difference = two.saturating_sub(one * 2);
+    assert!(difference <= Duration::from_nanos(1), "{two:?} {one:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_request_pays_for_the_executions_that_another_has_made_fail() -> anyhow::Result<()> {
+    let (graph, control) = Doubling::gated();
+    let batcher = batcher(graph.clone(), greedy())?;
+    let first = submit(&batcher, request(&[1.0]));
+    control.begun.recv()?;
+    let good = submit(&batcher, request(&[2.0]));
+    let bad = submit(&batcher, request(&[BAD]));
+    drop(control);
+    first.await?;
+    // It is computed with the other one, and then without.
+    assert!(good.await?.backend > Duration::ZERO);
+    assert!(bad.await.is_err());
+    assert!(graph.batches().starts_with(&[1, 2]));
+    Ok(())
+}
+
 /// Submits a request of the owner with this number.
 fn submit_of(batcher: &Batcher, id: u32, number: f32) -> Computing<'_> {
     let options = ComputeOptions {

@@ -1,6 +1,7 @@
 //! The processor time of the jobs of a thread.
 
 use super::state::SHORT_CALL;
+use crate::metering::processor_time::processor_time;
 use std::time::Duration;
 
 /// The number of jobs after which the processor time is read, since it includes the work between jobs.
@@ -39,12 +40,6 @@ impl Meter {
         let used = self.read.saturating_sub(read).saturating_sub(since);
         used.min(elapsed)
     }
-}
-
-/// Returns the processor time that the calling thread has used.
-fn processor_time() -> Duration {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-    Duration::try_from(time).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -7,6 +7,8 @@
 use super::{Serving, golden_cases};
 use crate::account::Account;
 use crate::error::InferError;
+use crate::metering::call_meter::CallMeter;
+use crate::metering::usage_cell::UsageKey;
 use crate::model_control::ModelControl;
 use crate::owner::Owner;
 use crate::quota::QuotaUse;
@@ -15,6 +17,7 @@ use crate::release::Releases;
 use crate::tenants::document::limits_document;
 use crate::tenants::tenant_set::Tenant;
 use crate::uploads::limits::UploadLimits;
+use crate::version::ModelVersion;
 use bytes::Bytes;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -113,6 +116,21 @@ impl Serving {
         let own = self.tenant.limits.models;
         let own = own.map(|models| usize::try_from(models).unwrap_or(usize::MAX));
         Some(own.unwrap_or(UploadLimits::default().models))
+    }
+
+    /// Starts to measure what a request of the tenant for a version uses.
+    pub(crate) fn meter(&self, version: &ModelVersion) -> Arc<CallMeter> {
+        let description = version.description();
+        let counters = version.statistics().counters();
+        let open = || {
+            self.options.usage.open(UsageKey {
+                tenant: self.tenant.id.clone(),
+                owner: self.space(&description.model).tenant.id.clone(),
+                model: description.model.clone(),
+                version: description.version,
+            })
+        };
+        CallMeter::begin(counters.usage_of(&self.tenant.id, open))
     }
 
     /// Returns the document with the limits of the tenant.

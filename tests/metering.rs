@@ -1,0 +1,141 @@
+//! Tests of what a server measures of each tenant and model: the header of responses, and the numbers of the log.
+//!
+//! `cli::metering` has the tests of the log as a file, `tenants` those with several tenants.
+
+use crate::harness::victim::wine;
+use crate::harness::{Repository, Response, TestOptions, TestServer, component};
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::time::Duration;
+use wisp_serving::ServingOptions;
+use wisp_serving::metering::usage_book::UsageBook;
+use wisp_serving::metering::usage_counters::UsageCounters;
+
+/// Starts a server that shows its clients what they use, and returns it with the usage of all.
+fn server(repository: Repository) -> Result<(TestServer, Arc<UsageBook>)> {
+    let default = TestOptions::default();
+    let options = TestOptions {
+        serving: ServingOptions {
+            shows_usage: true,
+            ..default.serving
+        },
+        ..TestOptions::default()
+    };
+    let book = Arc::clone(&options.serving.usage);
+    Ok((TestServer::with_options(repository, options)?, book))
+}
+
+/// Returns the value of an entry of the header, such as `dur` of `guest`.
+fn shown<'a>(response: &'a Response, name: &str) -> Result<&'a str> {
+    let header = response.header("wisp-usage").context("no header")?;
+    let entry = header
+        .split(", ")
+        .find_map(|entry| entry.strip_prefix(name));
+    let value = entry.and_then(|entry| entry.split_once('='));
+    let (_, value) = value.with_context(|| header.to_owned())?;
+    Ok(value)
+}
+
+/// Returns the usage of the only tenant and model that was used since the last call.
+fn taken(book: &UsageBook) -> Result<UsageCounters> {
+    let mut taken = book.take();
+    let (key, used) = taken.pop().context("nothing was used")?;
+    ensure!(taken.is_empty(), "more than one model was used: {taken:?}");
+    ensure!((key.tenant.as_str(), key.owner.as_str()) == ("local", "local"));
+    Ok(used)
+}
+
+fn behave(behaviour: &str) -> Value {
+    json!({ "inputs": [{
+        "name": "behaviour", "datatype": "BYTES", "shape": [1], "data": [behaviour],
+    }] })
+}
+
+#[test]
+fn the_header_of_a_response_is_what_is_added_to_the_usage() -> Result<()> {
+    let (server, book) = server(Repository::of(&["wine"])?)?;
+    let response = server.infer("wine", &wine())?;
+    response.ok()?;
+    let used = taken(&book)?;
+    ensure!((used.requests, used.failures, used.cached) == (1, 0, 0));
+    ensure!(used.guest > Duration::ZERO && used.backend > Duration::ZERO);
+    // Thirteen numbers of four bytes.
+    ensure!((used.bytes_in, shown(&response, "in")?) == (52, "52"));
+    ensure!(shown(&response, "out")? == used.bytes_out.to_string());
+    ensure!(shown(&response, "memory")? == used.peak_memory_bytes.to_string());
+    for (name, time) in [("guest", used.guest), ("backend", used.backend)] {
+        let milliseconds: f64 = shown(&response, name)?.parse()?;
+        let difference = milliseconds - time.as_secs_f64() * 1000.0;
+        // Whole microseconds.
+        ensure!(difference.abs() <= 0.001, "{name}: {milliseconds} {time:?}");
+    }
+    ensure!(book.take().is_empty());
+    Ok(())
+}
+
+#[test]
+fn without_the_setting_no_response_has_the_header() -> Result<()> {
+    let server = TestServer::start(Repository::of(&["wine"])?)?;
+    let response = server.infer("wine", &wine())?;
+    response.ok()?;
+    ensure!(response.header("wisp-usage").is_none());
+    Ok(())
+}
+
+#[test]
+fn a_request_that_fails_is_charged_for_what_it_has_used() -> Result<()> {
+    let evil = Some(component("hostile_guest")?);
+    let repository = Repository::empty()?.with_model("evil", "progression", evil)?;
+    let (server, book) = server(repository)?;
+    // It is ended after the time that a guest has by default.
+    let response = server.infer("evil", &behave("loop"))?;
+    response.error(504)?;
+    ensure!(response.header("wisp-usage").is_none());
+    let used = taken(&book)?;
+    ensure!((used.requests, used.failures, used.bytes_out) == (0, 1, 0));
+    // However little of the processor it got, it was ended by its own use of it.
+    ensure!(used.guest > Duration::from_millis(1), "{used:?}");
+    ensure!(used.peak_memory_bytes > 0);
+    Ok(())
+}
+
+#[test]
+fn a_model_without_a_handler_has_no_guest() -> Result<()> {
+    let repository = Repository::empty()?.with_model("bare", "progression", None)?;
+    let (server, book) = server(repository)?;
+    let data = vec![1.0; 20];
+    let request = json!({ "inputs": [{
+        "name": "features", "datatype": "FP32", "shape": [2, 10], "data": data,
+    }] });
+    server.infer("bare", &request)?.ok()?;
+    let used = taken(&book)?;
+    ensure!((used.guest, used.peak_memory_bytes) == (Duration::ZERO, 0));
+    ensure!(used.backend > Duration::ZERO);
+    // Two rows of ten numbers, and two numbers.
+    ensure!((used.bytes_in, used.bytes_out) == (80, 8), "{used:?}");
+    Ok(())
+}
+
+#[test]
+fn a_response_from_the_cache_costs_neither_a_guest_nor_a_backend() -> Result<()> {
+    let cached = "[cache]\nenabled = true\nttl_seconds = 3600\n";
+    let repository = Repository::of(&["wine"])?.with_file("wine/model.toml", cached)?;
+    let (server, book) = server(repository)?;
+    server.infer("wine", &wine())?.ok()?;
+    let first = book.take();
+    ensure!(!first.is_empty());
+    let response = server.infer("wine", &wine())?;
+    response.ok()?;
+    let header = response.header("wisp-usage").unwrap_or_default();
+    ensure!(
+        header.starts_with("guest;dur=0.000, backend;dur=0.000, "),
+        "{header}"
+    );
+    ensure!(header.ends_with(", cached"), "{header}");
+    let used = taken(&book)?;
+    ensure!((used.requests, used.cached) == (1, 1));
+    ensure!((used.guest, used.backend) == (Duration::ZERO, Duration::ZERO));
+    ensure!(used.bytes_out > 0);
+    Ok(())
+}
