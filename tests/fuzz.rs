@@ -63,8 +63,10 @@ const DAMAGED: usize = 300;
 /// The longest seed that is damaged, in bytes, as for the fuzzer.
 const MAX_BYTES: usize = 8192;
 
-/// The targets by name.
-const TARGETS: [(&str, fn(&[u8])); 16] = [
+/// A target with its name.
+type Target = (&'static str, fn(&[u8]));
+
+const TARGETS: [Target; 16] = [
     ("config_text", config_text::run),
     ("content_coding", content_coding::run),
     ("golden_case", golden_case::run),

@@ -5,7 +5,6 @@
 
 use super::page::{Kind, Page};
 use std::sync::Arc;
-use std::time::Duration;
 use wisp_serving::Serving;
 use wisp_serving::metering::usage_cell::UsageKey;
 use wisp_serving::metering::usage_counters::UsageCounters;
@@ -127,6 +126,7 @@ fn labelled(key: &UsageKey, write: impl FnOnce(&[(&str, &str)])) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
     use wisp_protocol::call::{ModelName, Version};
 
     #[test]

@@ -11,7 +11,7 @@ fn registry(models: &[&str]) -> anyhow::Result<Registry> {
     let mut entries = BTreeMap::new();
     for model in models {
         let entry = ModelEntry::problem(format!("the model {model} is broken"));
-        entries.insert(ModelName::new(*model)?, entry);
+        entries.insert(ModelName::new(model)?, entry);
     }
     Ok(Registry::new(entries))
 }
