@@ -32,6 +32,7 @@ mod linker;
 pub mod logging;
 pub mod nn;
 pub mod preload;
+pub mod serving_child;
 pub mod spawner;
 mod text;
 pub mod web;

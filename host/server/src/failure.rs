@@ -183,9 +183,10 @@ fn tenants_kind(error: &TenantsChangeError) -> ErrorKind {
         return ErrorKind::Internal;
     };
     match error {
-        ChangeError::Exists(_) | ChangeError::SecondAnonymous(_) | ChangeError::Weight => {
-            ErrorKind::InvalidRequest
-        }
+        ChangeError::Exists(_)
+        | ChangeError::SecondAnonymous(_)
+        | ChangeError::Weight
+        | ChangeError::LocalIsolation => ErrorKind::InvalidRequest,
         ChangeError::Unknown(_) | ChangeError::UnknownKey { .. } => ErrorKind::NotFound,
         ChangeError::Random(_) => ErrorKind::Internal,
     }
