@@ -9,9 +9,7 @@
 //! child.
 
 use crate::child_attendant::{StartLimits, attend};
-use crate::spawner::{
-    ChildStreams, SpawnTask, Spawner, StartedChild, start_with, with_streams,
-};
+use crate::spawner::{ChildStreams, SpawnTask, Spawner, StartedChild, start_with, with_streams};
 use rustix::process::{Signal, set_parent_process_death_signal};
 use std::ffi::{OsStr, OsString};
 use std::io::{self, PipeReader, PipeWriter, Read, Write};

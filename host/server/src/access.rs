@@ -8,13 +8,15 @@
 //! chosen. `tests/tenants/audit.rs` tries every route with every kind of key.
 
 use crate::failure::Failure;
-use http::HeaderMap;
 use http::header::AUTHORIZATION;
+use http::request::Parts;
+use http::{HeaderMap, Method};
 use std::sync::Arc;
 use std::time::SystemTime;
-use wisp_protocol::route::{RestCall, RouteError};
+use wisp_protocol::route::{RestCall, RouteError, route};
 use wisp_serving::Serving;
 use wisp_serving::namespaces::{Caller, Namespaces};
+use wisp_serving::tenants::isolation::Isolation;
 use wisp_serving::tenants::role::Role;
 
 /// The scheme of the header in which clients send their keys.
@@ -143,6 +145,26 @@ impl Access {
             Requirement::Open => Ok(self.caller(headers).ok().map(|caller| caller.serving)),
             required @ Requirement::Role(_) => self.admit(headers, required).map(Some),
         }
+    }
+
+    /// Returns the service of the caller, if the process of its tenant answers a request with this head, and if it may
+    /// make the request. All else is answered by this process, with a refusal where one is due.
+    pub(crate) fn isolated(&self, head: &Parts, is_grpc: bool) -> Option<Arc<Serving>> {
+        if !self.namespaces.has_workers() || head.method == Method::CONNECT {
+            return None;
+        }
+        let required = match is_grpc {
+            true => Requirement::of_method(head.uri.path()),
+            false => Requirement::of_call(&route(&head.method, head.uri.path(), &head.headers)),
+        };
+        let caller = self.caller(&head.headers).ok()?;
+        let may_call = match required {
+            // This process reports its own state. Over gRPC, the same methods report that of models.
+            Requirement::Open => is_grpc,
+            Requirement::Role(role) => caller.role >= role,
+        };
+        let isolation = caller.serving.tenant().isolation;
+        (may_call && isolation == Isolation::Worker).then_some(caller.serving)
     }
 
     /// Returns the caller, if it may change the tenants.

@@ -36,7 +36,9 @@ impl Serving {
         };
         let owner = self.account.as_ref().and_then(Account::share).cloned();
         // The process of the tenant divides its capacity between versions.
-        let permit = self.admission.admit_for(&Arc::new(Share::default()), owner)?;
+        let permit = self
+            .admission
+            .admit_for(&Arc::new(Share::default()), owner)?;
         let mut memory = self.memory().reservation();
         if !memory.grow(FORWARDED_BYTES) {
             return Err(BodyError::NoRoom.into());

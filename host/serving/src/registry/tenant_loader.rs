@@ -18,10 +18,7 @@ impl Loader {
     /// Returns a loader for the models of another tenant whose handlers and graphs have threads of their own.
     pub fn cordoned(&self) -> io::Result<Loader> {
         let threads = self.instances;
-        let pool = FairPool::spawn(
-            HANDLER_THREADS,
-            PoolOptions::with_threads_per_flow(threads),
-        )?;
+        let pool = FairPool::spawn(HANDLER_THREADS, PoolOptions::with_threads_per_flow(threads))?;
         let workers = WorkerPool::spawn(GRAPH_THREADS, PoolThreads::for_graphs(threads))?;
         let loader = self.for_tenant();
         Ok(Loader {

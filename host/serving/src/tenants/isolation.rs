@@ -49,7 +49,9 @@ impl FromStr for Isolation {
 
     fn from_str(text: &str) -> Result<Isolation, IsolationError> {
         let mut levels = Isolation::ALL.into_iter();
-        levels.find(|level| level.name() == text).ok_or(IsolationError)
+        levels
+            .find(|level| level.name() == text)
+            .ok_or(IsolationError)
     }
 }
 

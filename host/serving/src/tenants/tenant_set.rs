@@ -322,7 +322,9 @@ mod tests {
             named.isolation = Some(Isolation::Cordon);
         }
         let set = TenantSet::isolating(&records, Isolation::Worker)?;
-        let levels = set.tenants().map(|tenant| (tenant.id.as_str(), tenant.isolation));
+        let levels = set
+            .tenants()
+            .map(|tenant| (tenant.id.as_str(), tenant.isolation));
         let levels: Vec<(&str, Isolation)> = levels.collect();
         let expected = [
             ("deploys", Isolation::Worker),
