@@ -29,9 +29,9 @@ use wisp_sandbox::spawner::{self, SpawnTask, SpawnedCommand, Spawner};
 /// The most paths that are passed as arguments. With more, children read what their user may read.
 const MAX_PATHS: usize = 1000;
 
-/// The variables of a server that a worker does not see: its settings are arguments, and secrets of others are of no
-/// use to it.
-const HIDDEN_VARIABLES: [&[u8]; 4] = [b"WISP_", b"OTEL_", b"AWS_", b"REDIS"];
+/// The beginnings of the variables of a server that a worker does not see. Its settings are arguments, and the passwords
+/// of other servers are none of its business.
+const HIDDEN_VARIABLES: [&[u8]; 2] = [b"WISP_", b"OTEL_"];
 
 /// The needs of the children of a server.
 #[derive(Debug)]

@@ -86,7 +86,7 @@ pub(crate) enum Failure {
     #[error("the request was not admitted")]
     NotAdmitted,
     #[error(transparent)]
-    Worker(WorkerError),
+    Worker(#[from] WorkerError),
     /// A panic, with its message.
     #[error("a panic: {0}")]
     Panic(String),

@@ -57,7 +57,7 @@ pub async fn serve_forwarded(
         .max_concurrent_streams(MAX_REQUESTS)
         .max_header_list_size(MAX_HEAD_BYTES)
         .max_pending_accept_reset_streams(MAX_CANCELLED)
-        .max_local_error_reset_streams(None);
+        .max_local_error_reset_streams(None::<usize>);
     let connection = protocol.serve_connection(TokioIo::new(stream), respond);
     let served = connection.await;
     drop(drain);
