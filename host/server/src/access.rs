@@ -148,8 +148,13 @@ impl Access {
     }
 
     /// Returns the service of the caller, if the process of its tenant answers a request with this head, and if it may
-    /// make the request. All else is answered by this process, with a refusal where one is due.
-    pub(crate) fn isolated(&self, head: &Parts, is_grpc: bool) -> Option<Arc<Serving>> {
+    /// make the request. All else is answered by this process, with a refusal where one is due. With `passes_open`, calls
+    /// that require no key are passed on too.
+    pub(crate) fn isolated(
+        &self,
+        head: &Parts,
+        (is_grpc, passes_open): (bool, bool),
+    ) -> Option<Arc<Serving>> {
         if !self.namespaces.has_workers() || head.method == Method::CONNECT {
             return None;
         }
@@ -159,8 +164,7 @@ impl Access {
         };
         let caller = self.caller(&head.headers).ok()?;
         let may_call = match required {
-            // This process reports its own state. Over gRPC, the same methods report that of models.
-            Requirement::Open => is_grpc,
+            Requirement::Open => passes_open,
             Requirement::Role(role) => caller.role >= role,
         };
         let isolation = caller.serving.tenant().isolation;

@@ -19,7 +19,7 @@ use std::convert::Infallible;
 use std::io::Write;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use wisp_sandbox::spawner::Spawner;
 use wisp_server::{ServerOptions, serve_forwarded};
@@ -108,13 +108,13 @@ fn limit_descriptors() -> anyhow::Result<()> {
 /// cage.
 fn enter_cage(
     args: &ServeArgs,
-    (directory, cache): (&PathBuf, &PathBuf),
+    (directory, cache): (&Path, &Path),
 ) -> anyhow::Result<Option<Spawner>> {
     if !args.is_caged() {
         return Ok(None);
     }
     let mut models = places::of_repository(&args.repository);
-    models.push(directory.clone());
+    models.push(directory.to_owned());
     if let Some(library) = args.backend.onnxruntime_library() {
         models.extend(places::directories_of(&library));
     }
@@ -129,7 +129,7 @@ fn enter_cage(
     read.extend(args.upload.trusted_key.iter().cloned());
     let rules = FileRules {
         reading: Reading::Only(read),
-        write: vec![directory.clone()],
+        write: vec![directory.to_owned()],
         devices: places::devices(),
         ..FileRules::default()
     };

@@ -41,10 +41,12 @@ impl Service {
             .cors
             .as_ref()
             .is_some_and(|cors| cors.is_preflight(head));
-        match is_preflight && !is_grpc {
-            true => None,
-            false => self.access.isolated(head, is_grpc),
+        if is_preflight && !is_grpc {
+            return None;
         }
+        // The health of models is that in the worker, unless this server is about to end.
+        let passes_open = is_grpc && !self.draining.load(Ordering::Relaxed);
+        self.access.isolated(head, (is_grpc, passes_open))
     }
 
     /// Responds to a request of this tenant with the response of its process.
