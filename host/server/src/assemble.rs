@@ -50,6 +50,7 @@ pub async fn serve(
             connections: Arc::clone(&connections),
             max_connections: options.max_connections,
             spans: options.spans.clone(),
+            workers: service.worker_counts(),
         };
         let metrics = Arc::new(MetricsService::new(Arc::clone(&namespaces), counts));
         following.spawn(serve_metrics(socket, metrics));

@@ -15,6 +15,7 @@ pub(crate) use forwarded_body::{Form, ForwardedBody, Places};
 pub(crate) use request_body::{BodyProgress, BodyState, ForwardedRequestBody};
 
 use crate::failure::Failure;
+use crate::worker_counts::WorkerCounts;
 use crate::worker_error::WorkerError;
 use crate::worker_process::StartWorker;
 use http::request::Parts;
@@ -39,6 +40,7 @@ const LOOK: Duration = Duration::from_secs(1);
 pub(crate) struct Forwarder {
     starter: Arc<dyn StartWorker>,
     slots: Mutex<BTreeMap<TenantId, Arc<WorkerSlot>>>,
+    counts: Arc<WorkerCounts>,
 }
 
 /// A request that is passed on. Lifetime: one request.
@@ -57,7 +59,13 @@ impl Forwarder {
         Forwarder {
             starter,
             slots: Mutex::default(),
+            counts: Arc::default(),
         }
+    }
+
+    /// Returns the numbers of the workers.
+    pub(crate) fn counts(&self) -> Arc<WorkerCounts> {
+        Arc::clone(&self.counts)
     }
 
     /// Passes a request of this tenant on, and returns the head of the response with the body that is on its way.
@@ -122,7 +130,7 @@ impl Forwarder {
         let mut slots = self.slots();
         let slot = slots.entry(tenant.id.clone()).or_insert_with(|| {
             let starter = Arc::clone(&self.starter);
-            Arc::new(WorkerSlot::new(Arc::clone(tenant), starter))
+            Arc::new(WorkerSlot::new(Arc::clone(tenant), starter, self.counts()))
         });
         Arc::clone(slot)
     }

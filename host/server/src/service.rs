@@ -24,6 +24,7 @@ use crate::request_counts::RequestCounts;
 use crate::request_id::{self, REQUEST_ID};
 use crate::request_report::Reports;
 use crate::response_body::ResponseBody;
+use crate::worker_counts::WorkerCounts;
 use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, Version};
@@ -109,6 +110,12 @@ impl Service {
             Some(forwarder) => forwarder.follow(&namespaces).await,
             None => std::future::pending().await,
         }
+    }
+
+    /// Returns the numbers of the processes of tenants.
+    pub(crate) fn worker_counts(&self) -> Arc<WorkerCounts> {
+        let forwarder = self.forwarder.as_ref();
+        forwarder.map(Forwarder::counts).unwrap_or_default()
     }
 
     /// Ends the processes of tenants. Their requests have been answered.

@@ -10,6 +10,7 @@
 
 use super::request_body::ForwardedRequestBody;
 use super::restarts::Restarts;
+use crate::worker_counts::WorkerCounts;
 use crate::worker_error::WorkerError;
 use crate::worker_process::{StartWorker, StartedWorker, WorkerProcess};
 use hyper::client::conn::http2::{self, SendRequest};
@@ -97,6 +98,7 @@ struct Supervision {
     view: watch::Sender<View>,
     demand: Arc<Notify>,
     uses: Uses,
+    counts: Arc<WorkerCounts>,
 }
 
 /// The end of a worker.
@@ -129,7 +131,11 @@ impl Drop for Use {
 
 impl WorkerSlot {
     /// Returns the slot of a worker that does not run yet. Must be called within a runtime.
-    pub(super) fn new(tenant: Arc<Tenant>, starter: Arc<dyn StartWorker>) -> WorkerSlot {
+    pub(super) fn new(
+        tenant: Arc<Tenant>,
+        starter: Arc<dyn StartWorker>,
+        counts: Arc<WorkerCounts>,
+    ) -> WorkerSlot {
         let (sender, view) = watch::channel(View::Stopped);
         let (demand, uses) = (Arc::new(Notify::new()), Uses::default());
         let supervision = Supervision {
@@ -138,6 +144,7 @@ impl WorkerSlot {
             view: sender,
             demand: Arc::clone(&demand),
             uses: uses.clone(),
+            counts,
         };
         let mut tasks = JoinSet::new();
         tasks.spawn(supervision.run());
@@ -201,9 +208,12 @@ impl Supervision {
             self.demand.notified().await;
             self.view.send_replace(View::Starting);
             let begun = Instant::now();
+            let counted = self.counts.start(&self.tenant.id);
             if let End::Unused = self.run_once().await {
                 continue;
             }
+            counted.failed();
+            drop(counted);
             let pause = restarts.ended(begun.elapsed());
             let until = Instant::now() + pause;
             self.view.send_replace(View::Pausing { until });

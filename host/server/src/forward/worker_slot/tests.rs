@@ -109,7 +109,7 @@ fn serve(mut socket: std::os::unix::net::UnixStream, killed: oneshot::Receiver<(
 
 fn slot(starter: &Arc<FakeStarter>) -> WorkerSlot {
     let starter: Arc<FakeStarter> = Arc::clone(starter);
-    WorkerSlot::new(Arc::new(Tenant::local()), starter)
+    WorkerSlot::new(Arc::new(Tenant::local()), starter, Arc::default())
 }
 
 #[tokio::test]
