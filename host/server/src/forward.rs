@@ -35,6 +35,9 @@ use worker_slot::WorkerSlot;
 /// The time between two looks at the tenants.
 const LOOK: Duration = Duration::from_secs(1);
 
+/// The number of workers that are tried for a request, of which all but the last have ended before they got it.
+const ATTEMPTS: usize = 3;
+
 /// The workers of all tenants that have one. Lifetime: the process.
 #[derive(Debug)]
 pub(crate) struct Forwarder {
@@ -84,23 +87,31 @@ impl Forwarder {
         let call = serving.admit_forwarded(is_inference)?;
         let slot = self.slot(serving.tenant());
         let worker = slot.begin_use();
-        let mut sender = slot.sender().await?;
         let progress = body.progress();
-        let sent = sender.send_request(head::forwarded(head, id, body)).await;
-        match sent {
-            Ok(mut response) => {
-                head::remove_of_connection(response.headers_mut());
-                let places = Places {
-                    _call: call,
-                    _worker: worker,
-                };
-                Ok((response, places))
-            }
-            Err(error) => {
-                tracing::debug!(%error, "a worker has not answered");
-                Err(failure(progress.state()))
+        let mut unsent = head::forwarded(head, id, body);
+        for _ in 0..ATTEMPTS {
+            let mut sender = slot.sender().await?;
+            match sender.try_send_request(unsent).await {
+                Ok(mut response) => {
+                    head::remove_of_connection(response.headers_mut());
+                    let places = Places {
+                        _call: call,
+                        _worker: worker,
+                    };
+                    return Ok((response, places));
+                }
+                Err(mut error) => match error.take_message() {
+                    // The worker had ended before; the next one gets the request.
+                    Some(request) => unsent = request,
+                    None => {
+                        let error = error.error();
+                        tracing::debug!(%error, "a worker has not answered");
+                        return Err(failure(progress.state()));
+                    }
+                },
             }
         }
+        Err(WorkerError::Ended.into())
     }
 
     /// Ends the workers of tenants that have changed or do not exist any more, as soon as they are unused. Never
