@@ -30,7 +30,7 @@ use wisp_serving::tenants::isolation::Isolation;
 use wisp_serving::tenants::tenant_id::TenantId;
 use wisp_serving::tenants::tenant_set::Tenant;
 use wisp_serving::{BodyError, InferError, Serving};
-use worker_slot::WorkerSlot;
+use worker_slot::{Use, WorkerSlot};
 
 /// The time between two looks at the tenants.
 const LOOK: Duration = Duration::from_secs(1);
@@ -85,8 +85,7 @@ impl Forwarder {
             is_inference,
         } = request;
         let call = serving.admit_forwarded(is_inference)?;
-        let slot = self.slot(serving.tenant());
-        let worker = slot.begin_use();
+        let (slot, worker) = self.slot(serving.tenant());
         let progress = body.progress();
         let mut unsent = head::forwarded(head, id, body);
         for _ in 0..ATTEMPTS {
@@ -137,13 +136,14 @@ impl Forwarder {
         drop(slots);
     }
 
-    fn slot(&self, tenant: &Arc<Tenant>) -> Arc<WorkerSlot> {
+    /// Returns the worker of a tenant, and its use by a request, without which it might be ended at once.
+    fn slot(&self, tenant: &Arc<Tenant>) -> (Arc<WorkerSlot>, Use) {
         let mut slots = self.slots();
         let slot = slots.entry(tenant.id.clone()).or_insert_with(|| {
             let starter = Arc::clone(&self.starter);
             Arc::new(WorkerSlot::new(Arc::clone(tenant), starter, self.counts()))
         });
-        Arc::clone(slot)
+        (Arc::clone(slot), slot.begin_use())
     }
 
     fn slots(&self) -> MutexGuard<'_, BTreeMap<TenantId, Arc<WorkerSlot>>> {
