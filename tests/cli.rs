@@ -4,7 +4,7 @@
 //! that run until a signal, `tls` those with TLS, `memory` those with little memory, `config` those of
 //! configurations, `cage` those of the rules that lock a server in, `handler_output` those of what handlers log, `health` those of `wisp health`, `log` those of the
 //! log's formats, `metering` those of the usage log, `probes` those of readiness, `release` those of `wisp release`, `hangup` those of SIGHUP, `threads` those of
-//! many models, `on_demand` those that load them with their first requests, `uploads` those of `--allow-upload`, and
+//! many models, `on_demand` those that load them with their first requests, `uploads` those of `--allow-upload`, `workers` those of the processes of tenants, and
 //! `backend` those that install backends. `floods`, `conformance`, `connections` and `slowness` contain those with hostile clients.
 
 mod backend;
@@ -33,6 +33,7 @@ mod soak;
 mod threads;
 mod tls;
 mod uploads;
+mod workers;
 
 use crate::harness::{Repository, root};
 use anyhow::{Context, Result, ensure};

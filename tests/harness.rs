@@ -56,6 +56,7 @@ use wisp_serving::registry::snapshot::Snapshot;
 use wisp_serving::registry::version_signature::SignaturePolicy;
 use wisp_serving::repository_poll::{Change, RepositoryPoll};
 use wisp_serving::residency::ResidencyOptions;
+use wisp_serving::tenants::isolation::Isolation;
 use wisp_serving::tenants::role::Role;
 use wisp_serving::tenants::tenant_file::TenantFile;
 use wisp_serving::tenants::tenant_id::TenantId;
@@ -272,6 +273,7 @@ impl TestServer {
                 mode: ControlMode::Explicit,
                 observer: |_, _| (),
                 uploads: tenant_uploads,
+                deployers: Isolation::Shared,
             };
             (TenantFile::new(directory), opener)
         });

@@ -92,6 +92,7 @@ fn new_tenant(id: &str, role: Role) -> Result<NewTenant> {
         id: id.parse()?,
         weight: 1,
         anonymous: false,
+        isolation: None,
         limits: Limits::default(),
         key: NewKey {
             role,

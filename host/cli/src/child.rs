@@ -9,6 +9,7 @@ mod attempts;
 use crate::confinement::{FileRules, Profile, Reading, confine, places};
 use crate::loading::{backends, optional_cache_directory};
 use crate::options::{ChildArgs, ChildTask, LoadArgs};
+use crate::serve;
 use crate::spawner;
 use anyhow::Context;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -37,6 +38,8 @@ pub(crate) fn run(args: &ChildArgs) -> anyhow::Result<ExitCode> {
         }
         ChildTask::Load(args) => load(args)?,
         ChildTask::Spawn(args) => spawner::run(args)?,
+        ChildTask::SpawnWorkers(args) => spawner::run_workers(args)?,
+        ChildTask::Worker(args) => return serve::run_worker(args),
         ChildTask::Attempt(args) => attempts::run(args)?,
     }
     Ok(ExitCode::SUCCESS)

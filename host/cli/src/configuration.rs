@@ -43,9 +43,9 @@ pub(crate) fn parse(arguments: Vec<OsString>) -> anyhow::Result<Options> {
         (&mut options.command, matches.subcommand_matches(SERVE))
     {
         check_tls(&args.tls)?;
-        // Printed, or compared with a file that has changed. Other servers start without the definitions of
+        // Printed, compared with a file that has changed, or passed on to the workers of tenants. Other servers start without the definitions of
         // all settings.
-        if args.check_config || file.is_some() {
+        if args.check_config || file.is_some() || args.tenancy.tenants.is_some() {
             args.effective = EffectiveConfiguration::new(matches, file.as_ref());
         }
     }

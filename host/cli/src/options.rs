@@ -40,7 +40,7 @@ pub(crate) use backend::{
 pub(crate) use baseline::BaselineArgs;
 pub(crate) use bundle::{BundleArgs, EngineChoice, TargetChoice};
 pub(crate) use child::{
-    AttemptArgs, CHILD, ChildArgs, ChildTask, ConfinedChoice, LoadArgs, SpawnArgs,
+    AttemptArgs, CHILD, ChildArgs, ChildTask, ConfinedChoice, LoadArgs, SpawnArgs, SpawnWorkersArgs,
 };
 pub(crate) use config::{ConfigCommand, ConfigCommandArgs};
 pub(crate) use handler_limits::HandlerLimitArgs;

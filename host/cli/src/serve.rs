@@ -2,7 +2,8 @@
 //!
 //! [`run_server`] is the sequence. `cage` locks the process in. `activation` contains the sockets that are passed to the program, `startup` the
 //! steps before the first request, `telemetry` the reports about requests, `control` and `hangup` the changes while the
-//! server runs, `tenancy` the tenants, `watch` those of handlers' sources, and `ending` the signals and the end of the process; the server performs the drain that they
+//! server runs, `tenancy` the tenants, `workers` the start of their processes and `worker` such a process with its
+//! `worker_task`, `watch` those of handlers' sources, and `ending` the signals and the end of the process; the server performs the drain that they
 //! request. `notification` reports the start and the drain to the service manager. `preflight` checks a
 //! configuration without a server.
 
@@ -21,6 +22,9 @@ mod startup;
 mod telemetry;
 mod tenancy;
 mod watch;
+mod worker;
+mod worker_task;
+mod workers;
 
 use crate::build::watch::SourceWatch;
 use crate::build::{self, Rebuild};
@@ -79,7 +83,10 @@ pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     let default = ServerOptions::default();
     // Installed before any other long operation.
     let signals = Signals::receive(default.drain_delay + args.drain_timeout_secs.0 + END)?;
-    let options = startup::server_options(args, default)?;
+    let options = ServerOptions {
+        workers: workers::starter(args, cage.worker_spawner()),
+        ..startup::server_options(args, default)?
+    };
     let (telemetry, options) = Telemetry::of_server(&args.telemetry, options)?;
     let watch = args.watch.then(|| SourceWatch::new(&args.repository));
     let watch = watch.transpose()?;
@@ -102,6 +109,11 @@ pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     // Dropping the runtime would wait for its threads.
     runtime.shutdown_background();
     match outcome? {}
+}
+
+/// Serves the requests of one tenant, for a server that has started this process.
+pub(crate) fn run_worker(args: &ServeArgs) -> anyhow::Result<ExitCode> {
+    match worker::run(args)? {}
 }
 
 /// Returns only if the server could not be started. After the start, the process exits without

@@ -4,10 +4,13 @@
 //! are derived from the arguments of the spawner, which the server gives it while nothing from outside has been read;
 //! afterwards it can choose among the tasks only. The spawner opens no file for writing and no connection, and ends
 //! with the server.
+//!
+//! Workers of tenants are started by another process of the same kind, since they do more than children: they write the
+//! files of their tenants, and start children themselves. Whatever the rules of a spawner refuse, they cannot do either.
 
 use crate::confinement::{FileRules, Profile, Reading, confine, places};
 use crate::loading::{load_arguments, this_program};
-use crate::options::{BackendArgs, CHILD, SpawnArgs};
+use crate::options::{BackendArgs, CHILD, SpawnArgs, SpawnWorkersArgs};
 use anyhow::Context;
 use rustix::process::{Signal, set_parent_process_death_signal};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -25,6 +28,10 @@ use wisp_sandbox::spawner::{self, SpawnTask, SpawnedCommand, Spawner};
 
 /// The most paths that are passed as arguments. With more, children read what their user may read.
 const MAX_PATHS: usize = 1000;
+
+/// The beginnings of the variables of a server that a worker does not see. Its settings are arguments, and the passwords
+/// of other servers are none of its business.
+const HIDDEN_VARIABLES: [&[u8]; 2] = [b"WISP_", b"OTEL_"];
 
 /// The needs of the children of a server.
 #[derive(Debug)]
@@ -61,14 +68,81 @@ pub(crate) fn start(options: &SpawnerOptions<'_>) -> anyhow::Result<(Spawner, Ch
     Ok((spawner, process))
 }
 
-/// Starts children for the server at the other end of standard input, until it has ended.
-pub(crate) fn run(args: &SpawnArgs) -> anyhow::Result<()> {
+/// Starts the process that starts workers with these arguments and limits. They write below `files` only.
+pub(crate) fn start_workers(
+    arguments: Vec<OsString>,
+    memory_bytes: u64,
+    files: &Path,
+) -> anyhow::Result<(Spawner, Child)> {
+    let (spawner, socket) = spawner::connection().context("failed to make a pair of sockets")?;
+    let process = Command::new(this_program())
+        .args([CHILD, "spawn-workers", "--memory-bytes"])
+        .arg(memory_bytes.to_string())
+        .arg("--write")
+        .arg(files)
+        .arg("--")
+        .args(arguments)
+        .stdin(socket)
+        .stdout(Stdio::null())
+        .process_group(0)
+        .spawn()
+        .context("failed to start the process that starts workers")?;
+    Ok((spawner, process))
+}
+
+/// Starts workers for the server at the other end of standard input, until it has ended.
+pub(crate) fn run_workers(args: &SpawnWorkersArgs) -> anyhow::Result<()> {
+    follow_server()?;
+    let rules = FileRules {
+        reading: Reading::Everything,
+        write: vec![args.write.clone()],
+        devices: places::devices(),
+        executes: true,
+        ..FileRules::default()
+    };
+    confine(&rules, Profile::WorkerSpawner)?;
+    let stdin = std::io::stdin();
+    let served = spawner::serve(stdin.as_fd(), |task| {
+        let mut command = match task {
+            SpawnTask::Worker => child_command(this_program(), &args.worker),
+            // Nobody asks this process for another child, and it has none.
+            SpawnTask::Compile | SpawnTask::Load => child_command("/dev/null", &[]),
+        };
+        // It computes with the threads of its settings.
+        command.env_remove("RAYON_NUM_THREADS");
+        for (name, _) in std::env::vars_os() {
+            let bytes = name.as_encoded_bytes();
+            if HIDDEN_VARIABLES
+                .iter()
+                .any(|hidden| bytes.starts_with(hidden))
+            {
+                command.env_remove(&name);
+            }
+        }
+        SpawnedCommand {
+            command,
+            processor_seconds: 0,
+            memory_bytes: args.memory_bytes,
+            keeps_messages: true,
+        }
+    });
+    served.context("failed to receive requests for workers")
+}
+
+/// Ends this process with the server, and not before.
+pub(crate) fn follow_server() -> anyhow::Result<()> {
     set_parent_process_death_signal(Some(Signal::KILL)).context("failed to follow the server")?;
     // A service manager may send its signals to all processes of the service. The server decides when to end.
     for signal in [SIGHUP, SIGINT, SIGTERM] {
         let ignored = flag::register(signal, Arc::new(AtomicBool::new(false)));
         ignored.context("failed to ignore signals")?;
     }
+    Ok(())
+}
+
+/// Starts children for the server at the other end of standard input, until it has ended.
+pub(crate) fn run(args: &SpawnArgs) -> anyhow::Result<()> {
+    follow_server()?;
     let rules = FileRules {
         reading: Reading::Everything,
         devices: places::devices(),
@@ -87,11 +161,20 @@ pub(crate) fn run(args: &SpawnArgs) -> anyhow::Result<()> {
             command: child_command(this_program(), &compile),
             processor_seconds: COMPILATION.processor_time.as_secs(),
             memory_bytes: COMPILATION.memory_bytes,
+            keeps_messages: false,
         },
         SpawnTask::Load => SpawnedCommand {
             command: child_command(this_program(), &load),
             processor_seconds: args.load_secs,
             memory_bytes: args.load_memory_bytes,
+            keeps_messages: false,
+        },
+        // Another process starts workers.
+        SpawnTask::Worker => SpawnedCommand {
+            command: child_command("/dev/null", &[]),
+            processor_seconds: 0,
+            memory_bytes: 0,
+            keeps_messages: false,
         },
     });
     served.context("failed to receive requests for child processes")

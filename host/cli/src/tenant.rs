@@ -51,6 +51,7 @@ fn add(file: &TenantFile, args: &TenantAddArgs) -> anyhow::Result<()> {
         key,
         weight,
         anonymous,
+        isolation,
         requests_per_second,
         concurrency,
         body_bytes,
@@ -66,6 +67,7 @@ fn add(file: &TenantFile, args: &TenantAddArgs) -> anyhow::Result<()> {
         id: id.clone(),
         weight: *weight,
         anonymous: *anonymous,
+        isolation: *isolation,
         limits: Limits {
             requests_per_second: *requests_per_second,
             concurrency: *concurrency,
@@ -141,7 +143,11 @@ fn text(records: &TenantRecords) -> String {
             true => ", also for requests without a key",
             false => "",
         };
-        let _ = writeln!(text, "{id}  weight {}{anonymous}", record.weight);
+        let isolation = match record.isolation {
+            Some(isolation) => format!(", isolation {isolation}"),
+            None => String::new(),
+        };
+        let _ = writeln!(text, "{id}  weight {}{isolation}{anonymous}", record.weight);
         for key in &record.keys {
             let end = match key.expires {
                 Some(end) => format!(", expires {end} s after 1970"),
@@ -160,6 +166,7 @@ fn text(records: &TenantRecords) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use wisp_serving::tenants::isolation::Isolation;
     use wisp_serving::tenants::role::Role;
 
     #[test]
@@ -170,6 +177,7 @@ mod tests {
             id: "acme".parse()?,
             weight: 2,
             anonymous: true,
+            isolation: Some(Isolation::Cordon),
             limits: Limits {
                 models: Some(3),
                 ..Limits::default()
@@ -183,7 +191,7 @@ mod tests {
         assert_eq!(
             text(&records),
             format!(
-                "acme  weight 2, also for requests without a key\n  key {}  deploy\n  models 3\n",
+                "acme  weight 2, isolation cordon, also for requests without a key\n  key {}  deploy\n  models 3\n",
                 key.id()
             )
         );

@@ -9,13 +9,13 @@
 //! child.
 
 use crate::child_attendant::{StartLimits, attend};
-use crate::spawner::{SpawnTask, Spawner, StartedChild, start_with, with_streams};
+use crate::spawner::{ChildStreams, SpawnTask, Spawner, StartedChild, start_with, with_streams};
 use rustix::process::{Signal, set_parent_process_death_signal};
 use std::ffi::{OsStr, OsString};
 use std::io::{self, PipeReader, PipeWriter, Read, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
-use std::process::{Command, ExitStatus};
+use std::process::{Command, ExitStatus, Stdio};
 use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
@@ -180,6 +180,25 @@ impl ChildProgram {
                     _ => ChildError::Start(error),
                 })
             }
+        }
+    }
+}
+
+impl ChildProgram {
+    /// Asks for the start of the program with these streams and with the standard error of this process. The control
+    /// reports whether it was started.
+    pub(crate) fn launch(&self, limits: StartLimits, streams: ChildStreams) -> io::Result<()> {
+        match &self.0 {
+            Start::Command { path, arguments } => {
+                let mut command = child_command(path, arguments);
+                with_streams(&mut command, streams.stdin, streams.stdout);
+                command.stderr(Stdio::inherit());
+                let control = streams.control;
+                let attendant = thread::Builder::new().name("wisp-child".to_owned());
+                let attending = attendant.spawn(move || attend(command, limits, &control));
+                attending.map(drop)
+            }
+            Start::Spawner { spawner, task } => spawner.request(*task, limits, &streams),
         }
     }
 }

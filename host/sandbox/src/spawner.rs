@@ -36,6 +36,8 @@ pub enum SpawnTask {
     Compile,
     /// Load model files.
     Load,
+    /// Serve the requests of one tenant.
+    Worker,
 }
 
 /// The server's end. Clones use the same process. Lifetime: the process.
@@ -53,6 +55,8 @@ pub struct SpawnedCommand {
     pub processor_seconds: u64,
     /// The memory in bytes, which a request can lower.
     pub memory_bytes: u64,
+    /// Set if the messages of the child go where those of the spawner go, and not nowhere.
+    pub keeps_messages: bool,
 }
 
 /// The streams of a child on the side of its user, and its end.
@@ -90,7 +94,7 @@ pub fn connection() -> io::Result<(Spawner, OwnedFd)> {
 
 impl SpawnTask {
     fn of_number(number: u8) -> Option<SpawnTask> {
-        [SpawnTask::Compile, SpawnTask::Load]
+        [SpawnTask::Compile, SpawnTask::Load, SpawnTask::Worker]
             .into_iter()
             .find(|task| task.number() == number)
     }
@@ -99,6 +103,7 @@ impl SpawnTask {
         match self {
             SpawnTask::Compile => 0,
             SpawnTask::Load => 1,
+            SpawnTask::Worker => 2,
         }
     }
 }
@@ -111,7 +116,8 @@ impl Spawner {
         start_with(|streams| self.request(task, limits, &streams))
     }
 
-    fn request(
+    /// Asks for a child with these streams. Its control reports whether it was started.
+    pub(crate) fn request(
         &self,
         task: SpawnTask,
         limits: StartLimits,
@@ -212,6 +218,9 @@ pub fn serve(
         };
         let mut command = allowed.command;
         with_streams(&mut command, stdin, stdout);
+        if allowed.keeps_messages {
+            command.stderr(Stdio::inherit());
+        }
         let control = UnixStream::from(control);
         let attendant = thread::Builder::new().name("wisp-child".to_owned());
         // Without a thread the control is closed, which the other end sees.
@@ -271,6 +280,7 @@ mod tests {
                 let script = match task {
                     SpawnTask::Compile => compile,
                     SpawnTask::Load => "exit 7",
+                    SpawnTask::Worker => "exit 8",
                 };
                 let mut command = Command::new("/bin/sh");
                 command.args(["-c", script]);
@@ -278,6 +288,7 @@ mod tests {
                     command,
                     processor_seconds: 5,
                     memory_bytes: 32 << 20,
+                    keeps_messages: false,
                 }
             })
         });

@@ -8,14 +8,16 @@
 //! chosen. `tests/tenants/audit.rs` tries every route with every kind of key.
 
 use crate::failure::Failure;
-use http::HeaderMap;
 use http::header::AUTHORIZATION;
+use http::request::Parts;
+use http::{HeaderMap, Method};
 use std::sync::Arc;
 use std::time::SystemTime;
-use wisp_protocol::route::{RestCall, RouteError};
+use wisp_protocol::route::{RestCall, RouteError, route};
 use wisp_serving::Serving;
 use wisp_serving::namespaces::{Caller, Namespaces};
 use wisp_serving::tenants::api_key::KeyId;
+use wisp_serving::tenants::isolation::Isolation;
 use wisp_serving::tenants::role::Role;
 
 /// The scheme of the header in which clients send their keys.
@@ -162,6 +164,30 @@ impl Access {
             serving: caller.serving,
             key: caller.key,
         }))
+    }
+
+    /// Returns the service of the caller, if the process of its tenant answers a request with this head, and if it may
+    /// make the request. All else is answered by this process, with a refusal where one is due. With `passes_open`, calls
+    /// that require no key are passed on too.
+    pub(crate) fn isolated(
+        &self,
+        head: &Parts,
+        (is_grpc, passes_open): (bool, bool),
+    ) -> Option<Arc<Serving>> {
+        if !self.namespaces.has_workers() || head.method == Method::CONNECT {
+            return None;
+        }
+        let required = match is_grpc {
+            true => Requirement::of_method(head.uri.path()),
+            false => Requirement::of_call(&route(&head.method, head.uri.path(), &head.headers)),
+        };
+        let caller = self.caller(&head.headers).ok()?;
+        let may_call = match required {
+            Requirement::Open => passes_open,
+            Requirement::Role(role) => caller.role >= role,
+        };
+        let isolation = caller.serving.tenant().isolation;
+        (may_call && isolation == Isolation::Worker).then_some(caller.serving)
     }
 
     /// Returns the caller, if it may change the tenants.

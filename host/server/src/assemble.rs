@@ -50,14 +50,16 @@ pub async fn serve(
             connections: Arc::clone(&connections),
             max_connections: options.max_connections,
             spans: options.spans.clone(),
+            workers: service.worker_counts(),
         };
         let metrics = Arc::new(MetricsService::new(Arc::clone(&namespaces), counts));
         following.spawn(serve_metrics(socket, metrics));
     }
     if let Some(socket) = admin {
-        let admin = Arc::new(AdminService::new(namespaces));
+        let admin = Arc::new(AdminService::new(Arc::clone(&namespaces)));
         following.spawn(serve_admin(socket, admin, tls.clone()));
     }
+    following.spawn(Arc::clone(&service).follow_workers(Arc::clone(&namespaces)));
     let settings = ListenerSettings {
         max_connections: options.max_connections,
         timeouts: Timeouts {
@@ -84,5 +86,7 @@ pub async fn serve(
         listener.accept_until(delay).await;
     }
     let connections = listener.close(options.drain_delay).await;
-    drain.finish(connections, options.drain_timeout).await
+    let finished = drain.finish(connections, options.drain_timeout).await;
+    service.end_workers();
+    finished
 }

@@ -3,6 +3,7 @@
 //! It combines the errors of the lower crates with the refusals of this one. Each error has a message for
 //! the client, and a text with its causes for the log.
 
+use crate::worker_error::WorkerError;
 use wisp_protocol::codec::CodecError;
 use wisp_protocol::content_coding::ContentCodingError;
 use wisp_protocol::error::{ErrorKind, HasErrorKind};
@@ -84,6 +85,8 @@ pub(crate) enum Failure {
     /// A gRPC request reached its service without its admission, or used it twice. A defect of the server.
     #[error("the request was not admitted")]
     NotAdmitted,
+    #[error(transparent)]
+    Worker(#[from] WorkerError),
     /// A panic, with its message.
     #[error("a panic: {0}")]
     Panic(String),
@@ -116,7 +119,7 @@ impl Failure {
             Failure::Message { kind, .. } => *kind,
             Failure::UnknownMethod(_) | Failure::Unsupported(_) => ErrorKind::NotImplemented,
             Failure::UnknownHealth => ErrorKind::NotFound,
-            Failure::Draining => ErrorKind::Unavailable,
+            Failure::Draining | Failure::Worker(_) => ErrorKind::Unavailable,
             Failure::ClientDeadline => ErrorKind::DeadlineExceeded,
             Failure::NotAdmitted | Failure::Panic(_) => ErrorKind::Internal,
         }
@@ -155,11 +158,12 @@ impl Failure {
 
     /// Returns the number of seconds after which the request may succeed, if it is known.
     pub(crate) fn retry_after_seconds(&self) -> Option<u64> {
-        let Failure::Serving(error) = self else {
-            return None;
+        let wait = match self {
+            Failure::Serving(error) => error.retry_after()?,
+            Failure::Worker(error) => error.retry_after()?,
+            _ => return None,
         };
         // Rounded up: a client that comes too early is refused again.
-        let wait = error.retry_after()?;
         let rest = u64::from(wait.subsec_nanos() > 0);
         Some(
             wait.as_secs()
@@ -183,9 +187,10 @@ fn tenants_kind(error: &TenantsChangeError) -> ErrorKind {
         return ErrorKind::Internal;
     };
     match error {
-        ChangeError::Exists(_) | ChangeError::SecondAnonymous(_) | ChangeError::Weight => {
-            ErrorKind::InvalidRequest
-        }
+        ChangeError::Exists(_)
+        | ChangeError::SecondAnonymous(_)
+        | ChangeError::Weight
+        | ChangeError::LocalIsolation => ErrorKind::InvalidRequest,
         ChangeError::Unknown(_) | ChangeError::UnknownKey { .. } => ErrorKind::NotFound,
         ChangeError::Random(_) => ErrorKind::Internal,
     }

@@ -78,6 +78,13 @@ pub(crate) fn is_grpc(head: &Parts) -> bool {
         && content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
 }
 
+/// Returns whether the method at this path calls models, and whether it takes any number of messages.
+pub(crate) fn traits_of(path: &str) -> (bool, bool) {
+    let kind = MethodKind::from_path(path);
+    let is_inference = matches!(kind, MethodKind::Inference | MethodKind::InferenceStream);
+    (is_inference, kind.is_stream())
+}
+
 // === impl Services ===
 
 impl Services {

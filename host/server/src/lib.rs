@@ -6,7 +6,8 @@
 //! [`authority`], [`cors`] and `access`, which finds its tenant; `grpc` serves it, or `dispatch`, with its `body`; `upload` receives the files of models. `failure`, `docs`, `console`, `reply`,
 //! `web_response`, `server_timing` and `usage_header` make the response, `log` and `trace` the log line, `request_report` the line and the
 //! span ([`spans`]) with the `route_template` that an operator asks for. `drain` ends the server.
-//! `request_counts` and `connection_counts` are part of the `metrics`, which have a `metrics_listener`; `admin` changes
+//! The requests of a tenant with a [`worker_process`] are passed on by `forward`, with a `worker_error` if it ends; in that process, `worker_end` answers them.
+//! `request_counts`, `connection_counts` and `worker_counts` are part of the `metrics`, which have a `metrics_listener`; `admin` changes
 //! the tenants, on an `admin_listener`. A `responder` distinguishes their connections from those of the API.
 //!
 //! Invariant: nothing here depends on what a model is. A request's work runs in the future of its
@@ -31,6 +32,7 @@ mod document_body;
 mod drain;
 mod error_body;
 mod failure;
+mod forward;
 mod framing;
 mod grpc;
 mod http_response;
@@ -60,12 +62,17 @@ mod transport;
 mod upload;
 mod usage_header;
 mod web_response;
+mod worker_counts;
+mod worker_end;
+mod worker_error;
+pub mod worker_process;
 
 pub use assemble::serve;
 pub use drain::ServeError;
 pub use listening_socket::ListeningSocket;
 pub use options::{ServerOptions, Sockets};
 pub use request_report::RequestLines;
+pub use worker_end::serve_forwarded;
 
 #[cfg(test)]
 mod tests;

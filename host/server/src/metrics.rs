@@ -33,6 +33,7 @@ mod sandbox;
 mod telemetry;
 mod tenants;
 mod versions;
+mod workers;
 
 use crate::authority::AllowedHosts;
 use crate::connection_activity::RequestGuard;
@@ -44,6 +45,7 @@ use crate::framing::Framing;
 use crate::http_response::HttpResponse;
 use crate::request_counts::RequestCounts;
 use crate::spans::Spans;
+use crate::worker_counts::WorkerCounts;
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH};
 use http::request::Parts;
@@ -76,6 +78,7 @@ pub(crate) struct MetricsService {
     connections: Arc<ConnectionCounts>,
     max_connections: usize,
     spans: Option<Arc<Spans>>,
+    workers: Arc<WorkerCounts>,
     processors: ProcessorMeter,
     /// Held while a page is made, so that requests for pages use one thread.
     turn: Arc<Mutex<()>>,
@@ -89,6 +92,8 @@ pub(crate) struct ServerCounts {
     pub(crate) max_connections: usize,
     /// The spans of traced requests, if there are any.
     pub(crate) spans: Option<Arc<Spans>>,
+    /// The numbers of the worker processes of tenants.
+    pub(crate) workers: Arc<WorkerCounts>,
 }
 
 impl MetricsService {
@@ -98,6 +103,7 @@ impl MetricsService {
             connections,
             max_connections,
             spans,
+            workers,
         } = counts;
         MetricsService {
             serving: Arc::clone(namespaces.public()),
@@ -106,6 +112,7 @@ impl MetricsService {
             connections,
             max_connections,
             spans,
+            workers,
             processors: ProcessorMeter::start(),
             turn: Arc::default(),
         }
@@ -175,6 +182,7 @@ impl MetricsService {
         releases::write(&mut page, &self.serving.releases().statuses());
         tenants::write(&mut page, &self.namespaces);
         metering::write(&mut page, &self.namespaces);
+        workers::write(&mut page, &self.workers);
         quality::write(&mut page, &self.serving);
         cache::write_memory(&mut page, &self.serving);
         admission::write(&mut page, &self.serving);

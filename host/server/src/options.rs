@@ -6,6 +6,7 @@ use crate::listening_socket::ListeningSocket;
 use crate::request_report::RequestLines;
 use crate::spans::Spans;
 use crate::tls::Tls;
+use crate::worker_process::StartWorker;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,6 +42,8 @@ pub struct ServerOptions {
     pub request_lines: RequestLines,
     /// The spans of traced requests; `None` if no request is traced.
     pub spans: Option<Arc<Spans>>,
+    /// The source of the worker processes of tenants; `None` if there are none.
+    pub workers: Option<Arc<dyn StartWorker>>,
 }
 
 impl Default for ServerOptions {
@@ -61,6 +64,7 @@ impl Default for ServerOptions {
             drain_timeout: Duration::from_secs(25),
             request_lines: RequestLines::None,
             spans: None,
+            workers: None,
         }
     }
 }

@@ -1,6 +1,8 @@
-//! The body of any response: a document, the messages of gRPC, or what a web component produces.
+//! The body of any response: a document, the messages of gRPC, what a web component produces, or the response of the
+//! process of a tenant.
 
 use crate::document_body::DocumentBody;
+use crate::forward::ForwardedBody;
 use crate::grpc::GrpcBody;
 use crate::web_response::ComponentBody;
 use bytes::Bytes;
@@ -15,6 +17,7 @@ pub(crate) enum ResponseBody {
     Document(DocumentBody),
     Grpc(GrpcBody),
     Component(ComponentBody),
+    Forwarded(ForwardedBody),
 }
 
 // === impl ResponseBody ===
@@ -36,6 +39,7 @@ impl Body for ResponseBody {
             ResponseBody::Component(body) => Pin::new(body)
                 .poll_frame(cx)
                 .map_err(|error| tonic::Status::aborted(error.to_string())),
+            ResponseBody::Forwarded(body) => Pin::new(body).poll_frame(cx),
         }
     }
 
@@ -44,6 +48,7 @@ impl Body for ResponseBody {
             ResponseBody::Document(body) => body.is_end_stream(),
             ResponseBody::Grpc(body) => body.is_end_stream(),
             ResponseBody::Component(body) => body.is_end_stream(),
+            ResponseBody::Forwarded(body) => body.is_end_stream(),
         }
     }
 
@@ -52,6 +57,7 @@ impl Body for ResponseBody {
             ResponseBody::Document(body) => body.size_hint(),
             ResponseBody::Grpc(body) => body.size_hint(),
             ResponseBody::Component(body) => body.size_hint(),
+            ResponseBody::Forwarded(body) => body.size_hint(),
         }
     }
 }

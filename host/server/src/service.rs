@@ -12,6 +12,7 @@ use crate::dispatch::{check_host, dispatch};
 use crate::docs::Docs;
 use crate::drain::DrainWatch;
 use crate::failure::Failure;
+use crate::forward::Forwarder;
 use crate::framing::Framing;
 use crate::grpc::{self, AdmittedRequest, GrpcBody};
 use crate::http_response::HttpResponse;
@@ -23,6 +24,7 @@ use crate::request_counts::RequestCounts;
 use crate::request_id::{self, REQUEST_ID};
 use crate::request_report::Reports;
 use crate::response_body::ResponseBody;
+use crate::worker_counts::WorkerCounts;
 use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, Version};
@@ -33,6 +35,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use wisp_serving::Serving;
 use wisp_serving::namespaces::Namespaces;
+
+mod forwarded;
 
 const CLOSE: HeaderValue = HeaderValue::from_static("close");
 
@@ -45,6 +49,8 @@ pub(crate) struct Service {
     log: Log,
     body_timeout: Duration,
     grpc: grpc::Services,
+    /// The processes of tenants, if there can be some.
+    forwarder: Option<Forwarder>,
     cors: Option<Cors>,
     docs: Docs,
     drain: DrainWatch,
@@ -70,6 +76,7 @@ impl Service {
         let serving = Arc::clone(namespaces.public());
         Service {
             access: Access::new(namespaces),
+            forwarder: options.workers.clone().map(Forwarder::new),
             grpc: grpc::Services::new(&serving, drain.clone(), options.body_timeout),
             docs: Docs::new(),
             serving,
@@ -97,6 +104,27 @@ impl Service {
         self.draining.store(true, Ordering::Relaxed);
     }
 
+    /// Follows changes of the tenants with processes of their own. Never completes.
+    pub(crate) async fn follow_workers(self: Arc<Service>, namespaces: Arc<Namespaces>) {
+        match &self.forwarder {
+            Some(forwarder) => forwarder.follow(&namespaces).await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Returns the numbers of the processes of tenants.
+    pub(crate) fn worker_counts(&self) -> Arc<WorkerCounts> {
+        let forwarder = self.forwarder.as_ref();
+        forwarder.map(Forwarder::counts).unwrap_or_default()
+    }
+
+    /// Ends the processes of tenants. Their requests have been answered.
+    pub(crate) fn end_workers(&self) {
+        if let Some(forwarder) = &self.forwarder {
+            forwarder.end();
+        }
+    }
+
     /// Responds to one request, which may name only `hosts`. Dropping the future cancels its work.
     pub(crate) async fn respond(
         &self,
@@ -112,6 +140,9 @@ impl Service {
             incoming,
             guard,
         };
+        if let Some(serving) = self.isolated(&received) {
+            return self.respond_forwarded(received, serving).await;
+        }
         match grpc::is_grpc(&received.head) {
             true => self.respond_grpc(received).await.map(ResponseBody::Grpc),
             false => self.respond_http(received).await,
@@ -234,7 +265,7 @@ fn remove_body(response: &mut Response<ResponseBody>) {
             body.discard();
             0
         }
-        ResponseBody::Grpc(_) => 0,
+        ResponseBody::Grpc(_) | ResponseBody::Forwarded(_) => 0,
     };
     // A response without a body, such as 304, has no length.
     if length > 0 {

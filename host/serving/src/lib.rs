@@ -7,7 +7,8 @@
 //! [`residency`] decides which models are loaded within a budget, which [`memory_ledger`] counts; a [`memory_watch`]
 //! relieves [`memory_pressure`] before the kernel would end the process. Work has an [`owner`], and `owner_accounts` share
 //! threads and `fair_slots` between owners; a [`quota`] limits what one of them may use. A [`response_cache`]
-//! remembers responses. The [`namespaces`] of the [`tenants`] have a [`Serving`] each.
+//! remembers responses. The [`namespaces`] of the [`tenants`] have a [`Serving`] each; requests for the process of a tenant
+//! are [`forwarded`].
 //! [`admission`] decides whether a call may run, once [`readers`] has its body. A
 //! version runs a call on a [`batcher`] or with a [`handler_executor`] in the [`fair_pool`]; `call_slots`
 //! bounds the handler calls, and `call_durations` chooses their threads; a [`web_executor`] runs those of web components.
@@ -42,6 +43,7 @@ pub mod fair_pool;
 mod fair_slots;
 pub mod file_state;
 mod footprint;
+pub mod forwarded;
 pub mod guest_log_writer;
 pub mod handler_executor;
 pub mod histogram;

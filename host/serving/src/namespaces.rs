@@ -8,40 +8,28 @@
 //! Without a file, and as long as it has no tenant, every request is one of the tenant `local`, and no key is looked at.
 //! A file that cannot be read or has disappeared changes nothing: nobody gets rights through a damaged file.
 
+mod opener;
+
 use crate::account::Account;
 use crate::current_request::record_tenant;
 use crate::file_state::FileState;
 use crate::memory_pressure::PressureStage;
-use crate::model_control::{ControlMode, ModelControl};
-use crate::registry::Registry;
-use crate::registry::loader::{Loaded, Loader};
-use crate::registry::repository_loader::Start;
-use crate::residency::ResidencyOptions;
 use crate::serving::Serving;
-use crate::serving::tenant_view::OwnModels;
 use crate::tenants::api_key::KeyId;
+use crate::tenants::isolation::Isolation;
 use crate::tenants::records::{ChangeError, TenantRecords};
 use crate::tenants::role::Role;
 use crate::tenants::tenant_file::{TenantError, TenantFile, TenantFileError};
 use crate::tenants::tenant_id::TenantId;
-use crate::tenants::tenant_set::{Identity, NotAuthenticated, RecordError, Tenant, TenantSet};
-use crate::uploads::limits::UploadLimits;
-use crate::uploads::{UploadTarget, Uploads};
+use crate::tenants::tenant_set::{Identity, NotAuthenticated, RecordError, TenantSet};
 use std::collections::BTreeMap;
-use std::fs::DirBuilder;
-use std::io;
-use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 use tokio::time::MissedTickBehavior;
 
-/// The directory of a tenant's own models, below that of the tenant.
-const MODELS: &str = "models";
-
-/// The directory for the states of a tenant's releases, below that of the tenant.
-const RELEASES: &str = "releases";
+pub use opener::{NamespaceOpener, create_private};
 
 /// The services of all tenants. Lifetime: the process.
 #[derive(Debug)]
@@ -69,20 +57,9 @@ struct Configured {
 #[derive(Debug, Default)]
 struct Current {
     tenants: Arc<TenantSet>,
+    /// Set if a tenant has a process of its own.
+    has_workers: bool,
     services: BTreeMap<TenantId, Arc<Serving>>,
-}
-
-/// Everything that opening the models of a tenant takes besides their directory. Lifetime: the process.
-#[derive(Debug)]
-pub struct NamespaceOpener {
-    /// The loader of the server, from which those of the tenants are made.
-    pub loader: Loader,
-    /// The source of changes to the tenants' own models.
-    pub mode: ControlMode,
-    /// A function that receives each version that was loaded or failed to load.
-    pub observer: fn(&str, Loaded<'_>),
-    /// The limits of uploads into the models of one tenant, if there are uploads.
-    pub uploads: Option<UploadLimits>,
 }
 
 /// The service for one request, and what the request may do. Lifetime: one request.
@@ -121,7 +98,8 @@ pub enum TenantsChangeError {
 }
 
 impl Namespaces {
-    /// Returns the service of a server without tenants, where everyone may do what the server allows at all.
+    /// Returns the service of a server without tenants, or of the process of one, where everyone may do what the service
+    /// allows at all.
     pub fn local(serving: Arc<Serving>) -> Namespaces {
         Namespaces {
             local: serving,
@@ -162,6 +140,12 @@ impl Namespaces {
         configured.is_some_and(|configured| !configured.current().tenants.is_empty())
     }
 
+    /// Returns whether the requests of some tenants are answered by processes of their own.
+    pub fn has_workers(&self) -> bool {
+        let configured = self.configured.as_ref();
+        configured.is_some_and(|configured| configured.current().has_workers)
+    }
+
     /// Returns the services of the configured tenants, by name.
     pub fn all_tenants(&self) -> Vec<Arc<Serving>> {
         let Some(configured) = &self.configured else {
@@ -198,6 +182,10 @@ impl Namespaces {
             key: None,
         };
         let Some(configured) = &self.configured else {
+            // The process of a tenant: whoever reaches it has been identified before.
+            if !self.local.tenant().id.is_local() {
+                record_tenant(&self.local.tenant().id, self.local.owner());
+            }
             return Ok(local());
         };
         let current = configured.current();
@@ -301,6 +289,19 @@ impl Namespaces {
     }
 }
 
+impl Current {
+    fn new(tenants: Arc<TenantSet>, services: BTreeMap<TenantId, Arc<Serving>>) -> Current {
+        let has_workers = tenants
+            .tenants()
+            .any(|tenant| tenant.isolation == Isolation::Worker);
+        Current {
+            tenants,
+            has_workers,
+            services,
+        }
+    }
+}
+
 impl Configured {
     fn current(&self) -> Arc<Current> {
         // The value is replaced as a whole, so a poisoned lock guards a consistent one.
@@ -325,7 +326,8 @@ impl Configured {
     /// Reads the file and replaces the tenants and their services.
     fn read(&self, local: &Arc<Serving>) -> Result<(), RefreshError> {
         let records = self.file.read()?;
-        let tenants = TenantSet::new(&records).map_err(|source| RefreshError::Records {
+        let tenants = TenantSet::isolating(&records, self.opener.deployers);
+        let tenants = tenants.map_err(|source| RefreshError::Records {
             path: self.file.path(),
             source,
         })?;
@@ -342,8 +344,10 @@ impl Configured {
             let serving = match open {
                 _ if tenant.id.is_local() => local.with_tenant(Arc::clone(tenant), account),
                 // Its models stay, with the limits with which they were opened.
-                Some(open) => open.with_tenant(Arc::clone(tenant), account),
-                None => {
+                Some(open) if open.tenant().isolation == tenant.isolation => {
+                    open.with_tenant(Arc::clone(tenant), account)
+                }
+                _ => {
                     added.push((Arc::clone(tenant), account));
                     continue;
                 }
@@ -351,11 +355,8 @@ impl Configured {
             services.insert(tenant.id.clone(), Arc::new(serving));
         }
         // Opening models takes time, in which a key that was revoked is refused already. The keys of a new tenant are too,
-        // until its service is there.
-        self.replace(Current {
-            tenants: Arc::clone(&tenants),
-            services: services.clone(),
-        });
+        // until its service is there, and so are those of a tenant whose level of isolation has changed.
+        self.replace(Current::new(Arc::clone(&tenants), services.clone()));
         // Returning the memory of the models of a removed tenant takes time, and so happens outside the lock.
         drop(before);
         if added.is_empty() {
@@ -366,7 +367,7 @@ impl Configured {
             let serving = self.opener.open(local, (&tenant, account), &directory);
             services.insert(tenant.id.clone(), Arc::new(serving));
         }
-        self.replace(Current { tenants, services });
+        self.replace(Current::new(tenants, services));
         Ok(())
     }
 
@@ -375,69 +376,6 @@ impl Configured {
         let mut place = self.current.write().unwrap_or_else(PoisonError::into_inner);
         *place = current;
     }
-}
-
-impl NamespaceOpener {
-    /// Opens the models of a tenant. A directory that cannot be read is logged, and has no models.
-    fn open(
-        &self,
-        local: &Arc<Serving>,
-        (tenant, account): (&Arc<Tenant>, Account),
-        directory: &Path,
-    ) -> Serving {
-        let models = directory.join(MODELS);
-        let id = &tenant.id;
-        let loader = self.loader.for_tenant(id);
-        if let Err(error) = create_private(&models) {
-            let error = &error as &dyn std::error::Error;
-            tracing::error!(tenant = %id, error, "no directory for the models of the tenant");
-        }
-        // Completes commits that were interrupted, so the models are found afterwards.
-        let uploads = self.open_uploads(tenant, &models);
-        let registry = match loader.start_repository(&models, Start::Dormant, &self.observer) {
-            Ok(registry) => registry,
-            Err(error) => {
-                let error = &error as &dyn std::error::Error;
-                tracing::error!(tenant = %id, error, "the models of the tenant cannot be read");
-                Registry::default()
-            }
-        };
-        let control = ModelControl::new(loader, models, self.mode, self.observer);
-        let control = control.with_residency(ResidencyOptions {
-            load_on_demand: true,
-            max_model_memory_bytes: tenant.limits.model_memory_bytes,
-        });
-        let control = control.with_uploads(uploads);
-        let own = OwnModels {
-            registry,
-            control,
-            releases: directory.join(RELEASES),
-        };
-        let serving = local.for_tenant((Arc::clone(tenant), account), own);
-        serving.restore_releases();
-        serving
-    }
-
-    /// Opens the models of a tenant for uploads, if there are uploads. A failure is logged.
-    fn open_uploads(&self, tenant: &Tenant, models: &Path) -> Option<Uploads> {
-        let limits = tenant.limits.uploads(self.uploads.as_ref()?);
-        let opened = Uploads::open_when_free(UploadTarget {
-            repository: models.to_owned(),
-            limits,
-        });
-        opened
-            .inspect_err(|error| {
-                let error = error as &dyn std::error::Error;
-                tracing::error!(tenant = %tenant.id, error, "the tenant cannot upload");
-            })
-            .ok()
-    }
-}
-
-/// Creates a directory and those above it for the user of this process alone.
-fn create_private(directory: &Path) -> io::Result<()> {
-    let mut builder = DirBuilder::new();
-    builder.recursive(true).mode(0o700).create(directory)
 }
 
 #[cfg(test)]

@@ -3,12 +3,14 @@
 //! A [`tenant_set::Tenant`] is identified by an [`api_key`] only, whose [`role`] bounds what a request may do. The
 //! operator's [`records`] are in a [`tenant_file`], and a [`tenant_set`] is what they mean once they are checked.
 //! [`document`] is their form in the API for administration. The models that a tenant can name are those of its
-//! namespace (`crate::namespaces`); its [`limits`] are enforced where requests are admitted.
+//! namespace (`crate::namespaces`); its [`limits`] are enforced where requests are admitted. Its [`isolation`] says which
+//! threads, or which process, work for it.
 //!
 //! Invariant: a tenant follows from a verified key and from nothing else in a request.
 
 pub mod api_key;
 pub mod document;
+pub mod isolation;
 pub mod limits;
 pub mod records;
 pub mod role;

@@ -4,6 +4,7 @@ use super::file::{ConfigurationFile, toml_value};
 use super::setting::{DefaultValue, Setting, settings};
 use clap::ArgMatches;
 use clap::parser::ValueSource;
+use std::ffi::OsString;
 use std::fmt;
 
 /// The width of the column with keys and values.
@@ -79,6 +80,18 @@ impl EffectiveConfiguration {
             .filter(|(entry, other)| entry.values != other.values)
             .map(|(entry, _)| entry.setting.key.as_str())
             .collect()
+    }
+
+    /// Returns the values of the settings with these keys as arguments of `wisp serve`.
+    pub(crate) fn arguments(&self, keys: &[&str]) -> Vec<OsString> {
+        let entries = self.entries.iter();
+        let chosen = entries.filter(|entry| keys.contains(&entry.setting.key.as_str()));
+        let arguments = chosen.flat_map(|entry| {
+            let name = entry.setting.key.replace('_', "-");
+            let values = entry.values.iter();
+            values.map(move |value| OsString::from(format!("--{name}={value}")))
+        });
+        arguments.collect()
     }
 }
 

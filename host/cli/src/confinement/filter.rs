@@ -20,6 +20,8 @@ pub(crate) enum Profile {
     Server(Sockets),
     /// The process that starts the children of a server.
     Spawner,
+    /// The process that starts the workers of tenants. Each of them locks itself in as a server, and starts a spawner.
+    WorkerSpawner,
     /// A child that compiles a component. It opens no file.
     Compiler,
     /// A child that loads model files.
@@ -105,6 +107,12 @@ fn allowed(profile: Profile) -> Calls {
             lists.extend(files);
             lists.extend([calls::SPAWNING, calls::SPAWNING_OF_ARCHITECTURE]);
         }
+        Profile::WorkerSpawner => {
+            lists.extend(files);
+            lists.extend([calls::WRITING, calls::WRITING_OF_ARCHITECTURE]);
+            lists.extend([calls::SERVING, calls::SERVING_OF_ARCHITECTURE]);
+            lists.extend([calls::SPAWNING, calls::SPAWNING_OF_ARCHITECTURE]);
+        }
         Profile::Server(_) => {
             lists.extend(files);
             lists.extend([calls::WRITING, calls::WRITING_OF_ARCHITECTURE]);
@@ -124,12 +132,23 @@ fn refused(profile: Profile) -> Result<Calls, BackendError> {
             SeccompRule::new(vec![equals(1, libc::TIOCLINUX)?])?,
         ],
     );
-    if profile == Profile::Spawner {
+    if matches!(profile, Profile::Spawner | Profile::WorkerSpawner) {
         for call in calls::SPAWNING
             .iter()
             .chain(calls::SPAWNING_OF_ARCHITECTURE)
         {
             refused.remove(call);
+        }
+        if profile == Profile::WorkerSpawner {
+            // Workers have the sockets that they are given.
+            for call in [
+                libc::SYS_socket,
+                libc::SYS_connect,
+                libc::SYS_bind,
+                libc::SYS_listen,
+            ] {
+                refused.insert(call, Vec::new());
+            }
         }
         return Ok(refused);
     }

@@ -1,7 +1,8 @@
 //! The hidden subcommand with which `wisp` runs itself as a child process.
 
-use super::{BackendArgs, CacheArgs};
+use super::{BackendArgs, CacheArgs, ServeArgs};
 use clap::{Args, Subcommand};
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 /// The name of the subcommand.
@@ -22,6 +23,10 @@ pub(crate) enum ChildTask {
     Load(LoadArgs),
     /// Start children of the other kinds for a server, which is at the other end of standard input.
     Spawn(SpawnArgs),
+    /// Start workers for a server, which is at the other end of standard input.
+    SpawnWorkers(SpawnWorkersArgs),
+    /// Serve the requests of one tenant for a server, which is at the other end of standard input.
+    Worker(Box<ServeArgs>),
     /// Lock this process in as a server is, and print what it can still do. For tests.
     Attempt(AttemptArgs),
 }
@@ -52,6 +57,21 @@ pub(crate) struct SpawnArgs {
     /// The memory for loading a model file.
     #[arg(long, value_name = "N")]
     pub(crate) load_memory_bytes: u64,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SpawnWorkersArgs {
+    /// The directory of the files of tenants, where workers write.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) write: PathBuf,
+
+    /// The memory of a worker.
+    #[arg(long, value_name = "N")]
+    pub(crate) memory_bytes: u64,
+
+    /// The arguments of a worker.
+    #[arg(last = true)]
+    pub(crate) worker: Vec<OsString>,
 }
 
 #[derive(Debug, Args)]

@@ -1,4 +1,4 @@
-//! The settings of `wisp serve` for tenants.
+//! The settings of `wisp serve` for tenants and their workers.
 
 use super::value;
 use clap::Args;
@@ -24,4 +24,16 @@ pub(crate) struct TenancyArgs {
         value_parser = value::address
     )]
     pub(crate) admin: Option<SocketAddr>,
+
+    /// Memory in bytes that the worker process of one tenant may allocate, with the isolation `worker`. A worker that
+    /// needs more ends, and with it the requests of its tenant [default: half of the machine's memory, or of the control
+    /// group's limit].
+    #[arg(
+        long,
+        value_name = "N",
+        env = "WISP_WORKER_MEMORY_BYTES",
+        hide_env_values = true,
+        value_parser = value::at_least_one
+    )]
+    pub(crate) worker_memory_bytes: Option<usize>,
 }

@@ -4,6 +4,7 @@ use super::value;
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
 use wisp_serving::tenants::api_key::KeyId;
+use wisp_serving::tenants::isolation::Isolation;
 use wisp_serving::tenants::role::Role;
 use wisp_serving::tenants::tenant_id::TenantId;
 
@@ -56,6 +57,7 @@ Examples:
 
   wisp tenant add acme --tenants DIR
   wisp tenant add acme --role deploy --requests-per-second 50 --concurrency 8 --tenants DIR
+  wisp tenant add acme --role deploy --isolation worker --tenants DIR
   wisp tenant add visitors --anonymous --requests-per-second 5 --tenants DIR")]
 pub(crate) struct TenantAddArgs {
     /// The name of the tenant: up to 63 lower-case letters, digits and hyphens. `local` owns the public models.
@@ -71,6 +73,12 @@ pub(crate) struct TenantAddArgs {
     /// Let requests without a key be this tenant's, with the role `infer`.
     #[arg(long)]
     pub(crate) anonymous: bool,
+
+    /// The isolation of the tenant: `shared` (the threads of the server), `cordon` (threads of its own for handlers and
+    /// its own models) or `worker` (a process of its own) [default: `worker` for tenants that may upload models which native
+    /// code computes, and `shared` for others].
+    #[arg(long, value_name = "LEVEL")]
+    pub(crate) isolation: Option<Isolation>,
 
     /// Limit on inference requests per second, of which twice as many may come at once [default: none].
     #[arg(long, value_name = "N")]

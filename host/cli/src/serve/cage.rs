@@ -5,6 +5,7 @@
 //! these two steps; `confinement` applies the rules.
 
 use super::startup::state_directory;
+use super::workers;
 use crate::confinement::{FileRules, Ports, Profile, Reading, Sockets, confine, end_start, places};
 use crate::loading::{model_load_limits, optional_cache_directory};
 use crate::options::{PayloadDestination, ServeArgs};
@@ -62,6 +63,8 @@ pub(super) struct Cage(Option<Entered>);
 #[derive(Debug)]
 struct Entered {
     spawner: Spawner,
+    /// The process that starts the workers of tenants, if there can be some.
+    worker_spawner: Option<Spawner>,
     sockets: Sockets,
     ports: Ports,
     is_whole: bool,
@@ -98,6 +101,12 @@ impl Cage {
             read: &models,
             load: model_load_limits(args.model_load_secs.0, args.model_load_memory_bytes),
         })?;
+        let files = args.tenancy.tenants.as_deref().map(tenant_files);
+        let of_workers = files.map(|files| {
+            let memory_bytes = workers::memory_bytes(args);
+            spawner::start_workers(workers::arguments(args), memory_bytes, &files)
+        });
+        let of_workers = of_workers.transpose()?;
         let gaps = confine(&rules, Profile::Server(sockets)).context(REMEDY)?;
         if !gaps.is_empty() {
             tracing::warn!(%gaps, "the cage of the server is incomplete");
@@ -106,9 +115,23 @@ impl Cage {
             // The usual one is not writable. Nothing has set another one before.
             let _ = tempfile::env::override_temp_dir(&directory);
         }
-        report_end(process, spawner.clone())?;
+        report_end(
+            (process, spawner.clone()),
+            "no handler can be compiled and no new model file be loaded",
+        )?;
+        let worker_spawner = match of_workers {
+            Some((spawner, process)) => {
+                report_end(
+                    (process, spawner.clone()),
+                    "no worker of a tenant can be started",
+                )?;
+                Some(spawner)
+            }
+            None => None,
+        };
         Ok(Cage(Some(Entered {
             spawner,
+            worker_spawner,
             sockets,
             ports,
             is_whole: gaps.is_empty(),
@@ -118,6 +141,11 @@ impl Cage {
     /// The process that starts children, if this one cannot.
     pub(super) fn spawner(&self) -> Option<&Spawner> {
         self.0.as_ref().map(|entered| &entered.spawner)
+    }
+
+    /// The process that starts workers of tenants, if this one cannot.
+    pub(super) fn worker_spawner(&self) -> Option<&Spawner> {
+        self.0.as_ref()?.worker_spawner.as_ref()
     }
 
     /// Takes from the server what only its start needs.
@@ -135,17 +163,20 @@ impl Cage {
     }
 }
 
-/// Logs it when the process ends, which it does after this one otherwise: also after a start that has failed, since its
-/// connection is kept here.
-fn report_end(mut process: Child, connection: Spawner) -> anyhow::Result<()> {
+/// Logs it when a spawner ends, which it does after this process otherwise, with what is not possible without it: also
+/// after a start that has failed, since its connection is kept here.
+pub(super) fn report_end(
+    (mut process, connection): (Child, Spawner),
+    effect: &'static str,
+) -> anyhow::Result<()> {
     let wait = move || {
         let _connection = connection;
         let ended = process.wait();
         let status = ended.map_or_else(|error| error.to_string(), |status| status.to_string());
         tracing::error!(
             status,
-            "the process that starts child processes has ended: no handler can be compiled and no new model file be \
-             loaded until the server is restarted"
+            effect,
+            "the process that starts child processes has ended; restart the server"
         );
     };
     let thread = thread::Builder::new().name("wisp-spawner".to_owned());

@@ -204,7 +204,7 @@ fn open_uploads(args: &ServeArgs) -> anyhow::Result<Option<Uploads>> {
     Ok(Some(uploads))
 }
 
-fn serving_options(args: &ServeArgs) -> anyhow::Result<ServingOptions> {
+pub(super) fn serving_options(args: &ServeArgs) -> anyhow::Result<ServingOptions> {
     Ok(ServingOptions {
         max_requests: args.max_concurrent_requests,
         max_body_bytes: args.max_body_bytes,

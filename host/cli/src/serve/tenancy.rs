@@ -2,6 +2,7 @@
 
 use super::banner::Addresses;
 use super::control::report_load;
+use super::workers;
 use crate::failure::{BadConfiguration, bad_configuration};
 use crate::options::{ModelControlMode, ServeArgs};
 use anyhow::Context;
@@ -74,6 +75,7 @@ pub(super) fn opener(args: &ServeArgs, loader: &Loader) -> Option<NamespaceOpene
         },
         observer: report_load,
         uploads: args.upload.limits(),
+        deployers: workers::deployers(args),
     })
 }
 

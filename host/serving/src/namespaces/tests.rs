@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::ServingOptions;
+use crate::registry::Registry;
 
 #[test]
 fn without_a_file_everyone_is_local_whatever_the_key() -> anyhow::Result<()> {

@@ -4,12 +4,35 @@
 //! Models with the same files share a graph and the machine code of a handler. If tenants did, one could see by the time of
 //! a load, or by the batches of its requests, which files another one has.
 
+use crate::fair_pool::{FairPool, PoolOptions};
 use crate::registry::graph_loader::GraphLoader;
 use crate::registry::loader::Loader;
 use crate::tenants::tenant_id::TenantId;
+use crate::worker_pool::{PoolThreads, WorkerPool};
+use std::io;
 use std::sync::Arc;
 
+/// The names of the threads of a tenant that is cordoned off.
+const HANDLER_THREADS: &str = "wisp-c-handler";
+const GRAPH_THREADS: &str = "wisp-c-graph";
+
 impl Loader {
+    /// Returns a loader for the models of this tenant, whose handlers and graphs have threads of their own.
+    pub fn cordoned(&self, tenant: &TenantId) -> io::Result<Loader> {
+        let threads = self.instances;
+        let pool = FairPool::spawn(HANDLER_THREADS, PoolOptions::with_threads_per_flow(threads))?;
+        let workers = WorkerPool::spawn(GRAPH_THREADS, PoolThreads::for_graphs(threads))?;
+        let loader = self.for_tenant(tenant);
+        Ok(Loader {
+            graphs: GraphLoader {
+                workers,
+                ..loader.graphs
+            },
+            pool,
+            ..loader
+        })
+    }
+
     /// Returns a loader for the models of this tenant.
     pub fn for_tenant(&self, tenant: &TenantId) -> Loader {
         let graphs = &self.graphs;

@@ -3,6 +3,7 @@
 //! No document contains a hash. A key is in the response to the request that made it, and in no other.
 
 use crate::tenants::api_key::ApiKey;
+use crate::tenants::isolation::Isolation;
 use crate::tenants::limits::Limits;
 use crate::tenants::records::{NewKey, NewTenant, TenantRecord, TenantRecords};
 use crate::tenants::role::Role;
@@ -30,6 +31,7 @@ struct TenantBody {
     weight: u32,
     #[serde(default)]
     anonymous: bool,
+    isolation: Option<Isolation>,
     #[serde(default)]
     limits: Limits,
     #[serde(default = "infer")]
@@ -63,6 +65,7 @@ pub fn decode_tenant(body: &[u8]) -> Result<NewTenant, DocumentError> {
         id: id.map_err(|error| DocumentError(format!("id: {error}")))?,
         weight: body.weight,
         anonymous: body.anonymous,
+        isolation: body.isolation,
         limits: body.limits,
         key: NewKey {
             role: body.role,
@@ -139,6 +142,7 @@ fn tenant(id: &str, record: &TenantRecord) -> Value {
         "id": id,
         "weight": record.weight,
         "anonymous": record.anonymous,
+        "isolation": record.isolation,
         "limits": record.limits,
         "keys": keys,
     })

@@ -4,6 +4,7 @@
 //! that needs a key returns it, and its secret is nowhere else.
 
 use crate::tenants::api_key::{ApiKey, KeyId};
+use crate::tenants::isolation::Isolation;
 use crate::tenants::limits::Limits;
 use crate::tenants::role::Role;
 use crate::tenants::tenant_id::TenantId;
@@ -33,6 +34,9 @@ pub struct TenantRecord {
     /// Set if requests without a key are this tenant's, with the role `infer`.
     #[serde(default, skip_serializing_if = "is_false")]
     pub anonymous: bool,
+    /// The level of isolation; `None` for the one that the server gives tenants of this kind.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub isolation: Option<Isolation>,
     #[serde(default, skip_serializing_if = "Limits::is_empty")]
     pub limits: Limits,
     /// The keys, the oldest first.
@@ -61,6 +65,8 @@ pub struct NewTenant {
     pub id: TenantId,
     pub weight: u32,
     pub anonymous: bool,
+    /// The level of isolation; `None` for the one that the server gives tenants of this kind.
+    pub isolation: Option<Isolation>,
     pub limits: Limits,
     /// The first key of the tenant.
     pub key: NewKey,
@@ -87,6 +93,8 @@ pub enum ChangeError {
     SecondAnonymous(String),
     #[error("a weight is a number from 1 to {MAX_WEIGHT}")]
     Weight,
+    #[error("`local` owns the public models, and so its isolation is `shared`")]
+    LocalIsolation,
     #[error("the system has no random bytes for a key")]
     Random(#[source] io::Error),
 }
@@ -117,6 +125,7 @@ impl TenantRecords {
             id,
             weight,
             anonymous,
+            isolation,
             limits,
             key,
         } = new;
@@ -126,6 +135,9 @@ impl TenantRecords {
         if !(1..=MAX_WEIGHT).contains(weight) {
             return Err(ChangeError::Weight);
         }
+        if id.is_local() && isolation.is_some_and(|level| level > Isolation::Shared) {
+            return Err(ChangeError::LocalIsolation);
+        }
         let other = self.tenants.iter().find(|(_, record)| record.anonymous);
         if let (true, Some((other, _))) = (*anonymous, other) {
             return Err(ChangeError::SecondAnonymous(other.clone()));
@@ -134,6 +146,7 @@ impl TenantRecords {
         let tenant = TenantRecord {
             weight: *weight,
             anonymous: *anonymous,
+            isolation: *isolation,
             limits: *limits,
             keys: vec![record],
         };
@@ -240,6 +253,7 @@ mod tests {
             id: id.parse()?,
             weight: 1,
             anonymous: false,
+            isolation: None,
             limits: Limits::default(),
             key: INFER,
         })

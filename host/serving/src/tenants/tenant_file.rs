@@ -215,6 +215,7 @@ mod tests {
             id: id.parse()?,
             weight: 3,
             anonymous: false,
+            isolation: None,
             limits: Limits {
                 requests_per_second: Some(7),
                 ..Limits::default()

@@ -4,6 +4,7 @@
 //! constant time. A key that does not exist costs what a wrong secret costs, and both have the same error.
 
 use crate::tenants::api_key::{ApiKey, KeyId, SecretHash};
+use crate::tenants::isolation::Isolation;
 use crate::tenants::limits::Limits;
 use crate::tenants::records::{KeyRecord, MAX_WEIGHT, TenantRecord, TenantRecords, unix_seconds};
 use crate::tenants::role::Role;
@@ -18,6 +19,7 @@ pub struct Tenant {
     pub id: TenantId,
     /// Its share of the processors in relation to those of others.
     pub weight: u32,
+    pub isolation: Isolation,
     pub limits: Limits,
 }
 
@@ -27,6 +29,8 @@ pub struct TenantSet {
     tenants: BTreeMap<TenantId, Arc<Tenant>>,
     keys: HashMap<KeyId, StoredKey>,
     anonymous: Option<Arc<Tenant>>,
+    /// The isolation of tenants with a key that may deploy, unless their records say more.
+    deployers: Isolation,
 }
 
 /// A key as the server knows it.
@@ -65,6 +69,8 @@ pub enum RecordError {
     Key { tenant: String, number: usize },
     #[error("two keys have the id `{0}`")]
     KeyTwice(KeyId),
+    #[error("tenant `local` owns the public models, and so its isolation is `shared`")]
+    LocalIsolation,
     #[error("`{0}` and `{1}` are both anonymous, and only one tenant can be")]
     SecondAnonymous(TenantId, TenantId),
 }
@@ -77,6 +83,7 @@ impl Tenant {
         Tenant {
             id: TenantId::local(),
             weight: 1,
+            isolation: Isolation::Shared,
             limits: Limits::default(),
         }
     }
@@ -87,7 +94,19 @@ impl Tenant {
 impl TenantSet {
     /// Checks the records and returns their tenants.
     pub fn new(records: &TenantRecords) -> Result<TenantSet, RecordError> {
-        let mut set = TenantSet::default();
+        TenantSet::isolating(records, Isolation::Shared)
+    }
+
+    /// Checks the records and returns their tenants. Those with a key that may deploy are isolated at the level of
+    /// `deployers`, unless their records name one.
+    pub fn isolating(
+        records: &TenantRecords,
+        deployers: Isolation,
+    ) -> Result<TenantSet, RecordError> {
+        let mut set = TenantSet {
+            deployers,
+            ..TenantSet::default()
+        };
         for (name, record) in &records.tenants {
             let id: TenantId = name.parse().map_err(|_| RecordError::Id(name.clone()))?;
             set.add(id, record)?;
@@ -99,9 +118,11 @@ impl TenantSet {
         if !(1..=MAX_WEIGHT).contains(&record.weight) {
             return Err(RecordError::Weight(id.to_string()));
         }
+        let isolation = self.isolation(&id, record)?;
         let tenant = Arc::new(Tenant {
             id: id.clone(),
             weight: record.weight,
+            isolation,
             limits: record.limits,
         });
         if record.anonymous {
@@ -121,6 +142,18 @@ impl TenantSet {
         }
         self.tenants.insert(id, tenant);
         Ok(())
+    }
+
+    fn isolation(&self, id: &TenantId, record: &TenantRecord) -> Result<Isolation, RecordError> {
+        let deploys = record.keys.iter().any(|key| key.role >= Role::Deploy);
+        match record.isolation {
+            Some(level) if id.is_local() && level > Isolation::Shared => {
+                Err(RecordError::LocalIsolation)
+            }
+            Some(level) => Ok(level),
+            None if deploys && !id.is_local() => Ok(self.deployers),
+            None => Ok(Isolation::Shared),
+        }
     }
 
     /// Returns whether no tenant is configured.
@@ -216,6 +249,7 @@ mod tests {
             id: id.parse()?,
             weight: 1,
             anonymous: id == "guest",
+            isolation: None,
             limits: Limits::default(),
             key,
         };
@@ -310,6 +344,45 @@ mod tests {
             (guest.tenant.id.as_str(), guest.role),
             ("guest", Role::Infer)
         );
+        Ok(())
+    }
+
+    #[test]
+    fn who_may_deploy_is_isolated_as_the_server_says_unless_its_record_says_more()
+    -> anyhow::Result<()> {
+        let infer = NewKey {
+            role: Role::Infer,
+            lifetime: None,
+        };
+        let mut records = TenantRecords::default();
+        for (id, key) in [
+            ("deploys", KEY),
+            ("named", KEY),
+            ("infers", infer),
+            ("local", KEY),
+        ] {
+            add(&mut records, id, key)?;
+        }
+        if let Some(named) = records.tenants.get_mut("named") {
+            named.isolation = Some(Isolation::Cordon);
+        }
+        let set = TenantSet::isolating(&records, Isolation::Worker)?;
+        let levels = set
+            .tenants()
+            .map(|tenant| (tenant.id.as_str(), tenant.isolation));
+        let levels: Vec<(&str, Isolation)> = levels.collect();
+        let expected = [
+            ("deploys", Isolation::Worker),
+            ("infers", Isolation::Shared),
+            ("local", Isolation::Shared),
+            ("named", Isolation::Cordon),
+        ];
+        assert_eq!(levels, expected);
+        if let Some(local) = records.tenants.get_mut("local") {
+            local.isolation = Some(Isolation::Worker);
+        }
+        let refused = TenantSet::new(&records).err();
+        assert_eq!(refused, Some(RecordError::LocalIsolation));
         Ok(())
     }
 

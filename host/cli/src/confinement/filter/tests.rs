@@ -155,6 +155,35 @@ fn a_process_makes_threads_and_no_processes() -> Result<()> {
 }
 
 #[test]
+fn the_process_that_starts_workers_makes_processes_and_no_sockets() -> Result<()> {
+    const WORKERS: Profile = Profile::WorkerSpawner;
+    let process = [number(libc::CLONE_VM | libc::CLONE_VFORK), 0, 0, 0, 0, 0];
+    ensure!(of(WORKERS, libc::SYS_clone, process)? == Outcome::Allowed);
+    // What its workers need, for they can only lock themselves in further.
+    for call in [
+        libc::SYS_execve,
+        libc::SYS_epoll_create1,
+        libc::SYS_socketpair,
+        libc::SYS_ftruncate,
+        libc::SYS_seccomp,
+        libc::SYS_landlock_restrict_self,
+    ] {
+        ensure!(of(WORKERS, call, [0; 6])? == Outcome::Allowed, "{call}");
+    }
+    for call in [
+        libc::SYS_socket,
+        libc::SYS_connect,
+        libc::SYS_bind,
+        libc::SYS_listen,
+        libc::SYS_ptrace,
+        libc::SYS_mount,
+    ] {
+        ensure!(of(WORKERS, call, [0; 6])? == PERMISSION, "{call}");
+    }
+    Ok(())
+}
+
+#[test]
 fn calls_reach_only_the_process_itself() -> Result<()> {
     let own = [u64::from(std::process::id()), 0, 0, 0, 0, 0];
     let other = [1, 0, 0, 0, 0, 0];

@@ -1,0 +1,225 @@
+//! The worker process of a tenant: the same service as that of a server, for one tenant and over one socket.
+//!
+//! It reads the name of its tenant, locks itself in with the files of that tenant, and answers the requests that the
+//! server passes on, until the server closes the socket. It loads the tenant's own models and the public ones with their
+//! first requests. Its compiled code and its selections of backends are in the directory of the tenant: nothing that it
+//! writes is ever read by the server or by another worker.
+
+use super::cage::report_end;
+use super::control::report_load;
+use super::worker_task::WorkerTask;
+use super::{ending, log_lines, startup};
+use crate::confinement::{FileRules, Profile, Reading, Sockets, confine, end_start, places};
+use crate::loading::{LoadingOptions, loader, model_load_limits};
+use crate::options::{ModelControlMode, ServeArgs};
+use crate::spawner::{self, SpawnerOptions};
+use anyhow::Context;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use std::convert::Infallible;
+use std::io::Write;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use wisp_sandbox::spawner::Spawner;
+use wisp_server::{ServerOptions, serve_forwarded};
+use wisp_serving::fair_pool::STACK_BYTES;
+use wisp_serving::memory_watch::watch_memory;
+use wisp_serving::model_control::{ControlMode, ModelControl};
+use wisp_serving::namespaces::{NamespaceOpener, Namespaces, create_private};
+use wisp_serving::registry::loader::Loader;
+use wisp_serving::registry::repository_loader::Start;
+use wisp_serving::release::ReleaseOptions;
+use wisp_serving::residency::ResidencyOptions;
+use wisp_serving::tenants::isolation::Isolation;
+use wisp_serving::tenants::tenant_file::TenantFile;
+use wisp_serving::tenants::tenant_set::Tenant;
+use wisp_serving::{Readiness, Serving, ServingOptions};
+
+/// The directory of the compiled code of a tenant's worker, below that of the tenant.
+const CACHE: &str = "cache";
+
+/// The number of descriptors that a worker may have: its socket, those of its runtime, and the files that it loads.
+const DESCRIPTORS: u64 = 1024;
+
+/// It makes no sockets.
+const SOCKETS: Sockets = Sockets {
+    connections: false,
+    notifications: false,
+};
+
+/// The end of every refusal to start because of the cage.
+const REMEDY: &str = "the worker cannot lock itself in; `--no-cage` serves without that";
+
+/// A worker that knows its tenant and is locked in.
+struct Worker {
+    tenant: Arc<Tenant>,
+    /// The directory of the tenant.
+    directory: PathBuf,
+    cache: PathBuf,
+    socket: UnixStream,
+    spawner: Option<Spawner>,
+}
+
+/// Serves until the server has gone.
+pub(super) fn run(args: &ServeArgs) -> anyhow::Result<Infallible> {
+    spawner::follow_server()?;
+    log_lines::start(args.log.as_deref(), args.log_format)?;
+    let input = std::io::stdin().as_fd().try_clone_to_owned();
+    let socket = UnixStream::from(input.context("failed to take the socket")?);
+    let tenant = WorkerTask::read(&socket)?.tenant()?;
+    let tenants = args.tenancy.tenants.as_deref();
+    let tenants = TenantFile::new(tenants.context("no directory of tenants")?);
+    let directory = tenants.tenants().join(tenant.id.as_str());
+    let cache = directory.join(CACHE);
+    create_private(&cache).context("failed to create the directory of the tenant")?;
+    limit_descriptors()?;
+    let worker = Worker {
+        // Before the second thread: the rules hold for threads that are started afterwards.
+        spawner: enter_cage(args, (&directory, &cache))?,
+        tenant: Arc::new(tenant),
+        directory,
+        cache,
+        socket,
+    };
+    // The threads that serve connections also run direct calls.
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .thread_stack_size(STACK_BYTES)
+        .enable_all()
+        .build()
+        .context("failed to start the runtime")?;
+    let outcome = runtime.block_on(worker.serve(args));
+    // Dropping the runtime would wait for its threads.
+    runtime.shutdown_background();
+    outcome
+}
+
+fn limit_descriptors() -> anyhow::Result<()> {
+    let most = getrlimit(Resource::Nofile).maximum;
+    let most = most.map_or(DESCRIPTORS, |maximum| maximum.min(DESCRIPTORS));
+    let limit = Rlimit {
+        current: Some(most),
+        maximum: Some(most),
+    };
+    setrlimit(Resource::Nofile, limit).context("failed to limit the process")
+}
+
+/// Starts the process that starts children of this one, then locks this one in. Returns `None` if the operator wants no
+/// cage.
+fn enter_cage(
+    args: &ServeArgs,
+    (directory, cache): (&Path, &Path),
+) -> anyhow::Result<Option<Spawner>> {
+    if !args.is_caged() {
+        return Ok(None);
+    }
+    let mut models = places::of_repository(&args.repository);
+    models.push(directory.to_owned());
+    if let Some(library) = args.backend.onnxruntime_library() {
+        models.extend(places::directories_of(&library));
+    }
+    let (spawner, process) = spawner::start(&SpawnerOptions {
+        backend: &args.backend,
+        cache: Some(cache),
+        read: &models,
+        load: model_load_limits(args.model_load_secs.0, args.model_load_memory_bytes),
+    })?;
+    let mut read = models;
+    read.extend(places::system());
+    read.extend(args.upload.trusted_key.iter().cloned());
+    let rules = FileRules {
+        reading: Reading::Only(read),
+        write: vec![directory.to_owned()],
+        devices: places::devices(),
+        ..FileRules::default()
+    };
+    let gaps = confine(&rules, Profile::Server(SOCKETS)).context(REMEDY)?;
+    if !gaps.is_empty() {
+        tracing::warn!(%gaps, "the cage of the worker is incomplete");
+    }
+    report_end(
+        (process, spawner.clone()),
+        "the worker compiles no handler and loads no new model file",
+    )?;
+    Ok(Some(spawner))
+}
+
+impl Worker {
+    /// Opens the models, reports to the server that the worker is ready, and serves.
+    async fn serve(self, args: &ServeArgs) -> anyhow::Result<Infallible> {
+        let options = self.serving_options(args)?;
+        let loader = self.loader(args, &options)?;
+        let opener = NamespaceOpener {
+            loader: loader.for_tenant(&self.tenant.id),
+            mode: match args.model_control_mode {
+                ModelControlMode::None => ControlMode::Disabled,
+                ModelControlMode::Explicit | ModelControlMode::Poll => ControlMode::Explicit,
+            },
+            observer: report_load,
+            uploads: args.upload.limits(),
+            deployers: Isolation::Shared,
+        };
+        let public = loader.start_repository(&args.repository, Start::Dormant, &report_load)?;
+        let path = args.repository.clone();
+        let control = ModelControl::new(loader, path, ControlMode::Disabled, report_load);
+        let control = control.with_residency(ResidencyOptions {
+            load_on_demand: true,
+            ..args.residency()
+        });
+        let public = Arc::new(Serving::new(public, Some(control), options));
+        let serving = opener.open_only(&public, &self.tenant, &self.directory);
+        let serving = Arc::new(serving);
+        let namespaces = Arc::new(Namespaces::local(Arc::clone(&serving)));
+        if self.spawner.is_some() {
+            end_start(SOCKETS).context(REMEDY)?;
+        }
+        let mut socket = self.socket;
+        socket.write_all(b"\n").context("the server has gone")?;
+        tracing::debug!(tenant = %self.tenant.id, process = std::process::id(), "ready");
+        let watching_memory = watch_memory(Arc::clone(&serving));
+        // Kept until the process ends: dropping the versions would wait for their threads.
+        let _kept = (public, serving, Arc::clone(&namespaces));
+        let served = tokio::select! {
+            served = serve_forwarded(socket, namespaces, ServerOptions::default()) => served,
+            never = watching_memory => match never {},
+        };
+        match served {
+            Ok(()) => ending::end(0, || {
+                tracing::debug!("the server needs this worker no more")
+            }),
+            Err(error) => ending::end(0, move || tracing::debug!(%error, "the server has gone")),
+        }
+    }
+
+    /// Returns the limits of the server, without what belongs to all tenants: the releases of public models, and a cache
+    /// that servers share.
+    fn serving_options(&self, args: &ServeArgs) -> anyhow::Result<ServingOptions> {
+        let options = startup::serving_options(args)?;
+        Ok(ServingOptions {
+            readiness: Readiness::Server,
+            releases: ReleaseOptions {
+                state_directory: None,
+                ..options.releases
+            },
+            ..options
+        })
+    }
+
+    fn loader(&self, args: &ServeArgs, options: &ServingOptions) -> anyhow::Result<Loader> {
+        loader(&LoadingOptions {
+            cache_dir: Some(&self.cache),
+            threads: args.threads,
+            direct_calls: args.direct_calls,
+            max_instances: options.max_instances,
+            memory: Some(Arc::clone(&options.memory)),
+            backend: &args.backend,
+            limits: args.handler_limits.limits(),
+            model_load: Some(model_load_limits(
+                args.model_load_secs.0,
+                args.model_load_memory_bytes,
+            )),
+            signatures: args.upload.signatures()?,
+            spawner: self.spawner.as_ref(),
+        })
+    }
+}

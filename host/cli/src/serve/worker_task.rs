@@ -1,0 +1,101 @@
+//! The first message from a server to a worker: the tenant whose requests it serves.
+//!
+//! It is one line of JSON. Everything else about a worker is in its command, which is the same for all tenants.
+
+use anyhow::Context;
+use serde::{Deserialize, Serialize};
+use std::io::{Read, Write};
+use wisp_serving::tenants::isolation::Isolation;
+use wisp_serving::tenants::limits::Limits;
+use wisp_serving::tenants::tenant_set::Tenant;
+
+/// The size limit of the message.
+const MAX_BYTES: usize = 64 << 10;
+
+/// The tenant of a worker.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct WorkerTask {
+    tenant: String,
+    weight: u32,
+    limits: Limits,
+}
+
+impl WorkerTask {
+    pub(super) fn of(tenant: &Tenant) -> WorkerTask {
+        WorkerTask {
+            tenant: tenant.id.to_string(),
+            weight: tenant.weight,
+            limits: tenant.limits,
+        }
+    }
+
+    /// Returns the tenant. In its process nobody else is served, and so it shares all of it.
+    pub(super) fn tenant(&self) -> anyhow::Result<Tenant> {
+        Ok(Tenant {
+            id: self.tenant.parse()?,
+            weight: self.weight,
+            isolation: Isolation::Shared,
+            limits: self.limits,
+        })
+    }
+
+    pub(super) fn write(&self, mut output: impl Write) -> std::io::Result<()> {
+        let mut line = serde_json::to_vec(self)?;
+        line.push(b'\n');
+        output.write_all(&line)
+    }
+
+    /// Reads the message and nothing after it.
+    pub(super) fn read(mut input: impl Read) -> anyhow::Result<WorkerTask> {
+        let mut line = Vec::new();
+        let mut byte = [0_u8; 1];
+        loop {
+            input
+                .read_exact(&mut byte)
+                .context("the server has named no tenant")?;
+            if byte == [b'\n'] {
+                return serde_json::from_slice(&line).context("not the name of a tenant");
+            }
+            anyhow::ensure!(line.len() < MAX_BYTES, "the name of a tenant is too long");
+            line.extend(byte);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_learns_its_tenant_and_leaves_what_follows() -> anyhow::Result<()> {
+        let tenant = Tenant {
+            id: "acme".parse()?,
+            weight: 7,
+            isolation: Isolation::Worker,
+            limits: Limits {
+                models: Some(3),
+                ..Limits::default()
+            },
+        };
+        let mut bytes = Vec::new();
+        WorkerTask::of(&tenant).write(&mut bytes)?;
+        bytes.extend(b"PRI");
+        let mut input = bytes.as_slice();
+        let read = WorkerTask::read(&mut input)?.tenant()?;
+        assert_eq!((read.id, read.weight), (tenant.id, 7));
+        assert_eq!(read.limits, tenant.limits);
+        assert_eq!(input, b"PRI");
+        Ok(())
+    }
+
+    #[test]
+    fn a_message_without_an_end_or_with_a_path_as_its_tenant_is_refused() -> anyhow::Result<()> {
+        assert!(WorkerTask::read(&b"{}"[..]).is_err());
+        assert!(WorkerTask::read(vec![b'x'; MAX_BYTES * 2].as_slice()).is_err());
+        let path = br#"{"tenant": "../other", "weight": 1, "limits": {}}"#;
+        let task = WorkerTask::read([&path[..], b"\n"].concat().as_slice())?;
+        assert!(task.tenant().is_err());
+        Ok(())
+    }
+}

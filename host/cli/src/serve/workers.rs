@@ -1,0 +1,221 @@
+//! The start of the workers of tenants: who gets one, its command, and its process.
+//!
+//! All workers have the same command, which contains the settings of the server that a worker needs and no other ones:
+//! the addresses, certificates and passwords of the server are none of its business. `worker` is the process itself.
+
+use super::worker_task::WorkerTask;
+use crate::backend::installed;
+use crate::loading::{optional_cache_directory, this_program};
+use crate::options::{CHILD, ServeArgs};
+use std::ffi::OsString;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
+use std::sync::Arc;
+use wisp_backend::process_memory::process_memory;
+use wisp_sandbox::limited_process::ChildProgram;
+use wisp_sandbox::serving_child::{ServingChild, ServingProcess};
+use wisp_sandbox::spawner::{SpawnTask, Spawner};
+use wisp_server::worker_process::{StartWorker, StartedWorker, WorkerProcess};
+use wisp_serving::tenants::isolation::Isolation;
+use wisp_serving::tenants::tenant_set::Tenant;
+
+/// The settings of a server that its workers have too, beside the paths.
+const SETTINGS: [&str; 25] = [
+    "log",
+    "log_format",
+    "model_control_mode",
+    "max_model_memory_bytes",
+    "golden_cases",
+    "release_key_header",
+    "release_key_parameter",
+    "backend",
+    "allow_upload",
+    "max_upload_bytes",
+    "max_stored_bytes",
+    "max_stored_models",
+    "max_stored_versions",
+    "require_signature",
+    "max_body_bytes",
+    "max_handler_memory_bytes",
+    "max_handler_tensor_bytes",
+    "max_handler_transfer_bytes",
+    "max_handler_time_milliseconds",
+    "request_timeout_milliseconds",
+    "max_concurrent_requests",
+    "threads",
+    "direct_calls",
+    "model_load_secs",
+    "cage",
+];
+
+/// The limit on the memory of a worker on a machine that does not say how much it has.
+const DEFAULT_MEMORY: u64 = 4 << 30;
+
+/// The source of workers. Lifetime: the process.
+#[derive(Debug)]
+struct Workers {
+    program: ChildProgram,
+    memory_bytes: u64,
+}
+
+#[derive(Debug)]
+struct Process(ServingProcess);
+
+/// Returns the source of workers, if there can be tenants.
+pub(super) fn starter(args: &ServeArgs, spawner: Option<&Spawner>) -> Option<Arc<dyn StartWorker>> {
+    args.tenancy.tenants.as_ref()?;
+    let program = match spawner {
+        Some(spawner) => ChildProgram::spawned(spawner, SpawnTask::Worker),
+        None => ChildProgram::new(this_program(), arguments(args)),
+    };
+    Some(Arc::new(Workers {
+        program,
+        memory_bytes: memory_bytes(args),
+    }))
+}
+
+/// Returns the isolation of tenants that may deploy and whose records name none: a process of their own if they may
+/// upload, and if a backend that is native code may compute what they upload.
+pub(super) fn deployers(args: &ServeArgs) -> Isolation {
+    match args.upload.allow_upload && native_library(args).is_some() {
+        true => Isolation::Worker,
+        false => Isolation::Shared,
+    }
+}
+
+/// Returns the most memory that a worker may allocate.
+pub(super) fn memory_bytes(args: &ServeArgs) -> u64 {
+    let configured = args.tenancy.worker_memory_bytes;
+    let bytes = configured.or_else(|| process_memory().map(|limit| limit / 2));
+    let bytes = bytes.map(|bytes| u64::try_from(bytes).unwrap_or(u64::MAX));
+    bytes.unwrap_or(DEFAULT_MEMORY)
+}
+
+/// Returns the arguments of a worker.
+pub(super) fn arguments(args: &ServeArgs) -> Vec<OsString> {
+    let memory_bytes = memory_bytes(args);
+    let mut arguments: Vec<OsString> = vec![CHILD.into(), "worker".into()];
+    arguments.extend(args.effective.arguments(&SETTINGS));
+    if let Some(tenants) = &args.tenancy.tenants {
+        arguments.push(with_path("--tenants", tenants));
+    }
+    if let Some(library) = native_library(args) {
+        arguments.push(with_path("--onnxruntime-library", &library));
+    }
+    for key in &args.upload.trusted_key {
+        arguments.push(with_path("--trusted-key", key));
+    }
+    if let Some(bytes) = args.model_load_memory_bytes {
+        arguments.push(format!("--model-load-memory-bytes={bytes}").into());
+    }
+    // The memory that ends a worker is its own, and half of it is for requests, as in a server.
+    arguments.push(format!("--memory-limit-bytes={memory_bytes}").into());
+    arguments.push(format!("--max-memory-bytes={}", (memory_bytes / 2).max(1)).into());
+    arguments.extend(["--".into(), args.repository.clone().into_os_string()]);
+    arguments
+}
+
+fn with_path(name: &str, path: &Path) -> OsString {
+    let mut argument = OsString::from(name);
+    argument.push("=");
+    argument.push(path);
+    argument
+}
+
+/// Returns the library of the backend that is native code, if it is configured or installed.
+fn native_library(args: &ServeArgs) -> Option<PathBuf> {
+    let configured = args.backend.onnxruntime_library();
+    configured.or_else(|| {
+        let cache = optional_cache_directory(args.cache.cache_dir.as_deref())?;
+        installed::onnxruntime(&cache)
+    })
+}
+
+// === impl Workers ===
+
+impl StartWorker for Workers {
+    fn start(&self, tenant: &Tenant) -> io::Result<StartedWorker> {
+        let child = ServingChild::start(&self.program, self.memory_bytes)?;
+        let ServingChild { socket, process } = child;
+        WorkerTask::of(tenant).write(&socket)?;
+        Ok(StartedWorker {
+            socket,
+            process: Box::new(Process(process)),
+        })
+    }
+}
+
+// === impl Process ===
+
+impl WorkerProcess for Process {
+    fn end(self: Box<Self>) -> io::Result<ExitStatus> {
+        let Process(process) = *self;
+        process.end()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::configuration::parse;
+    use crate::options::{ChildTask, Command};
+    use anyhow::{Result, bail};
+
+    /// Returns the settings of a server with these arguments.
+    fn serve(arguments: &[&str]) -> Result<ServeArgs> {
+        let arguments = ["wisp", "serve"].iter().chain(arguments);
+        match parse(arguments.map(OsString::from).collect())?.command {
+            Command::Serve(args) => Ok(*args),
+            _ => bail!("another command"),
+        }
+    }
+
+    #[test]
+    fn a_worker_has_the_settings_of_its_server_and_none_of_its_addresses_and_secrets() -> Result<()>
+    {
+        let args = serve(&[
+            "--tenants=/t",
+            "--http=0.0.0.0:80",
+            "--max-body-bytes=7000",
+            "--no-cage",
+            "--threads=3",
+            "--response-cache-url=redis://:secret@h:1",
+            "--worker-memory-bytes=1000000",
+            "--onnxruntime-library=/l/o.so",
+            "--trusted-key=/a.pub,/b.pub",
+            "models",
+        ])?;
+        let mut line = vec![OsString::from("wisp")];
+        line.extend(arguments(&args));
+        let text = format!("{line:?}");
+        assert!(
+            !text.contains("secret") && !text.contains("0.0.0.0"),
+            "{text}"
+        );
+        let Command::Child(child) = parse(line)?.command else {
+            bail!("{text}");
+        };
+        let ChildTask::Worker(worker) = child.task else {
+            bail!("{text}");
+        };
+        assert_eq!(worker.max_body_bytes, 7000);
+        assert!(!worker.is_caged());
+        assert_eq!(worker.threads.map(|threads| threads.get()), Some(3));
+        assert_eq!(worker.memory_limit_bytes, Some(1_000_000));
+        assert_eq!(worker.max_memory_bytes, Some(500_000));
+        assert_eq!(worker.repository, Path::new("models"));
+        assert_eq!(worker.tenancy.tenants.as_deref(), Some(Path::new("/t")));
+        assert_eq!(worker.upload.trusted_key.len(), 2);
+        Ok(())
+    }
+
+    #[test]
+    fn who_may_upload_what_native_code_computes_gets_a_worker() -> Result<()> {
+        let library = "--onnxruntime-library=/l/o.so";
+        let of = |arguments: &[&str]| Ok::<_, anyhow::Error>(deployers(&serve(arguments)?));
+        assert_eq!(of(&["--allow-upload", library, "."])?, Isolation::Worker);
+        assert_eq!(of(&[library, "."])?, Isolation::Shared);
+        Ok(())
+    }
+}

@@ -1,0 +1,169 @@
+//! The requests of tenants with processes of their own, which are passed on to them.
+//!
+//! A reverse proxy for a single kind of server: `worker_slot` supervises the process of a tenant and has a connection to
+//! it, over which requests of all protocols go side by side. `head` makes the head of a forwarded request,
+//! `request_body` and `forwarded_body` pass bodies on in both directions, and `restarts` are the pauses of a worker that
+//! ends. Nothing of a body is interpreted here: whatever a tenant sends is parsed in its own process.
+
+mod forwarded_body;
+mod head;
+mod request_body;
+mod restarts;
+mod worker_slot;
+
+pub(crate) use forwarded_body::{Form, ForwardedBody, Places};
+pub(crate) use request_body::{BodyProgress, BodyState, ForwardedRequestBody};
+
+use crate::failure::Failure;
+use crate::worker_counts::WorkerCounts;
+use crate::worker_error::WorkerError;
+use crate::worker_process::StartWorker;
+use http::request::Parts;
+use http::{HeaderValue, Response};
+use hyper::body::Incoming;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::time::MissedTickBehavior;
+use wisp_serving::namespaces::Namespaces;
+use wisp_serving::tenants::isolation::Isolation;
+use wisp_serving::tenants::tenant_id::TenantId;
+use wisp_serving::tenants::tenant_set::Tenant;
+use wisp_serving::{BodyError, InferError, Serving};
+use worker_slot::{Use, WorkerSlot};
+
+/// The time between two looks at the tenants.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// The number of workers that are tried for a request, of which all but the last have ended before they got it.
+const ATTEMPTS: usize = 3;
+
+/// The workers of all tenants that have one. Lifetime: the process.
+#[derive(Debug)]
+pub(crate) struct Forwarder {
+    starter: Arc<dyn StartWorker>,
+    slots: Mutex<BTreeMap<TenantId, Arc<WorkerSlot>>>,
+    counts: Arc<WorkerCounts>,
+}
+
+/// A request that is passed on. Lifetime: one request.
+#[derive(Debug)]
+pub(crate) struct ForwardedRequest<'a> {
+    pub(crate) head: &'a Parts,
+    pub(crate) body: ForwardedRequestBody,
+    /// The id of the request in the log.
+    pub(crate) id: Option<HeaderValue>,
+    /// Set if the request counts within the limits of its tenant.
+    pub(crate) is_inference: bool,
+}
+
+impl Forwarder {
+    pub(crate) fn new(starter: Arc<dyn StartWorker>) -> Forwarder {
+        Forwarder {
+            starter,
+            slots: Mutex::default(),
+            counts: Arc::default(),
+        }
+    }
+
+    /// Returns the numbers of the workers.
+    pub(crate) fn counts(&self) -> Arc<WorkerCounts> {
+        Arc::clone(&self.counts)
+    }
+
+    /// Passes a request of this tenant on, and returns the head of the response with the body that is on its way.
+    /// Dropping the future cancels the request in the worker.
+    pub(crate) async fn forward(
+        &self,
+        serving: &Serving,
+        request: ForwardedRequest<'_>,
+    ) -> Result<(Response<Incoming>, Places), Failure> {
+        let ForwardedRequest {
+            head,
+            body,
+            id,
+            is_inference,
+        } = request;
+        let call = serving.admit_forwarded(is_inference)?;
+        let (slot, worker) = self.slot(serving.tenant());
+        let progress = body.progress();
+        let mut unsent = head::forwarded(head, id, body);
+        for _ in 0..ATTEMPTS {
+            let mut sender = slot.sender().await?;
+            match sender.try_send_request(unsent).await {
+                Ok(mut response) => {
+                    head::remove_of_connection(response.headers_mut());
+                    let places = Places {
+                        _call: call,
+                        _worker: worker,
+                    };
+                    return Ok((response, places));
+                }
+                Err(mut error) => match error.take_message() {
+                    // The worker had ended before; the next one gets the request.
+                    Some(request) => unsent = request,
+                    None => {
+                        let error = error.error();
+                        tracing::debug!(%error, "a worker has not answered");
+                        return Err(failure(progress.state()));
+                    }
+                },
+            }
+        }
+        Err(WorkerError::Ended.into())
+    }
+
+    /// Ends the workers of tenants that have changed or do not exist any more, as soon as they are unused. Never
+    /// completes.
+    pub(crate) async fn follow(&self, namespaces: &Namespaces) {
+        let mut looks = tokio::time::interval(LOOK);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            looks.tick().await;
+            let is_current = |slot: &WorkerSlot, current: &BTreeMap<TenantId, Arc<Tenant>>| {
+                let tenant = current.get(&slot.tenant().id);
+                tenant.is_some_and(|tenant| **tenant == *slot.tenant())
+            };
+            let current = isolated_tenants(namespaces);
+            let mut slots = self.slots();
+            slots.retain(|_, slot| is_current(slot, &current) || !slot.is_unused());
+        }
+    }
+
+    /// Ends all workers.
+    pub(crate) fn end(&self) {
+        let slots = std::mem::take(&mut *self.slots());
+        drop(slots);
+    }
+
+    /// Returns the worker of a tenant, and its use by a request, without which it might be ended at once.
+    fn slot(&self, tenant: &Arc<Tenant>) -> (Arc<WorkerSlot>, Use) {
+        let mut slots = self.slots();
+        let slot = slots.entry(tenant.id.clone()).or_insert_with(|| {
+            let starter = Arc::clone(&self.starter);
+            Arc::new(WorkerSlot::new(Arc::clone(tenant), starter, self.counts()))
+        });
+        (Arc::clone(slot), slot.begin_use())
+    }
+
+    fn slots(&self) -> MutexGuard<'_, BTreeMap<TenantId, Arc<WorkerSlot>>> {
+        // Each change is one call of the map, so a poisoned lock guards a consistent one.
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Returns the failure of a request that the worker has not answered.
+fn failure(body: BodyState) -> Failure {
+    match body {
+        BodyState::Coming | BodyState::Ended => Failure::Worker(WorkerError::Ended),
+        BodyState::Broken => InferError::from(BodyError::Disconnected).into(),
+        BodyState::GivenUp => InferError::from(BodyError::Draining).into(),
+    }
+}
+
+fn isolated_tenants(namespaces: &Namespaces) -> BTreeMap<TenantId, Arc<Tenant>> {
+    let tenants = namespaces.all_tenants().into_iter();
+    let tenants = tenants.map(|serving| Arc::clone(serving.tenant()));
+    let isolated = tenants.filter(|tenant| tenant.isolation == Isolation::Worker);
+    isolated.map(|tenant| (tenant.id.clone(), tenant)).collect()
+}

@@ -1,0 +1,179 @@
+//! The body of a request on its way to a worker.
+//!
+//! It is passed on piece by piece, as fast as the worker takes it. The worker bounds its size and its time; here it ends
+//! with its client, and when the server drains.
+
+use crate::drain::DrainWatch;
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::task::{Context, Poll};
+
+/// The body of a forwarded request. Lifetime: one request.
+pub(crate) struct ForwardedRequestBody {
+    incoming: Incoming,
+    progress: Arc<BodyProgress>,
+    drain: DrainWatch,
+    /// Set if the body consists of any number of messages, which end when the server drains.
+    is_stream: bool,
+    /// Completes when the rest of the body is not waited for. Created on the first wait: small bodies arrive with their
+    /// heads.
+    given_up: Option<GivenUp>,
+}
+
+type GivenUp = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// The progress of a body, for its request. Lifetime: one request.
+#[derive(Debug, Default)]
+pub(crate) struct BodyProgress {
+    state: AtomicU8,
+    received: AtomicU64,
+}
+
+/// The state of a body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum BodyState {
+    Coming,
+    Ended,
+    /// The client has gone, or has sent what is no body.
+    Broken,
+    /// The server drains.
+    GivenUp,
+}
+
+/// The error that ends the stream of a request whose body ends early.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the body of the request ended early")]
+pub(crate) struct EarlyEnd;
+
+// === impl BodyProgress ===
+
+impl BodyProgress {
+    /// Returns the state of the body.
+    pub(crate) fn state(&self) -> BodyState {
+        match self.state.load(Relaxed) {
+            0 => BodyState::Coming,
+            1 => BodyState::Ended,
+            2 => BodyState::Broken,
+            _ => BodyState::GivenUp,
+        }
+    }
+
+    /// Returns the number of bytes that have arrived.
+    pub(crate) fn received_bytes(&self) -> u64 {
+        self.received.load(Relaxed)
+    }
+
+    fn set(&self, state: BodyState) {
+        let number = match state {
+            BodyState::Coming => 0,
+            BodyState::Ended => 1,
+            BodyState::Broken => 2,
+            BodyState::GivenUp => 3,
+        };
+        self.state.store(number, Relaxed);
+    }
+}
+
+// === impl ForwardedRequestBody ===
+
+impl ForwardedRequestBody {
+    pub(crate) fn new(
+        incoming: Incoming,
+        drain: DrainWatch,
+        is_stream: bool,
+    ) -> ForwardedRequestBody {
+        let progress = BodyProgress::default();
+        if incoming.is_end_stream() {
+            progress.set(BodyState::Ended);
+        }
+        ForwardedRequestBody {
+            incoming,
+            progress: Arc::new(progress),
+            drain,
+            is_stream,
+            given_up: None,
+        }
+    }
+
+    /// Returns the progress of the body, which outlives it.
+    pub(crate) fn progress(&self) -> Arc<BodyProgress> {
+        Arc::clone(&self.progress)
+    }
+
+    /// Completes when the rest of the body is not waited for any more.
+    fn poll_given_up(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let (drain, is_stream) = (&self.drain, self.is_stream);
+        let given_up = self.given_up.get_or_insert_with(|| {
+            let drain = drain.clone();
+            let given_up: GivenUp = match is_stream {
+                true => Box::pin(drain.begun()),
+                false => Box::pin(drain.bodies_given_up()),
+            };
+            given_up
+        });
+        given_up.as_mut().poll(cx)
+    }
+}
+
+impl Body for ForwardedRequestBody {
+    type Data = Bytes;
+    type Error = EarlyEnd;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, EarlyEnd>>> {
+        loop {
+            match Pin::new(&mut self.incoming).poll_frame(cx) {
+                Poll::Ready(Some(Ok(frame))) => {
+                    if self.incoming.is_end_stream() {
+                        self.progress.set(BodyState::Ended);
+                    }
+                    // No supported protocol has trailers in its requests.
+                    let Ok(data) = frame.into_data() else {
+                        continue;
+                    };
+                    let bytes = u64::try_from(data.len()).unwrap_or(u64::MAX);
+                    self.progress.received.fetch_add(bytes, Relaxed);
+                    return Poll::Ready(Some(Ok(Frame::data(data))));
+                }
+                Poll::Ready(Some(Err(_))) => {
+                    self.progress.set(BodyState::Broken);
+                    return Poll::Ready(Some(Err(EarlyEnd)));
+                }
+                Poll::Ready(None) => {
+                    self.progress.set(BodyState::Ended);
+                    return Poll::Ready(None);
+                }
+                Poll::Pending => {
+                    if self.poll_given_up(cx).is_pending() {
+                        return Poll::Pending;
+                    }
+                    self.progress.set(BodyState::GivenUp);
+                    return Poll::Ready(Some(Err(EarlyEnd)));
+                }
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.size_hint()
+    }
+}
+
+impl fmt::Debug for ForwardedRequestBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ForwardedRequestBody")
+            .field("progress", &self.progress)
+            .finish_non_exhaustive()
+    }
+}
