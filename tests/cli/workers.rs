@@ -24,6 +24,7 @@ use wisp_serving::tenants::limits::Limits;
 use wisp_serving::tenants::records::{NewKey, NewTenant};
 use wisp_serving::tenants::role::Role;
 use wisp_serving::tenants::tenant_file::TenantFile;
+use wisp_serving::tenants::tenant_id::TenantId;
 
 /// A request for `progression` without its handler.
 const PATIENT: &str = r#"{"inputs":[{"name":"features","datatype":"FP32","shape":[1,10],"data":[59,2,32.1,101,157,93.2,38,4,4.8598,87]}]}"#;
@@ -230,6 +231,38 @@ fn a_worker_serves_grpc_with_its_trailers() -> Result<()> {
         "{status}: {ready:?}"
     );
     ensure!(tenants.workers().len() == 1);
+    Ok(())
+}
+
+#[test]
+fn a_key_for_inference_changes_no_model_in_the_disguise_of_another_protocol() -> Result<()> {
+    let tenants = Tenants::start(Isolation::Worker, &[])?;
+    let key = NewKey {
+        role: Role::Infer,
+        lifetime: None,
+    };
+    let file = TenantFile::new(tenants.directory.path());
+    let acme: TenantId = "acme".parse()?;
+    let key = file.change(|records| records.rotate(&acme, (key, TIMEOUT), SystemTime::now()))?;
+    let key = key.reveal();
+    wait_until("the key is valid", || {
+        tenants
+            .infer("own", &key)
+            .is_ok_and(|response| response.status == 200)
+    })?;
+    // What only a request over HTTP/2 means comes over HTTP/1.
+    let message = b"\0\0\0\0\x05\x12\x03own";
+    let head = format!(
+        "POST /inference.GRPCInferenceService/RepositoryModelUnload HTTP/1.1\r\nhost: localhost\r\n\
+         authorization: Bearer {key}\r\nwisp-forwarded-role: deploy\r\ncontent-type: application/grpc\r\n\
+         te: trailers\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+        message.len()
+    );
+    let address = tenants.server.address().parse()?;
+    let refused = exchange(address, &[head.as_bytes(), message].concat())?;
+    ensure!(refused.status == 404, "{refused:?}");
+    let load = "POST /v2/repository/models/own/load";
+    ensure!(tenants.ask(load, &key, b"")?.status == 403);
     Ok(())
 }
 

@@ -4,6 +4,9 @@
 //! that it returns is that of the caller's tenant, so that no later step can name the models of another one. A request
 //! without a valid key always gets the same response, and a gRPC request the same status.
 //!
+//! The process of a tenant takes the role of the caller from the server that has identified it, with each request: the two
+//! need not agree on what a request is for nobody to get more rights than the key gives.
+//!
 //! Invariant: the match over all REST calls has no wildcard, so a new call does not compile before its requirement is
 //! chosen. `tests/tenants/audit.rs` tries every route with every kind of key.
 
@@ -22,6 +25,9 @@ use wisp_serving::tenants::role::Role;
 
 /// The scheme of the header in which clients send their keys.
 const SCHEME: &str = "bearer";
+
+/// The header in which a server tells the process of a tenant the role of the caller. The one of a client is replaced.
+pub(crate) const FORWARDED_ROLE: &str = "wisp-forwarded-role";
 
 /// The gRPC methods that need no key: they report the state of the server and nothing of its models.
 const OPEN_METHODS: [&str; 5] = [
@@ -53,11 +59,12 @@ pub(crate) struct Access {
     namespaces: Arc<Namespaces>,
 }
 
-/// The caller of a gRPC request, which may be a stream that outlives its key. Lifetime: one request.
+/// The caller of a request, which may be a stream that outlives its key. Lifetime: one request.
 #[derive(Debug, Clone)]
-pub(crate) struct GrpcCaller {
+pub(crate) struct RequestCaller {
     namespaces: Arc<Namespaces>,
     serving: Arc<Serving>,
+    role: Role,
     /// The key that was verified.
     key: Option<KeyId>,
 }
@@ -150,7 +157,7 @@ impl Access {
         &self,
         headers: &HeaderMap,
         path: &str,
-    ) -> Result<Option<GrpcCaller>, Failure> {
+    ) -> Result<Option<RequestCaller>, Failure> {
         let caller = match Requirement::of_method(path) {
             Requirement::Open => self.caller(headers).ok(),
             Requirement::Role(role) => {
@@ -159,21 +166,16 @@ impl Access {
                 Some(caller)
             }
         };
-        Ok(caller.map(|caller| GrpcCaller {
-            namespaces: Arc::clone(&self.namespaces),
-            serving: caller.serving,
-            key: caller.key,
-        }))
+        Ok(caller.map(|caller| self.request_caller(caller)))
     }
 
-    /// Returns the service of the caller, if the process of its tenant answers a request with this head, and if it may
-    /// make the request. All else is answered by this process, with a refusal where one is due. With `passes_open`, calls
+    /// Returns the caller, if the process of its tenant answers a request with this head, and if it may make the request. All else is answered by this process, with a refusal where one is due. With `passes_open`, calls
     /// that require no key are passed on too.
     pub(crate) fn isolated(
         &self,
         head: &Parts,
         (is_grpc, passes_open): (bool, bool),
-    ) -> Option<Arc<Serving>> {
+    ) -> Option<RequestCaller> {
         if !self.namespaces.has_workers() || head.method == Method::CONNECT {
             return None;
         }
@@ -187,7 +189,8 @@ impl Access {
             Requirement::Role(role) => caller.role >= role,
         };
         let isolation = caller.serving.tenant().isolation;
-        (may_call && isolation == Isolation::Worker).then_some(caller.serving)
+        let is_isolated = isolation == Isolation::Worker;
+        (may_call && is_isolated).then(|| self.request_caller(caller))
     }
 
     /// Returns the caller, if it may change the tenants.
@@ -204,20 +207,41 @@ impl Access {
         if self.namespaces.has_tenants() {
             headers.remove(AUTHORIZATION);
         }
+        if self.namespaces.is_of_one_tenant() {
+            headers.remove(FORWARDED_ROLE);
+        }
     }
 
     fn caller(&self, headers: &HeaderMap) -> Result<Caller, Failure> {
         let key = presented_key(headers);
-        Ok(self.namespaces.identify(key, SystemTime::now())?)
+        let mut caller = self.namespaces.identify(key, SystemTime::now())?;
+        if self.namespaces.is_of_one_tenant() {
+            caller.role = forwarded_role(headers);
+        }
+        Ok(caller)
+    }
+
+    fn request_caller(&self, caller: Caller) -> RequestCaller {
+        RequestCaller {
+            namespaces: Arc::clone(&self.namespaces),
+            serving: caller.serving,
+            role: caller.role,
+            key: caller.key,
+        }
     }
 }
 
-// === impl GrpcCaller ===
+// === impl RequestCaller ===
 
-impl GrpcCaller {
+impl RequestCaller {
     /// Returns the service of the tenant when the request began.
     pub(crate) fn serving(&self) -> &Arc<Serving> {
         &self.serving
+    }
+
+    /// Returns the role of the caller when the request began.
+    pub(crate) fn role(&self) -> Role {
+        self.role
     }
 
     /// Returns the service of the tenant now, unless the key is not valid any more. Each role allows inference.
@@ -232,6 +256,13 @@ fn expect_role(caller: &Caller, required: Role) -> Result<(), Failure> {
         true => Ok(()),
         false => Err(Failure::Role(required)),
     }
+}
+
+/// Returns the role that the server has found for a request that it has passed on, the weakest one if it names none.
+fn forwarded_role(headers: &HeaderMap) -> Role {
+    let role = headers.get(FORWARDED_ROLE);
+    let role = role.and_then(|role| role.to_str().ok()?.parse::<Role>().ok());
+    role.unwrap_or(Role::Infer)
 }
 
 /// Returns the key in the headers of a request, if there is one. Anything else in its place is a key that nobody has: a
@@ -276,6 +307,18 @@ mod tests {
         }
         assert_eq!(key_of(&["Bearer a", "Bearer a"]), key(""));
         assert_eq!(key_of(&["Bearer wisp\u{e9}"]), key(""));
+    }
+
+    #[test]
+    fn a_forwarded_request_has_the_weakest_role_unless_the_server_names_one() {
+        let mut headers = HeaderMap::new();
+        assert_eq!(forwarded_role(&headers), Role::Infer);
+        for role in Role::ALL {
+            headers.insert(FORWARDED_ROLE, HeaderValue::from_static(role.name()));
+            assert_eq!(forwarded_role(&headers), role);
+        }
+        headers.insert(FORWARDED_ROLE, HeaderValue::from_static("owner"));
+        assert_eq!(forwarded_role(&headers), Role::Infer);
     }
 
     #[test]

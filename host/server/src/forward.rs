@@ -14,6 +14,7 @@ mod worker_slot;
 pub(crate) use forwarded_body::{Form, ForwardedBody, Places};
 pub(crate) use request_body::{BodyProgress, BodyState, ForwardedRequestBody};
 
+use crate::access::RequestCaller;
 use crate::failure::Failure;
 use crate::worker_counts::WorkerCounts;
 use crate::worker_error::WorkerError;
@@ -29,7 +30,7 @@ use wisp_serving::namespaces::Namespaces;
 use wisp_serving::tenants::isolation::Isolation;
 use wisp_serving::tenants::tenant_id::TenantId;
 use wisp_serving::tenants::tenant_set::Tenant;
-use wisp_serving::{BodyError, InferError, Serving};
+use wisp_serving::{BodyError, InferError};
 use worker_slot::{Use, WorkerSlot};
 
 /// The time between two looks at the tenants.
@@ -50,6 +51,7 @@ pub(crate) struct Forwarder {
 #[derive(Debug)]
 pub(crate) struct ForwardedRequest<'a> {
     pub(crate) head: &'a Parts,
+    pub(crate) caller: &'a RequestCaller,
     pub(crate) body: ForwardedRequestBody,
     /// The id of the request in the log.
     pub(crate) id: Option<HeaderValue>,
@@ -71,23 +73,24 @@ impl Forwarder {
         Arc::clone(&self.counts)
     }
 
-    /// Passes a request of this tenant on, and returns the head of the response with the body that is on its way.
+    /// Passes a request on to the worker of its tenant, and returns the head of the response with the body that is on its way.
     /// Dropping the future cancels the request in the worker.
     pub(crate) async fn forward(
         &self,
-        serving: &Serving,
         request: ForwardedRequest<'_>,
     ) -> Result<(Response<Incoming>, Places), Failure> {
         let ForwardedRequest {
             head,
+            caller,
             body,
             id,
             is_inference,
         } = request;
+        let serving = caller.serving();
         let call = serving.admit_forwarded(is_inference)?;
         let (slot, worker) = self.slot(serving.tenant());
         let progress = body.progress();
-        let mut unsent = head::forwarded(head, id, body);
+        let mut unsent = head::forwarded((head, caller.role()), id, body);
         for _ in 0..ATTEMPTS {
             let mut sender = slot.sender().await?;
             match sender.try_send_request(unsent).await {

@@ -73,9 +73,13 @@ pub(crate) struct Services {
 
 /// Returns whether this is the head of a gRPC request.
 pub(crate) fn is_grpc(head: &Parts) -> bool {
-    let content_type = head.headers.get(CONTENT_TYPE);
-    head.version == Version::HTTP_2
-        && content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
+    head.version == Version::HTTP_2 && names_grpc(&head.headers)
+}
+
+/// Returns whether the headers are those of gRPC, whatever the protocol is.
+pub(crate) fn names_grpc(headers: &HeaderMap) -> bool {
+    let content_type = headers.get(CONTENT_TYPE);
+    content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
 }
 
 /// Returns whether the method at this path calls models, and whether it takes any number of messages.

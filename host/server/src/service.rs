@@ -140,8 +140,8 @@ impl Service {
             incoming,
             guard,
         };
-        if let Some(serving) = self.isolated(&received) {
-            return self.respond_forwarded(received, serving).await;
+        if let Some(caller) = self.isolated(&received) {
+            return self.respond_forwarded(received, caller).await;
         }
         match grpc::is_grpc(&received.head) {
             true => self.respond_grpc(received).await.map(ResponseBody::Grpc),

@@ -146,6 +146,11 @@ impl Namespaces {
         configured.is_some_and(|configured| configured.current().has_workers)
     }
 
+    /// Returns whether this is the process of one tenant, whose callers another process has identified.
+    pub fn is_of_one_tenant(&self) -> bool {
+        self.configured.is_none() && !self.local.tenant().id.is_local()
+    }
+
     /// Returns the services of the configured tenants, by name.
     pub fn all_tenants(&self) -> Vec<Arc<Serving>> {
         let Some(configured) = &self.configured else {
@@ -183,7 +188,7 @@ impl Namespaces {
         };
         let Some(configured) = &self.configured else {
             // The process of a tenant: whoever reaches it has been identified before.
-            if !self.local.tenant().id.is_local() {
+            if self.is_of_one_tenant() {
                 record_tenant(&self.local.tenant().id, self.local.owner());
             }
             return Ok(local());

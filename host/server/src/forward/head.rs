@@ -1,13 +1,18 @@
 //! The heads of forwarded requests and of their responses.
 //!
 //! A head is passed on as it is, but for what belongs to one connection (RFC 9110, 7.6.1), the key of the client, and the
-//! version. The id of the request goes with it, so that both processes log the same one.
+//! version. The id of the request goes with it, so that both processes log the same one, and the role of its caller.
+//!
+//! A request that is none of gRPC here is none in the worker either, although all requests come there over HTTP/2.
 
+use crate::access::FORWARDED_ROLE;
+use crate::grpc;
 use crate::request_id::REQUEST_ID;
-use http::header::{AUTHORIZATION, CONNECTION, HOST, TE};
+use http::header::{AUTHORIZATION, CONNECTION, CONTENT_TYPE, HOST, TE};
 use http::request::Parts;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri, Version};
+use wisp_serving::tenants::role::Role;
 
 /// The headers of one connection, without `connection` itself and those that it names.
 const OF_CONNECTION: [&str; 10] = [
@@ -30,8 +35,12 @@ const TRAILERS: HeaderValue = HeaderValue::from_static("trailers");
 /// The authority of a request whose host is not one that HTTP/2 can name.
 const NO_HOST: &str = "localhost";
 
-/// Returns the request with this head for the worker, with the body of type `B`.
-pub(super) fn forwarded<B>(head: &Parts, id: Option<HeaderValue>, body: B) -> Request<B> {
+/// Returns the request with this head for the worker, of a caller with this role and with the body of type `B`.
+pub(super) fn forwarded<B>(
+    (head, role): (&Parts, Role),
+    id: Option<HeaderValue>,
+    body: B,
+) -> Request<B> {
     let mut request = Request::new(body);
     *request.method_mut() = head.method.clone();
     *request.version_mut() = Version::HTTP_2;
@@ -45,6 +54,10 @@ pub(super) fn forwarded<B>(head: &Parts, id: Option<HeaderValue>, body: B) -> Re
     }
     headers.remove(AUTHORIZATION);
     headers.remove(HOST);
+    headers.insert(FORWARDED_ROLE, HeaderValue::from_static(role.name()));
+    if grpc::names_grpc(headers) && !grpc::is_grpc(head) {
+        headers.remove(CONTENT_TYPE);
+    }
     if let Some(id) = id {
         headers.insert(REQUEST_ID, id);
     }
@@ -116,9 +129,10 @@ mod tests {
             ("content-type", "application/json"),
             ("grpc-timeout", "1S"),
             ("traceparent", "00-1-2-01"),
+            ("wisp-forwarded-role", "admin"),
         ])?;
         let id = Some(HeaderValue::from_static("7"));
-        let request = forwarded(&head, id, ());
+        let request = forwarded((&head, Role::Infer), id, ());
         let mut names: Vec<&str> = request.headers().keys().map(HeaderName::as_str).collect();
         names.sort_unstable();
         let expected = [
@@ -126,9 +140,11 @@ mod tests {
             "grpc-timeout",
             "te",
             "traceparent",
+            "wisp-forwarded-role",
             "x-request-id",
         ];
         assert_eq!(names, expected);
+        assert_eq!(request.headers()[FORWARDED_ROLE], "infer");
         let uri = "http://example.com:8000/v2/models/m/infer?key=1";
         assert_eq!(request.uri().to_string(), uri);
         assert_eq!(request.version(), Version::HTTP_2);
@@ -136,9 +152,20 @@ mod tests {
     }
 
     #[test]
+    fn only_a_request_of_grpc_is_one_in_the_worker() -> anyhow::Result<()> {
+        let mut head = head(&[("content-type", "application/grpc+proto")])?;
+        for (version, is_kept) in [(Version::HTTP_11, false), (Version::HTTP_2, true)] {
+            head.version = version;
+            let request = forwarded((&head, Role::Deploy), None, ());
+            assert_eq!(request.headers().contains_key(CONTENT_TYPE), is_kept);
+        }
+        Ok(())
+    }
+
+    #[test]
     fn a_host_that_is_none_is_replaced() -> anyhow::Result<()> {
         for headers in [&[("host", "a b")][..], &[]] {
-            let request = forwarded(&head(headers)?, None, ());
+            let request = forwarded((&head(headers)?, Role::Infer), None, ());
             let authority = request.uri().authority().map(Authority::as_str);
             assert_eq!(authority, Some("localhost"));
             assert!(request.headers().get(TE).is_none());

@@ -4,7 +4,7 @@
 //! tonic carries the value in the extensions of the request, from the head to the service. A service that
 //! does not find it there fails the request instead of admitting it again.
 
-use crate::access::GrpcCaller;
+use crate::access::RequestCaller;
 use crate::failure::Failure;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
@@ -27,7 +27,7 @@ struct State {
     /// The key that keeps the client at its version during a release.
     routing: RoutingKey,
     /// `None` for a request without a key that needs none.
-    caller: Option<GrpcCaller>,
+    caller: Option<RequestCaller>,
 }
 
 impl AdmittedRequest {
@@ -45,7 +45,7 @@ impl AdmittedRequest {
     }
 
     /// Sets the service of the tenant whose request it is, to which its messages are charged.
-    pub(crate) fn set_caller(&self, caller: Option<GrpcCaller>) {
+    pub(crate) fn set_caller(&self, caller: Option<RequestCaller>) {
         let mut state = self.lock();
         if let Some(caller) = &caller {
             state.slot = Some(caller.serving().admit());

@@ -3,6 +3,7 @@
 //! The frame is that of all requests: the id, the log line, CORS, and a response in every case.
 
 use super::{CLOSE, ReceivedRequest, Service, remove_body};
+use crate::access::RequestCaller;
 use crate::connection_activity::RequestGuard;
 use crate::dispatch::check_host;
 use crate::failure::Failure;
@@ -21,7 +22,6 @@ use hyper::body::Incoming;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use wisp_protocol::route::{RestCall, route};
-use wisp_serving::Serving;
 
 /// The kind of a forwarded request, by its protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,9 +31,9 @@ enum Kind {
 }
 
 impl Service {
-    /// Returns the service of the tenant, if its process answers this request. Whoever may not make the request gets the
+    /// Returns the caller, if the process of its tenant answers this request. Whoever may not make the request gets the
     /// response that all others get.
-    pub(super) fn isolated(&self, received: &ReceivedRequest) -> Option<Arc<Serving>> {
+    pub(super) fn isolated(&self, received: &ReceivedRequest) -> Option<RequestCaller> {
         let ReceivedRequest { head, check, .. } = received;
         check.as_ref().ok()?;
         let is_grpc = grpc::is_grpc(head);
@@ -53,7 +53,7 @@ impl Service {
     pub(super) async fn respond_forwarded(
         &self,
         received: ReceivedRequest,
-        serving: Arc<Serving>,
+        caller: RequestCaller,
     ) -> Response<ResponseBody> {
         let ReceivedRequest {
             head,
@@ -82,11 +82,12 @@ impl Service {
             let forwarder = forwarder.ok_or(Failure::Worker(WorkerError::NoWorkers))?;
             let request = ForwardedRequest {
                 head: &head,
+                caller: &caller,
                 body,
                 id,
                 is_inference: kind.is_inference(),
             };
-            forwarder.forward(&serving, request).await
+            forwarder.forward(request).await
         };
         let work = catch_panic(grpc::with_deadline(deadline, work));
         let outcome = current.scope(work).await;
@@ -116,6 +117,7 @@ impl Service {
                 let id = line.failed(&failure).to_header();
                 let mut response = match kind {
                     Kind::Grpc { .. } => {
+                        let serving = caller.serving();
                         let admitted = AdmittedRequest::new(
                             serving.admit(),
                             serving.memory().reservation(),
