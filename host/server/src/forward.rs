@@ -43,8 +43,17 @@ const ATTEMPTS: usize = 3;
 #[derive(Debug)]
 pub(crate) struct Forwarder {
     starter: Arc<dyn StartWorker>,
-    slots: Mutex<BTreeMap<TenantId, Arc<WorkerSlot>>>,
+    slots: Mutex<Slots>,
     counts: Arc<WorkerCounts>,
+}
+
+/// The workers of all tenants.
+#[derive(Debug, Default)]
+struct Slots {
+    /// Those that get requests.
+    current: BTreeMap<TenantId, Arc<WorkerSlot>>,
+    /// Those of tenants that have changed since, until their requests have ended.
+    retired: Vec<Arc<WorkerSlot>>,
 }
 
 /// A request that is passed on. Lifetime: one request.
@@ -116,42 +125,59 @@ impl Forwarder {
         Err(WorkerError::Ended.into())
     }
 
-    /// Ends the workers of tenants that have changed or do not exist any more, as soon as they are unused. Never
-    /// completes.
+    /// Gives workers of tenants that have changed or do not exist any more no further requests, and ends them as soon as
+    /// they are unused. Never completes.
     pub(crate) async fn follow(&self, namespaces: &Namespaces) {
         let mut looks = tokio::time::interval(LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             looks.tick().await;
-            let is_current = |slot: &WorkerSlot, current: &BTreeMap<TenantId, Arc<Tenant>>| {
-                let tenant = current.get(&slot.tenant().id);
-                tenant.is_some_and(|tenant| **tenant == *slot.tenant())
-            };
-            let current = isolated_tenants(namespaces);
-            let mut slots = self.slots();
-            slots.retain(|_, slot| is_current(slot, &current) || !slot.is_unused());
+            let tenants = isolated_tenants(namespaces);
+            self.slots().retire(&tenants);
         }
     }
 
     /// Ends all workers.
     pub(crate) fn end(&self) {
         let slots = std::mem::take(&mut *self.slots());
+        // Outside the lock.
         drop(slots);
     }
 
     /// Returns the worker of a tenant, and its use by a request, without which it might be ended at once.
     fn slot(&self, tenant: &Arc<Tenant>) -> (Arc<WorkerSlot>, Use) {
         let mut slots = self.slots();
-        let slot = slots.entry(tenant.id.clone()).or_insert_with(|| {
+        let slot = slots.current.entry(tenant.id.clone()).or_insert_with(|| {
             let starter = Arc::clone(&self.starter);
             Arc::new(WorkerSlot::new(Arc::clone(tenant), starter, self.counts()))
         });
         (Arc::clone(slot), slot.begin_use())
     }
 
-    fn slots(&self) -> MutexGuard<'_, BTreeMap<TenantId, Arc<WorkerSlot>>> {
-        // Each change is one call of the map, so a poisoned lock guards a consistent one.
+    fn slots(&self) -> MutexGuard<'_, Slots> {
+        // A panic could at most lose a worker, which then ends, so that a poisoned lock guards a usable value.
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// === impl Slots ===
+
+impl Slots {
+    /// Retires the workers of all tenants but these, and ends the retired ones that no request uses.
+    fn retire(&mut self, tenants: &BTreeMap<TenantId, Arc<Tenant>>) {
+        let is_current = |slot: &WorkerSlot| {
+            let tenant = tenants.get(&slot.tenant().id);
+            tenant.is_some_and(|tenant| **tenant == *slot.tenant())
+        };
+        for (id, slot) in std::mem::take(&mut self.current) {
+            match is_current(&slot) {
+                true => {
+                    self.current.insert(id, slot);
+                }
+                false => self.retired.push(slot),
+            }
+        }
+        self.retired.retain(|slot| !slot.is_unused());
     }
 }
 

@@ -14,7 +14,7 @@ pub(crate) struct WorkerCounts {
 /// The numbers of the worker of one tenant.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct WorkerCount {
-    /// The processes that run now: one, or none.
+    /// The processes that run now: one, or none, and more while those from before a change of the tenant still have requests.
     pub(crate) running: u64,
     /// The attempts to start a process.
     pub(crate) starts: u64,

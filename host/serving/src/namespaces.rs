@@ -296,9 +296,9 @@ impl Namespaces {
 
 impl Current {
     fn new(tenants: Arc<TenantSet>, services: BTreeMap<TenantId, Arc<Serving>>) -> Current {
-        let has_workers = tenants
-            .tenants()
-            .any(|tenant| tenant.isolation == Isolation::Worker);
+        let has_workers = services
+            .values()
+            .any(|serving| serving.tenant().isolation == Isolation::Worker);
         Current {
             tenants,
             has_workers,
@@ -347,20 +347,26 @@ impl Configured {
                 None => Account::open(tenant, self.next_number()),
             };
             let serving = match open {
-                _ if tenant.id.is_local() => local.with_tenant(Arc::clone(tenant), account),
+                _ if tenant.id.is_local() => {
+                    Arc::new(local.with_tenant(Arc::clone(tenant), account))
+                }
                 // Its models stay, with the limits with which they were opened.
                 Some(open) if open.tenant().isolation == tenant.isolation => {
-                    open.with_tenant(Arc::clone(tenant), account)
+                    Arc::new(open.with_tenant(Arc::clone(tenant), account))
                 }
                 _ => {
                     added.push((Arc::clone(tenant), account));
-                    continue;
+                    let Some(open) = open else {
+                        continue;
+                    };
+                    // As it was, until its models are open at the new level of isolation.
+                    Arc::clone(open)
                 }
             };
-            services.insert(tenant.id.clone(), Arc::new(serving));
+            services.insert(tenant.id.clone(), serving);
         }
         // Opening models takes time, in which a key that was revoked is refused already. The keys of a new tenant are too,
-        // until its service is there, and so are those of a tenant whose level of isolation has changed.
+        // until its service is there.
         self.replace(Current::new(Arc::clone(&tenants), services.clone()));
         // Returning the memory of the models of a removed tenant takes time, and so happens outside the lock.
         drop(before);
