@@ -19,6 +19,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::{Command, Stdio};
 use std::time::SystemTime;
+use tokio::sync::mpsc::channel;
 use wisp_serving::tenants::isolation::Isolation;
 use wisp_serving::tenants::limits::Limits;
 use wisp_serving::tenants::records::{NewKey, NewTenant};
@@ -31,6 +32,9 @@ const PATIENT: &str = r#"{"inputs":[{"name":"features","datatype":"FP32","shape"
 
 /// The status of gRPC for a missing capacity.
 const UNAVAILABLE: &str = "14";
+
+/// The status of gRPC for a refused key.
+const UNAUTHENTICATED: &str = "16";
 
 /// A server with the public model `shared`, and with two tenants: `acme` with the model `own` and the isolation of the
 /// test, and `other`, which shares the process of the server.
@@ -276,6 +280,33 @@ fn a_stream_that_is_open_when_its_worker_ends_gets_a_status() -> Result<()> {
     let (_, status) = grpc(&tenants, (path, StreamBody::new(never).boxed()), kill)?;
     ensure!(status == UNAVAILABLE, "{status}");
     tenants.infer("own", &tenants.acme)?.ok()?;
+    Ok(())
+}
+
+#[test]
+fn a_stream_through_a_worker_ends_with_the_first_message_after_its_key_was_revoked() -> Result<()> {
+    let tenants = Tenants::start(Isolation::Worker, &[])?;
+    tenants.infer("own", &tenants.acme)?.ok()?;
+    let (messages, mut receiver) = channel::<Bytes>(1);
+    let body = stream::poll_fn(move |cx| {
+        let received = receiver.poll_recv(cx);
+        received.map(|message| Some(Ok::<Frame<Bytes>, Infallible>(Frame::data(message?))))
+    });
+    let path = "/inference.GRPCInferenceService/ModelStreamInfer";
+    let revoke = || {
+        let acme: TenantId = "acme".parse()?;
+        let file = TenantFile::new(tenants.directory.path());
+        file.change(|records| records.revoke_all(&acme))?;
+        wait_until("the key is refused", || {
+            let refused = tenants.infer("own", &tenants.acme);
+            refused.is_ok_and(|refused| refused.status == 401)
+        })?;
+        // A request for the model `absent`, whose response would be an error within the stream.
+        messages.try_send(Bytes::from_static(b"\0\0\0\0\x08\x0a\x06absent"))?;
+        Ok(())
+    };
+    let (_, status) = grpc(&tenants, (path, StreamBody::new(body).boxed()), revoke)?;
+    ensure!(status == UNAUTHENTICATED, "{status}");
     Ok(())
 }
 

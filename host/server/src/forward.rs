@@ -29,7 +29,7 @@ use tokio::time::MissedTickBehavior;
 use wisp_serving::namespaces::Namespaces;
 use wisp_serving::tenants::isolation::Isolation;
 use wisp_serving::tenants::tenant_id::TenantId;
-use wisp_serving::tenants::tenant_set::Tenant;
+use wisp_serving::tenants::tenant_set::{NotAuthenticated, Tenant};
 use wisp_serving::{BodyError, InferError};
 use worker_slot::{Use, WorkerSlot};
 
@@ -82,8 +82,8 @@ impl Forwarder {
         Arc::clone(&self.counts)
     }
 
-    /// Passes a request on to the worker of its tenant, and returns the head of the response with the body that is on its way.
-    /// Dropping the future cancels the request in the worker.
+    /// Passes a request on to the worker of its tenant, and returns the head of the response with the body that is on its
+    /// way. Dropping the future cancels the request in the worker.
     pub(crate) async fn forward(
         &self,
         request: ForwardedRequest<'_>,
@@ -106,6 +106,7 @@ impl Forwarder {
                 Ok(mut response) => {
                     head::remove_of_connection(response.headers_mut());
                     let places = Places {
+                        progress,
                         _call: call,
                         _worker: worker,
                     };
@@ -181,12 +182,13 @@ impl Slots {
     }
 }
 
-/// Returns the failure of a request that the worker has not answered.
+/// Returns the failure of a request that the worker has not answered, or not completely.
 fn failure(body: BodyState) -> Failure {
     match body {
         BodyState::Coming | BodyState::Ended => Failure::Worker(WorkerError::Ended),
         BodyState::Broken => InferError::from(BodyError::Disconnected).into(),
         BodyState::GivenUp => InferError::from(BodyError::Draining).into(),
+        BodyState::Refused => NotAuthenticated.into(),
     }
 }
 

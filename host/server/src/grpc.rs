@@ -89,6 +89,11 @@ pub(crate) fn traits_of(path: &str) -> (bool, bool) {
     (is_inference, kind.is_stream())
 }
 
+/// Returns whether the response of the method at this path has no end but that of the server.
+pub(crate) fn is_endless(path: &str) -> bool {
+    path == "/grpc.health.v1.Health/Watch"
+}
+
 // === impl Services ===
 
 impl Services {

@@ -1,20 +1,23 @@
 //! The body of a response on its way from a worker to the client.
 //!
 //! It updates the activity of the client's connection, and holds the places of its request until its last byte has been
-//! taken. If the worker ends before its response does, the response must not look complete: a gRPC response gets a
-//! status, and the connection or stream of any other ends. Dropping the body cancels the request in the worker.
+//! taken. If the worker ends before its response does, or the request does in the middle of its body, the response must not
+//! look complete: a gRPC response gets a status, and the connection or stream of any other ends. Dropping the body cancels
+//! the request in the worker.
 
+use super::failure;
+use super::request_body::{BodyProgress, BodyState};
 use super::worker_slot::Use;
 use crate::connection_activity::RequestGuard;
 use crate::drain::DrainWatch;
 use crate::failure::Failure;
-use crate::worker_error::WorkerError;
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use std::fmt;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use tokio::time::{Instant, Sleep};
 use tonic::Status;
@@ -23,6 +26,8 @@ use wisp_serving::forwarded::ForwardedCall;
 /// The places of a request that is forwarded, until its response has been sent. Lifetime: one request.
 #[derive(Debug)]
 pub(crate) struct Places {
+    /// The progress of the body of the request, which explains an early end of the response.
+    pub(crate) progress: Arc<BodyProgress>,
     pub(crate) _call: ForwardedCall,
     pub(crate) _worker: Use,
 }
@@ -34,7 +39,7 @@ pub(crate) enum Form {
     Grpc {
         /// The client's deadline, if it has set one.
         deadline: Option<Instant>,
-        /// The signal that ends a stream of messages.
+        /// The signal that ends a response which has no other end.
         drain: Option<DrainWatch>,
     },
 }
@@ -47,7 +52,7 @@ pub(crate) struct ForwardedBody {
     deadline: Option<Pin<Box<Sleep>>>,
     drain: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     guard: RequestGuard,
-    _places: Places,
+    places: Places,
 }
 
 impl ForwardedBody {
@@ -72,7 +77,7 @@ impl ForwardedBody {
             deadline: deadline.map(|at| Box::pin(tokio::time::sleep_until(at))),
             drain,
             guard,
-            _places: places,
+            places,
         }
     }
 
@@ -87,6 +92,11 @@ impl ForwardedBody {
             Some(drain) => drain.as_mut().poll(cx).map(|()| Failure::Draining),
             None => Poll::Pending,
         }
+    }
+
+    /// Returns whether this is the response to a stream of messages that has ended because the server drains.
+    fn is_given_up(&self) -> bool {
+        self.is_grpc && self.places.progress.state() == BodyState::GivenUp
     }
 
     /// Ends a gRPC response with the status of a failure. The work of the worker for it is cancelled.
@@ -116,13 +126,17 @@ impl Body for ForwardedBody {
         };
         let polled = Pin::new(incoming).poll_frame(cx);
         match polled {
+            Poll::Ready(Some(Ok(frame))) if frame.is_trailers() && body.is_given_up() => {
+                // The worker has answered what there was of the stream, and the client has not ended it.
+                Poll::Ready(Some(Ok(body.cut(Failure::Draining))))
+            }
             Poll::Ready(Some(Ok(frame))) => {
                 body.guard.start_replying();
                 Poll::Ready(Some(Ok(frame)))
             }
             Poll::Ready(Some(Err(error))) => {
-                tracing::debug!(%error, "a worker has ended within a response");
-                let failure = Failure::Worker(WorkerError::Ended);
+                tracing::debug!(%error, "a worker has not completed a response");
+                let failure = failure(body.places.progress.state());
                 Poll::Ready(Some(match body.is_grpc {
                     true => Ok(body.cut(failure)),
                     false => Err(Status::from(failure)),

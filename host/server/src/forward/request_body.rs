@@ -1,8 +1,10 @@
 //! The body of a request on its way to a worker.
 //!
 //! It is passed on piece by piece, as fast as the worker takes it. The worker bounds its size and its time; here it ends
-//! with its client, and when the server drains.
+//! with its client, when the server drains, and, if it is a stream of messages, with the first piece after the key of its
+//! client was revoked: the worker knows no keys.
 
+use crate::access::RequestCaller;
 use crate::drain::DrainWatch;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
@@ -18,8 +20,8 @@ pub(crate) struct ForwardedRequestBody {
     incoming: Incoming,
     progress: Arc<BodyProgress>,
     drain: DrainWatch,
-    /// Set if the body consists of any number of messages, which end when the server drains.
-    is_stream: bool,
+    /// Set if the body consists of any number of messages of this caller, which end when the server drains.
+    stream_of: Option<RequestCaller>,
     /// Completes when the rest of the body is not waited for. Created on the first wait: small bodies arrive with their
     /// heads.
     given_up: Option<GivenUp>,
@@ -43,6 +45,8 @@ pub(crate) enum BodyState {
     Broken,
     /// The server drains.
     GivenUp,
+    /// The key of the client is not valid any more.
+    Refused,
 }
 
 /// The error that ends the stream of a request whose body ends early.
@@ -59,7 +63,8 @@ impl BodyProgress {
             0 => BodyState::Coming,
             1 => BodyState::Ended,
             2 => BodyState::Broken,
-            _ => BodyState::GivenUp,
+            3 => BodyState::GivenUp,
+            _ => BodyState::Refused,
         }
     }
 
@@ -74,6 +79,7 @@ impl BodyProgress {
             BodyState::Ended => 1,
             BodyState::Broken => 2,
             BodyState::GivenUp => 3,
+            BodyState::Refused => 4,
         };
         self.state.store(number, Relaxed);
     }
@@ -82,10 +88,11 @@ impl BodyProgress {
 // === impl ForwardedRequestBody ===
 
 impl ForwardedRequestBody {
+    /// Returns the body, which is one of any number of messages if there is a caller whose key is checked for each.
     pub(crate) fn new(
         incoming: Incoming,
         drain: DrainWatch,
-        is_stream: bool,
+        stream_of: Option<RequestCaller>,
     ) -> ForwardedRequestBody {
         let progress = BodyProgress::default();
         if incoming.is_end_stream() {
@@ -95,7 +102,7 @@ impl ForwardedRequestBody {
             incoming,
             progress: Arc::new(progress),
             drain,
-            is_stream,
+            stream_of,
             given_up: None,
         }
     }
@@ -105,9 +112,15 @@ impl ForwardedRequestBody {
         Arc::clone(&self.progress)
     }
 
+    /// Returns whether this is a stream of a caller whose key is not valid any more.
+    fn is_revoked(&self) -> bool {
+        let caller = self.stream_of.as_ref();
+        caller.is_some_and(|caller| caller.renewed().is_err())
+    }
+
     /// Completes when the rest of the body is not waited for any more.
     fn poll_given_up(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let (drain, is_stream) = (&self.drain, self.is_stream);
+        let (drain, is_stream) = (&self.drain, self.stream_of.is_some());
         let given_up = self.given_up.get_or_insert_with(|| {
             let drain = drain.clone();
             let given_up: GivenUp = match is_stream {
@@ -138,6 +151,10 @@ impl Body for ForwardedRequestBody {
                     let Ok(data) = frame.into_data() else {
                         continue;
                     };
+                    if self.is_revoked() {
+                        self.progress.set(BodyState::Refused);
+                        return Poll::Ready(Some(Err(EarlyEnd)));
+                    }
                     let bytes = u64::try_from(data.len()).unwrap_or(u64::MAX);
                     self.progress.received.fetch_add(bytes, Relaxed);
                     return Poll::Ready(Some(Ok(Frame::data(data))));
@@ -155,7 +172,9 @@ impl Body for ForwardedRequestBody {
                         return Poll::Pending;
                     }
                     self.progress.set(BodyState::GivenUp);
-                    return Poll::Ready(Some(Err(EarlyEnd)));
+                    // The worker still answers the messages of a stream that it has.
+                    let is_stream = self.stream_of.is_some();
+                    return Poll::Ready((!is_stream).then_some(Err(EarlyEnd)));
                 }
             }
         }

@@ -26,8 +26,15 @@ use wisp_protocol::route::{RestCall, route};
 /// The kind of a forwarded request, by its protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    Rest { is_inference: bool },
-    Grpc { is_inference: bool, is_stream: bool },
+    Rest {
+        is_inference: bool,
+    },
+    Grpc {
+        is_inference: bool,
+        is_stream: bool,
+        /// Set if the response ends with the server only.
+        is_endless: bool,
+    },
 }
 
 impl Service {
@@ -66,8 +73,9 @@ impl Service {
             Kind::Grpc { .. } => grpc::client_deadline(&head.headers),
             Kind::Rest { .. } => None,
         };
-        let is_stream = kind.is_stream();
-        let body = ForwardedRequestBody::new(incoming, self.drain.clone(), is_stream);
+        // A stream may be open for longer than its key is valid.
+        let stream_of = kind.is_stream().then(|| caller.clone());
+        let body = ForwardedRequestBody::new(incoming, self.drain.clone(), stream_of);
         let progress = body.progress();
         let mut line = match kind {
             Kind::Grpc { .. } => self.log.begin(&head).for_grpc(),
@@ -101,9 +109,9 @@ impl Service {
                 line.answered(response.status());
                 let form = match kind {
                     Kind::Rest { .. } => Form::Rest,
-                    Kind::Grpc { is_stream, .. } => Form::Grpc {
+                    Kind::Grpc { is_endless, .. } => Form::Grpc {
                         deadline,
-                        drain: is_stream.then(|| self.drain.clone()),
+                        drain: is_endless.then(|| self.drain.clone()),
                     },
                 };
                 let mut response = passed_on(response, (form, guard, places));
@@ -166,6 +174,7 @@ impl Kind {
             return Kind::Grpc {
                 is_inference,
                 is_stream,
+                is_endless: grpc::is_endless(path),
             };
         }
         let call = route(&head.method, path, &head.headers);
