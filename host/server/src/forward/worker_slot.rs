@@ -67,9 +67,17 @@ pub(super) struct WorkerSlot {
     _supervision: JoinSet<()>,
 }
 
-/// The requests that use a worker now. Clones share the number. Lifetime: a slot.
+/// The uses of a worker by requests. Clones share the numbers. Lifetime: a slot.
 #[derive(Debug, Clone, Default)]
-struct Uses(Arc<AtomicUsize>);
+struct Uses(Arc<UseCounts>);
+
+#[derive(Debug, Default)]
+struct UseCounts {
+    /// The requests that use the worker now.
+    current: AtomicUsize,
+    /// All that have begun to. It may wrap around.
+    begun: AtomicUsize,
+}
 
 /// The use of a worker by one request, from before it looks for the connection until its response has been sent.
 #[derive(Debug)]
@@ -111,19 +119,25 @@ enum End {
 
 impl Uses {
     fn begin(&self) -> Use {
-        self.0.fetch_add(1, SeqCst);
+        self.0.begun.fetch_add(1, SeqCst);
+        self.0.current.fetch_add(1, SeqCst);
         Use(self.clone())
     }
 
     fn are_none(&self) -> bool {
-        self.0.load(SeqCst) == 0
+        self.0.current.load(SeqCst) == 0
+    }
+
+    /// Returns the number of uses so far, which differs from an earlier one if there was a use since.
+    fn begun(&self) -> usize {
+        self.0.begun.load(SeqCst)
     }
 }
 
 impl Drop for Use {
     fn drop(&mut self) {
-        let Use(Uses(number)) = self;
-        number.fetch_sub(1, SeqCst);
+        let Use(Uses(counts)) = self;
+        counts.current.fetch_sub(1, SeqCst);
     }
 }
 
@@ -206,6 +220,10 @@ impl Supervision {
         loop {
             self.view.send_replace(View::Stopped);
             self.demand.notified().await;
+            if self.uses.are_none() {
+                // Asked for by a request that has ended since, or by one that an earlier worker has answered.
+                continue;
+            }
             self.view.send_replace(View::Starting);
             let begun = Instant::now();
             let counted = self.counts.start(&self.tenant.id);
@@ -287,11 +305,13 @@ impl Supervision {
     async fn unused(&self) {
         let mut looks = tokio::time::interval(LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut used = Instant::now();
+        let (mut used, mut begun) = (Instant::now(), self.uses.begun());
         loop {
             let now = looks.tick().await;
-            if !self.uses.are_none() {
-                used = now;
+            // Most requests begin and end between two looks.
+            let seen = self.uses.begun();
+            if seen != begun || !self.uses.are_none() {
+                (used, begun) = (now, seen);
             }
             if now.saturating_duration_since(used) >= IDLE {
                 return;

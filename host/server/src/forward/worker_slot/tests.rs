@@ -107,6 +107,7 @@ fn serve(mut socket: std::os::unix::net::UnixStream, killed: oneshot::Receiver<(
     })
 }
 
+/// Returns the slot of a worker that is started when it is used.
 fn slot(starter: &Arc<FakeStarter>) -> WorkerSlot {
     let starter: Arc<FakeStarter> = Arc::clone(starter);
     WorkerSlot::new(Arc::new(Tenant::local()), starter, Arc::default())
@@ -116,6 +117,7 @@ fn slot(starter: &Arc<FakeStarter>) -> WorkerSlot {
 async fn a_worker_is_started_by_a_request_and_again_by_one_after_its_end() -> Result<()> {
     let (starter, mut ends) = FakeStarter::new(false);
     let slot = slot(&starter);
+    let _use = slot.begin_use();
     ensure!(starter.starts() == 0, "nobody has asked for it");
     let first = slot.sender().await?;
     ensure!(!first.is_closed() && starter.starts() == 1);
@@ -135,6 +137,7 @@ async fn a_worker_is_started_by_a_request_and_again_by_one_after_its_end() -> Re
 async fn a_worker_that_cannot_be_started_is_not_tried_without_end() -> Result<()> {
     let (starter, _ends) = FakeStarter::new(true);
     let slot = slot(&starter);
+    let _use = slot.begin_use();
     // The pauses of a quarter, a half and a whole second are waited for, and the next one is not.
     let refused = slot.sender().await.err();
     let Some(WorkerError::Pausing { wait }) = refused else {
@@ -158,10 +161,38 @@ async fn a_worker_that_cannot_be_started_is_not_tried_without_end() -> Result<()
 async fn a_worker_ends_with_its_slot() -> Result<()> {
     let (starter, mut ends) = FakeStarter::new(false);
     let slot = slot(&starter);
+    let _use = slot.begin_use();
     let _sender = slot.sender().await?;
     drop(slot);
     let ended = timeout(LONG, ends.recv()).await?;
     ended.context("the process was not ended")
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_is_used_between_all_looks_at_its_use_is_none_without_use() {
+    let (starter, _ends) = FakeStarter::new(true);
+    let uses = Uses::default();
+    let supervision = Supervision {
+        tenant: Arc::new(Tenant::local()),
+        starter,
+        view: watch::channel(View::Stopped).0,
+        demand: Arc::default(),
+        uses: uses.clone(),
+        counts: Arc::default(),
+    };
+    let begun = Instant::now();
+    let requests = async {
+        while begun.elapsed() < IDLE * 2 {
+            drop(uses.begin());
+            tokio::time::sleep(LOOK / 3).await;
+        }
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        () = supervision.unused() => {}
+        () = requests => {}
+    }
+    assert!(begun.elapsed() > IDLE * 2 + IDLE / 2);
 }
 
 #[tokio::test]
