@@ -1,7 +1,7 @@
 //! The admission of requests that a process of their tenant answers.
 //!
 //! This process only passes them on. They count as requests of their tenant here, within its share of the capacity and
-//! its limits on requests; the process of the tenant counts what they compute.
+//! its limits on requests; the process of the tenant counts what they compute, and charges it.
 
 use crate::account::{Account, Charge};
 use crate::admission::{Permit, Share};
@@ -19,7 +19,7 @@ pub const FORWARDED_BYTES: usize = 512 << 10;
 #[derive(Debug)]
 pub struct ForwardedCall {
     _permit: Permit,
-    _charge: Charge,
+    charge: Charge,
     _memory: Reservation,
 }
 
@@ -45,8 +45,15 @@ impl Serving {
         }
         Ok(ForwardedCall {
             _permit: permit,
-            _charge: charge,
+            charge,
             _memory: memory,
         })
+    }
+}
+
+impl Drop for ForwardedCall {
+    fn drop(&mut self) {
+        // Without the estimate, which is from the time when this process computed for the tenant.
+        self.charge.settle();
     }
 }
