@@ -68,20 +68,29 @@ pub(crate) fn start(options: &SpawnerOptions<'_>) -> anyhow::Result<(Spawner, Ch
     Ok((spawner, process))
 }
 
-/// Starts the process that starts workers with these arguments and limits. They write below `files` only.
-pub(crate) fn start_workers(
-    arguments: Vec<OsString>,
-    memory_bytes: u64,
-    files: &Path,
-) -> anyhow::Result<(Spawner, Child)> {
+/// The needs of the workers of a server.
+#[derive(Debug)]
+pub(crate) struct WorkerSpawnerOptions<'a> {
+    /// The arguments of each of them.
+    pub(crate) arguments: Vec<OsString>,
+    pub(crate) memory_bytes: u64,
+    /// The directory below which they write.
+    pub(crate) files: &'a Path,
+    /// Set if they move files from one directory to another, as uploads are.
+    pub(crate) moves: bool,
+}
+
+/// Starts the process that starts workers. It ends as that of [`start`] does.
+pub(crate) fn start_workers(options: WorkerSpawnerOptions<'_>) -> anyhow::Result<(Spawner, Child)> {
     let (spawner, socket) = spawner::connection().context("failed to make a pair of sockets")?;
     let process = Command::new(this_program())
         .args([CHILD, "spawn-workers", "--memory-bytes"])
-        .arg(memory_bytes.to_string())
+        .arg(options.memory_bytes.to_string())
         .arg("--write")
-        .arg(files)
+        .arg(options.files)
+        .args(options.moves.then_some("--moves"))
         .arg("--")
-        .args(arguments)
+        .args(options.arguments)
         .stdin(socket)
         .stdout(Stdio::null())
         .process_group(0)
@@ -96,6 +105,7 @@ pub(crate) fn run_workers(args: &SpawnWorkersArgs) -> anyhow::Result<()> {
     let rules = FileRules {
         reading: Reading::Everything,
         write: vec![args.write.clone()],
+        moves: args.moves,
         devices: places::devices(),
         executes: true,
         ..FileRules::default()
@@ -108,16 +118,8 @@ pub(crate) fn run_workers(args: &SpawnWorkersArgs) -> anyhow::Result<()> {
             // Nobody asks this process for another child, and it has none.
             SpawnTask::Compile | SpawnTask::Load => child_command("/dev/null", &[]),
         };
-        // It computes with the threads of its settings.
-        command.env_remove("RAYON_NUM_THREADS");
-        for (name, _) in std::env::vars_os() {
-            let bytes = name.as_encoded_bytes();
-            if HIDDEN_VARIABLES
-                .iter()
-                .any(|hidden| bytes.starts_with(hidden))
-            {
-                command.env_remove(&name);
-            }
+        for name in hidden_variables() {
+            command.env_remove(name);
         }
         SpawnedCommand {
             command,
@@ -127,6 +129,21 @@ pub(crate) fn run_workers(args: &SpawnWorkersArgs) -> anyhow::Result<()> {
         }
     });
     served.context("failed to receive requests for workers")
+}
+
+/// Returns the names of the variables of this process that a worker does not see.
+pub(crate) fn hidden_variables() -> Vec<OsString> {
+    let names = std::env::vars_os().map(|(name, _)| name);
+    let hidden = names.filter(|name| {
+        let name = name.as_encoded_bytes();
+        HIDDEN_VARIABLES
+            .iter()
+            .any(|hidden| name.starts_with(hidden))
+    });
+    // It computes with the threads of its settings, and not with those of other children.
+    hidden
+        .chain([OsString::from("RAYON_NUM_THREADS")])
+        .collect()
 }
 
 /// Ends this process with the server, and not before.

@@ -40,6 +40,8 @@ enum Start {
     Command {
         path: PathBuf,
         arguments: Vec<OsString>,
+        /// The variables of the environment that it does not see.
+        hidden: Vec<OsString>,
     },
     /// Another process starts it, which knows the command of the task.
     Spawner { spawner: Spawner, task: SpawnTask },
@@ -102,6 +104,23 @@ impl ChildProgram {
         ChildProgram(Start::Command {
             path: path.into(),
             arguments: arguments.into_iter().map(Into::into).collect(),
+            hidden: Vec::new(),
+        })
+    }
+
+    /// Hides these variables of the environment from the program. One that another process starts sees what that process
+    /// lets it see.
+    #[must_use]
+    pub fn without_variables(self, names: Vec<OsString>) -> ChildProgram {
+        ChildProgram(match self.0 {
+            Start::Command {
+                path, arguments, ..
+            } => Start::Command {
+                path,
+                arguments,
+                hidden: names,
+            },
+            spawned @ Start::Spawner { .. } => spawned,
         })
     }
 
@@ -155,9 +174,11 @@ impl ChildProgram {
             Start::Command {
                 path,
                 arguments: first,
+                hidden,
             } => {
                 let mut command = child_command(path, first);
                 command.args(arguments);
+                hide(hidden, &mut command);
                 start_with(|streams| {
                     with_streams(&mut command, streams.stdin, streams.stdout);
                     let control = streams.control;
@@ -189,8 +210,13 @@ impl ChildProgram {
     /// reports whether it was started.
     pub(crate) fn launch(&self, limits: StartLimits, streams: ChildStreams) -> io::Result<()> {
         match &self.0 {
-            Start::Command { path, arguments } => {
+            Start::Command {
+                path,
+                arguments,
+                hidden,
+            } => {
                 let mut command = child_command(path, arguments);
+                hide(hidden, &mut command);
                 with_streams(&mut command, streams.stdin, streams.stdout);
                 command.stderr(Stdio::inherit());
                 let control = streams.control;
@@ -213,6 +239,12 @@ pub fn child_command(path: impl AsRef<OsStr>, arguments: &[OsString]) -> Command
         .env("RUST_BACKTRACE", "0")
         .env_remove("RUST_LIB_BACKTRACE");
     command
+}
+
+fn hide(names: &[OsString], command: &mut Command) {
+    for name in names {
+        command.env_remove(name);
+    }
 }
 
 // === impl ChildAnswer ===

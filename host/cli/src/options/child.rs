@@ -65,6 +65,10 @@ pub(crate) struct SpawnWorkersArgs {
     #[arg(long, value_name = "DIR")]
     pub(crate) write: PathBuf,
 
+    /// Let workers move files from one directory to another.
+    #[arg(long)]
+    pub(crate) moves: bool,
+
     /// The memory of a worker.
     #[arg(long, value_name = "N")]
     pub(crate) memory_bytes: u64,

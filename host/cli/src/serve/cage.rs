@@ -9,7 +9,7 @@ use super::workers;
 use crate::confinement::{FileRules, Ports, Profile, Reading, Sockets, confine, end_start, places};
 use crate::loading::{model_load_limits, optional_cache_directory};
 use crate::options::{PayloadDestination, ServeArgs};
-use crate::spawner::{self, SpawnerOptions};
+use crate::spawner::{self, SpawnerOptions, WorkerSpawnerOptions};
 use anyhow::Context;
 use std::collections::BTreeSet;
 use std::fs::DirBuilder;
@@ -103,8 +103,12 @@ impl Cage {
         })?;
         let files = args.tenancy.tenants.as_deref().map(tenant_files);
         let of_workers = files.map(|files| {
-            let memory_bytes = workers::memory_bytes(args);
-            spawner::start_workers(workers::arguments(args), memory_bytes, &files)
+            spawner::start_workers(WorkerSpawnerOptions {
+                arguments: workers::arguments(args),
+                memory_bytes: workers::memory_bytes(args),
+                files: &files,
+                moves: args.upload.allow_upload,
+            })
         });
         let of_workers = of_workers.transpose()?;
         let gaps = confine(&rules, Profile::Server(sockets)).context(REMEDY)?;

@@ -39,6 +39,9 @@ use wisp_serving::{Readiness, Serving, ServingOptions};
 /// The directory of the compiled code of a tenant's worker, below that of the tenant.
 const CACHE: &str = "cache";
 
+/// The directory of the models that clients send with a load, below that of the compiled code.
+const SENT: &str = "sent";
+
 /// The number of descriptors that a worker may have: its socket, those of its runtime, and the files that it loads.
 const DESCRIPTORS: u64 = 1024;
 
@@ -113,6 +116,10 @@ fn enter_cage(
     if !args.is_caged() {
         return Ok(None);
     }
+    let sent = cache.join(SENT);
+    // Those of a worker that was ended are of no use to this one.
+    let _ = std::fs::remove_dir_all(&sent);
+    create_private(&sent).context("failed to create the directory of models that are sent")?;
     let mut models = places::of_repository(&args.repository);
     models.push(directory.to_owned());
     if let Some(library) = args.backend.onnxruntime_library() {
@@ -130,6 +137,7 @@ fn enter_cage(
     let rules = FileRules {
         reading: Reading::Only(read),
         write: vec![directory.to_owned()],
+        moves: args.upload.allow_upload,
         devices: places::devices(),
         ..FileRules::default()
     };
@@ -137,6 +145,8 @@ fn enter_cage(
     if !gaps.is_empty() {
         tracing::warn!(%gaps, "the cage of the worker is incomplete");
     }
+    // The usual one is not writable. Nothing has set another one before.
+    let _ = tempfile::env::override_temp_dir(&sent);
     report_end(
         (process, spawner.clone()),
         "the worker compiles no handler and loads no new model file",
@@ -197,6 +207,7 @@ impl Worker {
         let options = startup::serving_options(args)?;
         Ok(ServingOptions {
             readiness: Readiness::Server,
+            shows_usage: args.metering.usage_header,
             releases: ReleaseOptions {
                 state_directory: None,
                 ..options.releases

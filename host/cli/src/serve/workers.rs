@@ -7,6 +7,7 @@ use super::worker_task::WorkerTask;
 use crate::backend::installed;
 use crate::loading::{optional_cache_directory, this_program};
 use crate::options::{CHILD, ServeArgs};
+use crate::spawner::hidden_variables;
 use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -21,7 +22,7 @@ use wisp_serving::tenants::isolation::Isolation;
 use wisp_serving::tenants::tenant_set::Tenant;
 
 /// The settings of a server that its workers have too, beside the paths.
-const SETTINGS: [&str; 25] = [
+const SETTINGS: [&str; 26] = [
     "log",
     "log_format",
     "model_control_mode",
@@ -46,6 +47,7 @@ const SETTINGS: [&str; 25] = [
     "threads",
     "direct_calls",
     "model_load_secs",
+    "usage_header",
     "cage",
 ];
 
@@ -67,7 +69,9 @@ pub(super) fn starter(args: &ServeArgs, spawner: Option<&Spawner>) -> Option<Arc
     args.tenancy.tenants.as_ref()?;
     let program = match spawner {
         Some(spawner) => ChildProgram::spawned(spawner, SpawnTask::Worker),
-        None => ChildProgram::new(this_program(), arguments(args)),
+        None => {
+            ChildProgram::new(this_program(), arguments(args)).without_variables(hidden_variables())
+        }
     };
     Some(Arc::new(Workers {
         program,
@@ -180,6 +184,7 @@ mod tests {
             "--max-body-bytes=7000",
             "--no-cage",
             "--threads=3",
+            "--usage-header",
             "--response-cache-url=redis://:secret@h:1",
             "--worker-memory-bytes=1000000",
             "--onnxruntime-library=/l/o.so",
@@ -200,6 +205,7 @@ mod tests {
             bail!("{text}");
         };
         assert_eq!(worker.max_body_bytes, 7000);
+        assert!(worker.metering.usage_header);
         assert!(!worker.is_caged());
         assert_eq!(worker.threads.map(|threads| threads.get()), Some(3));
         assert_eq!(worker.memory_limit_bytes, Some(1_000_000));
