@@ -11,7 +11,7 @@ const FIRST: Duration = Duration::from_millis(250);
 /// The longest pause.
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// The time after which a worker that runs counts as one that works.
+/// The time after which a worker that serves counts as one that works.
 const STEADY: Duration = Duration::from_secs(60);
 
 /// The number of ends of a worker in a row, each soon after a start. Lifetime: a worker's supervision.
@@ -21,9 +21,9 @@ pub(super) struct Restarts {
 }
 
 impl Restarts {
-    /// Returns the pause after the end of a worker that has lived for this long.
-    pub(super) fn ended(&mut self, lived: Duration) -> Duration {
-        if lived >= STEADY {
+    /// Returns the pause after the end of a worker that has served for this long.
+    pub(super) fn ended(&mut self, served: Duration) -> Duration {
+        if served >= STEADY {
             self.ends = 0;
         }
         let factor = 1_u32.checked_shl(self.ends).unwrap_or(u32::MAX);

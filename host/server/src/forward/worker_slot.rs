@@ -112,7 +112,17 @@ struct Supervision {
 /// The end of a worker.
 enum End {
     Unused,
-    Failed,
+    /// It has served for this long, without the time of its start.
+    Failed {
+        served: Duration,
+    },
+}
+
+impl End {
+    /// The end of a worker that has not been ready.
+    const NOT_READY: End = End::Failed {
+        served: Duration::ZERO,
+    };
 }
 
 // === impl Uses ===
@@ -225,14 +235,13 @@ impl Supervision {
                 continue;
             }
             self.view.send_replace(View::Starting);
-            let begun = Instant::now();
             let counted = self.counts.start(&self.tenant.id);
-            if let End::Unused = self.run_once().await {
+            let End::Failed { served } = self.run_once().await else {
                 continue;
-            }
+            };
             counted.failed();
             drop(counted);
-            let pause = restarts.ended(begun.elapsed());
+            let pause = restarts.ended(served);
             let until = Instant::now() + pause;
             self.view.send_replace(View::Pausing { until });
             tokio::time::sleep_until(until).await;
@@ -247,7 +256,7 @@ impl Supervision {
             Err(error) => {
                 let error = &error as &dyn std::error::Error;
                 tracing::error!(%tenant, error, "the worker process of the tenant could not be started");
-                return End::Failed;
+                return End::NOT_READY;
             }
         };
         let StartedWorker { socket, process } = started;
@@ -258,12 +267,12 @@ impl Supervision {
             }
             Ok(Err(error)) => {
                 tracing::error!(%tenant, %error, "the worker process of the tenant ended before it was ready");
-                End::Failed
+                End::NOT_READY
             }
             Err(_) => {
                 let limit = START_TIMEOUT.as_secs();
                 tracing::error!(%tenant, limit, "the worker process of the tenant was not ready in time");
-                End::Failed
+                End::NOT_READY
             }
         };
         self.report_end(process, &end).await;
@@ -283,6 +292,7 @@ impl Supervision {
         connection: impl Future<Output = Result<(), hyper::Error>>,
     ) -> End {
         let mut connection = std::pin::pin!(connection);
+        let begun = Instant::now();
         loop {
             self.view.send_replace(View::Running(sender.clone()));
             tokio::select! {
@@ -290,7 +300,9 @@ impl Supervision {
                     if let Err(error) = ended {
                         tracing::debug!(%error, "the connection to a worker has ended");
                     }
-                    return End::Failed;
+                    return End::Failed {
+                        served: begun.elapsed(),
+                    };
                 }
                 () = self.unused() => {}
             }
@@ -332,7 +344,7 @@ impl Supervision {
             End::Unused => {
                 tracing::info!(%tenant, "the unused worker process of the tenant was ended")
             }
-            End::Failed => tracing::error!(
+            End::Failed { .. } => tracing::error!(
                 %tenant,
                 status,
                 "the worker process of the tenant has ended, and its requests in flight have failed"
@@ -355,6 +367,8 @@ async fn connect(
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_header_list_size(MAX_HEAD_BYTES)
         .max_concurrent_reset_streams(MAX_CANCELLED)
+        // They are counted without end, and requests are cancelled as long as the worker lives.
+        .max_local_error_reset_streams(None::<usize>)
         .keep_alive_interval(PING)
         .keep_alive_timeout(PING_TIMEOUT)
         .keep_alive_while_idle(true);
