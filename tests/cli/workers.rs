@@ -401,6 +401,25 @@ fn a_worker_reads_the_files_of_a_load_and_shows_the_usage_of_a_request() -> Resu
 }
 
 #[test]
+fn the_usage_log_has_what_a_worker_has_metered() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let file = directory.path().join("usage.ndjson");
+    let log = format!("--usage-log={}", file.display());
+    let arguments = [log.as_str(), "--usage-log-period-secs=1"];
+    let tenants = Tenants::start(Isolation::Worker, &arguments)?;
+    for (owner, model) in [("acme", "own"), ("local", "shared")] {
+        tenants.infer(model, &tenants.acme)?.ok()?;
+        let members = format!(
+            r#""tenant":"acme","owner":"{owner}","model":"{model}","version":"1","requests":1,"#
+        );
+        wait_until("the log has the usage", || {
+            fs::read_to_string(&file).is_ok_and(|text| text.contains(&members))
+        })?;
+    }
+    Ok(())
+}
+
+#[test]
 fn every_thread_of_a_worker_is_locked_in() -> Result<()> {
     let tenants = Tenants::start(Isolation::Worker, &[])?;
     tenants.infer("own", &tenants.acme)?.ok()?;

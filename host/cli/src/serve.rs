@@ -3,7 +3,7 @@
 //! [`run_server`] is the sequence. `cage` locks the process in. `activation` contains the sockets that are passed to the program, `startup` the
 //! steps before the first request, `telemetry` the reports about requests, `control` and `hangup` the changes while the
 //! server runs, `tenancy` the tenants, `workers` the start of their processes and `worker` such a process with its
-//! `worker_task`, `watch` those of handlers' sources, and `ending` the signals and the end of the process; the server performs the drain that they
+//! `worker_task` and the `worker_usage` that it reports, `watch` those of handlers' sources, and `ending` the signals and the end of the process; the server performs the drain that they
 //! request. `notification` reports the start and the drain to the service manager. `preflight` checks a
 //! configuration without a server.
 
@@ -24,6 +24,7 @@ mod tenancy;
 mod watch;
 mod worker;
 mod worker_task;
+mod worker_usage;
 mod workers;
 
 use crate::build::watch::SourceWatch;
@@ -44,9 +45,10 @@ use std::sync::Arc;
 use std::time::Duration;
 use telemetry::Telemetry;
 use wisp_server::{ServerOptions, serve};
-use wisp_serving::Serving;
 use wisp_serving::fair_pool::STACK_BYTES;
 use wisp_serving::memory_watch::watch_memory;
+use wisp_serving::metering::usage_book::UsageBook;
+use wisp_serving::{Serving, ServingOptions};
 
 /// The time that a drained server has to end by itself, in addition to its own limits.
 const END: Duration = Duration::from_secs(2);
@@ -60,6 +62,7 @@ struct Prepared {
     watch: Option<SourceWatch>,
     telemetry: Telemetry,
     cage: Cage,
+    usage: Arc<UsageBook>,
 }
 
 /// Serves until SIGTERM or SIGINT, or until the server has been idle for the time of `--idle-exit`. A second
@@ -83,8 +86,9 @@ pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     let default = ServerOptions::default();
     // Installed before any other long operation.
     let signals = Signals::receive(default.drain_delay + args.drain_timeout_secs.0 + END)?;
+    let usage: Arc<UsageBook> = Arc::default();
     let options = ServerOptions {
-        workers: workers::starter(args, cage.worker_spawner()),
+        workers: workers::starter(args, cage.worker_spawner(), &usage),
         ..startup::server_options(args, default)?
     };
     let (telemetry, options) = Telemetry::of_server(&args.telemetry, options)?;
@@ -104,6 +108,7 @@ pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         watch,
         telemetry,
         cage,
+        usage,
     };
     let outcome = runtime.block_on(run_server(args, prepared));
     // Dropping the runtime would wait for its threads.
@@ -127,6 +132,7 @@ async fn run_server(args: &ServeArgs, prepared: Prepared) -> anyhow::Result<Infa
         watch,
         mut telemetry,
         cage,
+        usage,
     } = prepared;
     // Bound before the models are loaded, so that a port in use is reported at once.
     let sockets = startup::bind(args, passed).await?;
@@ -141,6 +147,7 @@ async fn run_server(args: &ServeArgs, prepared: Prepared) -> anyhow::Result<Infa
         options: limits,
         uploads,
     } = models;
+    let limits = ServingOptions { usage, ..limits };
     let limits = telemetry.of_models(&args.telemetry, limits)?;
     let limits = telemetry.of_usage(&args.metering, limits)?;
     let opener = tenancy::opener(args, &loader);

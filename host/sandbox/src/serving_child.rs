@@ -6,8 +6,7 @@
 use crate::child_attendant::{ChildEnd, StartLimits};
 use crate::limited_process::ChildProgram;
 use crate::spawner::ChildStreams;
-use std::fs::File;
-use std::io;
+use std::io::{self, PipeReader};
 use std::os::unix::net::UnixStream;
 use std::process::ExitStatus;
 
@@ -16,6 +15,8 @@ use std::process::ExitStatus;
 pub struct ServingChild {
     /// The parent's end of the socket.
     pub socket: UnixStream,
+    /// What the child writes to its standard output, until it has ended.
+    pub output: PipeReader,
     pub process: ServingProcess,
 }
 
@@ -30,21 +31,21 @@ impl ServingChild {
     pub fn start(program: &ChildProgram, memory_bytes: u64) -> io::Result<ServingChild> {
         let (socket, input) = UnixStream::pair()?;
         let (control, attendant) = UnixStream::pair()?;
-        // Its answers go through the socket.
-        let nowhere = File::options().write(true).open("/dev/null")?;
+        let (output, child_output) = io::pipe()?;
         let limits = StartLimits {
             processor_seconds: None,
             memory_bytes,
         };
         let streams = ChildStreams {
             stdin: input.into(),
-            stdout: nowhere.into(),
+            stdout: child_output.into(),
             control: attendant,
         };
         program.launch(limits, streams)?;
         let end = ChildEnd::started(control)?;
         Ok(ServingChild {
             socket,
+            output,
             process: ServingProcess { end },
         })
     }
@@ -79,6 +80,16 @@ mod tests {
         let mut answer = String::new();
         child.socket.read_to_string(&mut answer)?;
         ensure!(answer == "a request", "{answer}");
+        Ok(())
+    }
+
+    #[test]
+    fn the_output_of_a_child_is_apart_from_its_answers_and_ends_with_it() -> Result<()> {
+        let mut child = start("echo a report")?;
+        let mut output = String::new();
+        child.output.read_to_string(&mut output)?;
+        ensure!(output == "a report\n", "{output}");
+        ensure!(child.socket.read(&mut [0])? == 0);
         Ok(())
     }
 

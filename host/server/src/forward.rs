@@ -54,6 +54,8 @@ struct Slots {
     current: BTreeMap<TenantId, Arc<WorkerSlot>>,
     /// Those of tenants that have changed since, until their requests have ended.
     retired: Vec<Arc<WorkerSlot>>,
+    /// Those whose requests have ended. They have time to report them until the next look.
+    unused: Vec<Arc<WorkerSlot>>,
 }
 
 /// A request that is passed on. Lifetime: one request.
@@ -178,7 +180,13 @@ impl Slots {
                 false => self.retired.push(slot),
             }
         }
-        self.retired.retain(|slot| !slot.is_unused());
+        self.unused.clear();
+        for slot in std::mem::take(&mut self.retired) {
+            match slot.is_unused() {
+                true => self.unused.push(slot),
+                false => self.retired.push(slot),
+            }
+        }
     }
 }
 

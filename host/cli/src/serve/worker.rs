@@ -8,7 +8,7 @@
 use super::cage::report_end;
 use super::control::report_load;
 use super::worker_task::WorkerTask;
-use super::{ending, log_lines, startup};
+use super::{ending, log_lines, startup, worker_usage};
 use crate::confinement::{FileRules, Profile, Reading, Sockets, confine, end_start, places};
 use crate::loading::{LoadingOptions, loader, model_load_limits};
 use crate::options::{ModelControlMode, ServeArgs};
@@ -159,6 +159,8 @@ impl Worker {
     async fn serve(self, args: &ServeArgs) -> anyhow::Result<Infallible> {
         let options = self.serving_options(args)?;
         let loader = self.loader(args, &options)?;
+        let usage = Arc::clone(&options.usage);
+        worker_usage::start_reporting(Arc::clone(&usage))?;
         let opener = NamespaceOpener {
             loader: loader.for_tenant(&self.tenant.id),
             mode: match args.model_control_mode {
@@ -193,6 +195,8 @@ impl Worker {
             served = serve_forwarded(socket, namespaces, ServerOptions::default()) => served,
             never = watching_memory => match never {},
         };
+        // It fails if the server has gone as a whole.
+        let _ = worker_usage::report(&usage);
         match served {
             Ok(()) => ending::end(0, || {
                 tracing::debug!("the server needs this worker no more")

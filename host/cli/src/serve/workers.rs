@@ -4,6 +4,7 @@
 //! the addresses, certificates and passwords of the server are none of its business. `worker` is the process itself.
 
 use super::worker_task::WorkerTask;
+use super::worker_usage;
 use crate::backend::installed;
 use crate::loading::{optional_cache_directory, this_program};
 use crate::options::{CHILD, ServeArgs};
@@ -18,6 +19,7 @@ use wisp_sandbox::limited_process::ChildProgram;
 use wisp_sandbox::serving_child::{ServingChild, ServingProcess};
 use wisp_sandbox::spawner::{SpawnTask, Spawner};
 use wisp_server::worker_process::{StartWorker, StartedWorker, WorkerProcess};
+use wisp_serving::metering::usage_book::UsageBook;
 use wisp_serving::tenants::isolation::Isolation;
 use wisp_serving::tenants::tenant_set::Tenant;
 
@@ -59,13 +61,19 @@ const DEFAULT_MEMORY: u64 = 4 << 30;
 struct Workers {
     program: ChildProgram,
     memory_bytes: u64,
+    /// The usage of all tenants.
+    usage: Arc<UsageBook>,
 }
 
 #[derive(Debug)]
 struct Process(ServingProcess);
 
-/// Returns the source of workers, if there can be tenants.
-pub(super) fn starter(args: &ServeArgs, spawner: Option<&Spawner>) -> Option<Arc<dyn StartWorker>> {
+/// Returns the source of workers, if there can be tenants. What they meter is added to `usage`.
+pub(super) fn starter(
+    args: &ServeArgs,
+    spawner: Option<&Spawner>,
+    usage: &Arc<UsageBook>,
+) -> Option<Arc<dyn StartWorker>> {
     args.tenancy.tenants.as_ref()?;
     let program = match spawner {
         Some(spawner) => ChildProgram::spawned(spawner, SpawnTask::Worker),
@@ -76,6 +84,7 @@ pub(super) fn starter(args: &ServeArgs, spawner: Option<&Spawner>) -> Option<Arc
     Some(Arc::new(Workers {
         program,
         memory_bytes: memory_bytes(args),
+        usage: Arc::clone(usage),
     }))
 }
 
@@ -141,8 +150,13 @@ fn native_library(args: &ServeArgs) -> Option<PathBuf> {
 impl StartWorker for Workers {
     fn start(&self, tenant: &Tenant) -> io::Result<StartedWorker> {
         let child = ServingChild::start(&self.program, self.memory_bytes)?;
-        let ServingChild { socket, process } = child;
+        let ServingChild {
+            socket,
+            output,
+            process,
+        } = child;
         WorkerTask::of(tenant).write(&socket)?;
+        worker_usage::start_receiving(output, &tenant.id, &self.usage)?;
         Ok(StartedWorker {
             socket,
             process: Box::new(Process(process)),
