@@ -29,8 +29,7 @@ use tokio::time::MissedTickBehavior;
 use wisp_serving::namespaces::Namespaces;
 use wisp_serving::tenants::isolation::Isolation;
 use wisp_serving::tenants::tenant_id::TenantId;
-use wisp_serving::tenants::tenant_set::{NotAuthenticated, Tenant};
-use wisp_serving::{BodyError, InferError};
+use wisp_serving::tenants::tenant_set::Tenant;
 use worker_slot::{Use, WorkerSlot};
 
 /// The time between two looks at the tenants.
@@ -120,7 +119,7 @@ impl Forwarder {
                     None => {
                         let error = error.error();
                         tracing::debug!(%error, "a worker has not answered");
-                        return Err(failure(progress.state()));
+                        return Err(progress.state().failure());
                     }
                 },
             }
@@ -187,16 +186,6 @@ impl Slots {
                 false => self.retired.push(slot),
             }
         }
-    }
-}
-
-/// Returns the failure of a request that the worker has not answered, or not completely.
-fn failure(body: BodyState) -> Failure {
-    match body {
-        BodyState::Coming | BodyState::Ended => Failure::Worker(WorkerError::Ended),
-        BodyState::Broken => InferError::from(BodyError::Disconnected).into(),
-        BodyState::GivenUp => InferError::from(BodyError::Draining).into(),
-        BodyState::Refused => NotAuthenticated.into(),
     }
 }
 

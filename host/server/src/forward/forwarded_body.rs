@@ -5,7 +5,6 @@
 //! look complete: a gRPC response gets a status, and the connection or stream of any other ends. Dropping the body cancels
 //! the request in the worker.
 
-use super::failure;
 use super::request_body::{BodyProgress, BodyState};
 use super::worker_slot::Use;
 use crate::connection_activity::RequestGuard;
@@ -136,7 +135,7 @@ impl Body for ForwardedBody {
             }
             Poll::Ready(Some(Err(error))) => {
                 tracing::debug!(%error, "a worker has not completed a response");
-                let failure = failure(body.places.progress.state());
+                let failure = body.places.progress.state().failure();
                 Poll::Ready(Some(match body.is_grpc {
                     true => Ok(body.cut(failure)),
                     false => Err(Status::from(failure)),

@@ -6,6 +6,8 @@
 
 use crate::access::RequestCaller;
 use crate::drain::DrainWatch;
+use crate::failure::Failure;
+use crate::worker_error::WorkerError;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
@@ -14,6 +16,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll};
+use wisp_serving::tenants::tenant_set::NotAuthenticated;
+use wisp_serving::{BodyError, InferError};
 
 /// The body of a forwarded request. Lifetime: one request.
 pub(crate) struct ForwardedRequestBody {
@@ -53,6 +57,20 @@ pub(crate) enum BodyState {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the body of the request ended early")]
 pub(crate) struct EarlyEnd;
+
+// === impl BodyState ===
+
+impl BodyState {
+    /// Returns the failure of a request that the worker has not answered, or not completely.
+    pub(super) fn failure(self) -> Failure {
+        match self {
+            BodyState::Coming | BodyState::Ended => Failure::Worker(WorkerError::Ended),
+            BodyState::Broken => InferError::from(BodyError::Disconnected).into(),
+            BodyState::GivenUp => InferError::from(BodyError::Draining).into(),
+            BodyState::Refused => NotAuthenticated.into(),
+        }
+    }
+}
 
 // === impl BodyProgress ===
 
