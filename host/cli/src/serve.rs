@@ -3,8 +3,8 @@
 //! [`run_server`] is the sequence. `cage` locks the process in. `activation` contains the sockets that are passed to the program, `startup` the
 //! steps before the first request, `telemetry` the reports about requests, `control` and `hangup` the changes while the
 //! server runs, `tenancy` the tenants, `workers` the start of their processes and `worker` such a process with its
-//! `worker_task` and the `worker_usage` that it reports, `watch` those of handlers' sources, and `ending` the signals and the end of the process; the server performs the drain that they
-//! request. `notification` reports the start and the drain to the service manager. `preflight` checks a
+//! `worker_task` and the `worker_usage` that it reports, `watch` those of handlers' sources, and `ending` the signals and
+//! the end of the process; the server performs the drain that they request. `notification` reports the start and the drain to the service manager. `preflight` checks a
 //! configuration without a server.
 
 mod activation;

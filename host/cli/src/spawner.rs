@@ -124,6 +124,7 @@ pub(crate) fn run_workers(args: &SpawnWorkersArgs) -> anyhow::Result<()> {
         SpawnedCommand {
             command,
             processor_seconds: 0,
+            limits_itself: true,
             memory_bytes: args.memory_bytes,
             keeps_messages: true,
         }
@@ -177,12 +178,14 @@ pub(crate) fn run(args: &SpawnArgs) -> anyhow::Result<()> {
         SpawnTask::Compile => SpawnedCommand {
             command: child_command(this_program(), &compile),
             processor_seconds: COMPILATION.processor_time.as_secs(),
+            limits_itself: false,
             memory_bytes: COMPILATION.memory_bytes,
             keeps_messages: false,
         },
         SpawnTask::Load => SpawnedCommand {
             command: child_command(this_program(), &load),
             processor_seconds: args.load_secs,
+            limits_itself: true,
             memory_bytes: args.load_memory_bytes,
             keeps_messages: false,
         },
@@ -190,6 +193,7 @@ pub(crate) fn run(args: &SpawnArgs) -> anyhow::Result<()> {
         SpawnTask::Worker => SpawnedCommand {
             command: child_command("/dev/null", &[]),
             processor_seconds: 0,
+            limits_itself: false,
             memory_bytes: 0,
             keeps_messages: false,
         },

@@ -53,6 +53,8 @@ pub struct SpawnedCommand {
     pub command: Command,
     /// The processor time in seconds, which a request can lower.
     pub processor_seconds: u64,
+    /// Set if a request can also ask for no such limit, since the child limits each of its tasks itself.
+    pub limits_itself: bool,
     /// The memory in bytes, which a request can lower.
     pub memory_bytes: u64,
     /// Set if the messages of the child go where those of the spawner go, and not nowhere.
@@ -211,9 +213,12 @@ pub fn serve(
         };
         let allowed = command(task);
         let limits = StartLimits {
-            processor_seconds: asked
-                .processor_seconds
-                .map(|seconds| seconds.min(allowed.processor_seconds)),
+            processor_seconds: match asked.processor_seconds {
+                None if allowed.limits_itself => None,
+                asked => Some(asked.map_or(allowed.processor_seconds, |seconds| {
+                    seconds.min(allowed.processor_seconds)
+                })),
+            },
             memory_bytes: asked.memory_bytes.min(allowed.memory_bytes),
         };
         let mut command = allowed.command;
@@ -287,6 +292,7 @@ mod tests {
                 SpawnedCommand {
                     command,
                     processor_seconds: 5,
+                    limits_itself: task == SpawnTask::Load,
                     memory_bytes: 32 << 20,
                     keeps_messages: false,
                 }
@@ -315,18 +321,19 @@ mod tests {
         // The limits hold once the child is reported as started, and before it has any input.
         let (spawner, _) = spawner("read line; ulimit -t; ulimit -d")?;
         for (seconds, bytes, expected) in [
-            (u64::MAX, u64::MAX, "5\n32768\n"),
-            (3, 16 << 20, "3\n16384\n"),
+            (Some(u64::MAX), u64::MAX, "5\n32768\n"),
+            (None, u64::MAX, "5\n32768\n"),
+            (Some(3), 16 << 20, "3\n16384\n"),
         ] {
             let limits = StartLimits {
-                processor_seconds: Some(seconds),
+                processor_seconds: seconds,
                 memory_bytes: bytes,
             };
             let mut child = spawner.start(SpawnTask::Compile, limits)?;
             child.stdin.write_all(b"\n")?;
             let mut output = String::new();
             child.stdout.read_to_string(&mut output)?;
-            ensure!(output == expected, "{seconds}: {output}");
+            ensure!(output == expected, "{seconds:?}: {output}");
         }
         Ok(())
     }

@@ -169,8 +169,9 @@ impl Access {
         Ok(caller.map(|caller| self.request_caller(caller)))
     }
 
-    /// Returns the caller, if the process of its tenant answers a request with this head, and if it may make the request. All else is answered by this process, with a refusal where one is due. With `passes_open`, calls
-    /// that require no key are passed on too.
+    /// Returns the caller, if the process of its tenant answers a request with this head, and if it may make the request.
+    /// All else is answered by this process, with a refusal where one is due. With `passes_open`, calls that require no key
+    /// are passed on too.
     pub(crate) fn isolated(
         &self,
         head: &Parts,
