@@ -7,7 +7,7 @@
 //! `web_response`, `server_timing` and `usage_header` make the response, `log` and `trace` the log line, `request_report` the line and the
 //! span ([`spans`]) with the `route_template` that an operator asks for. `drain` ends the server.
 //! `request_counts` and `connection_counts` are part of the `metrics`, which have a `metrics_listener`; `admin` changes
-//! the tenants, on an `admin_listener`. A `responder` distinguishes their connections from those of the API.
+//! the tenants, on an `admin_listener`. [`utc`] has the calendar. A `responder` distinguishes their connections from those of the API.
 //!
 //! Invariant: nothing here depends on what a model is. A request's work runs in the future of its
 //! connection or stream and ends with it; no task is spawned for it.
@@ -59,6 +59,7 @@ mod trace;
 mod transport;
 mod upload;
 mod usage_header;
+pub mod utc;
 mod web_response;
 
 pub use assemble::serve;
