@@ -8,7 +8,9 @@
 use crate::harness::numbers::Numbers;
 use crate::harness::sandbox::{Sandbox, call_inline, keeps_the_contract};
 use crate::harness::scale;
-use crate::harness::wat_handler::{WatHandler, dummy_module, from_module, from_module_with};
+use crate::harness::wat_handler::{
+    WatHandler, dummy_module, from_module, from_module_with, generated_module,
+};
 use anyhow::{Context, Result, ensure};
 use std::time::Duration;
 use wisp_sandbox::handler::HandlerError;
@@ -225,12 +227,7 @@ fn random_module(shape: &[u8], numbers: &mut Numbers) -> Result<Option<Vec<u8>>>
         gc_enabled: false,
         ..wasm_smith::Config::default()
     };
-    let mut source = arbitrary::Unstructured::new(&bytes);
-    match wasm_smith::Module::new(config, &mut source) {
-        Ok(module) => Ok(Some(module.to_bytes())),
-        Err(arbitrary::Error::NotEnoughData | arbitrary::Error::IncorrectFormat) => Ok(None),
-        Err(error) => Err(error.into()),
-    }
+    generated_module(config, &bytes)
 }
 
 #[test]

@@ -13,7 +13,7 @@ use self::driven_module::driven;
 use self::mutation::Original;
 use self::neighborhood::{Counts, Neighborhood, limits};
 use crate::harness::numbers::Numbers;
-use crate::harness::wat_handler::{WatHandler, dummy_module, from_module};
+use crate::harness::wat_handler::{WatHandler, dummy_module, from_module, generated_module};
 use crate::harness::{TIMEOUT, component, scale};
 use anyhow::{Context, Result, bail, ensure};
 use std::sync::mpsc::{RecvTimeoutError, channel};
@@ -61,17 +61,6 @@ fn each_ends(
     }
 }
 
-/// Returns a random module, or `None` if the numbers do not produce one.
-fn generated(config: wasm_smith::Config, numbers: &mut Numbers) -> Result<Option<Vec<u8>>> {
-    let bytes = numbers.bytes(4096);
-    let mut source = arbitrary::Unstructured::new(&bytes);
-    match wasm_smith::Module::new(config, &mut source) {
-        Ok(module) => Ok(Some(module.to_bytes())),
-        Err(arbitrary::Error::NotEnoughData | arbitrary::Error::IncorrectFormat) => Ok(None),
-        Err(error) => Err(error.into()),
-    }
-}
-
 #[test]
 fn random_functions_behind_the_contract_are_called_and_spare_their_neighbor() -> Result<()> {
     let neighborhood = Neighborhood::new()?;
@@ -94,7 +83,7 @@ fn random_functions_behind_the_contract_are_called_and_spare_their_neighbor() ->
             disallow_traps: numbers.of_these(&[true, false]),
             ..wasm_smith::Config::default()
         };
-        if let Some(module) = generated(config, &mut numbers)? {
+        if let Some(module) = generated_module(config, &numbers.bytes(4096))? {
             let module = driven(&module, &mut numbers)?;
             neighborhood.visit(case, &from_module(&module)?, &mut counts)?;
         }
@@ -152,7 +141,7 @@ fn random_modules_beside_a_handler_are_refused_or_spare_their_neighbor() -> Resu
             gc_enabled: !is_modest,
             ..wasm_smith::Config::default()
         };
-        if let Some(module) = generated(config, &mut numbers)? {
+        if let Some(module) = generated_module(config, &numbers.bytes(4096))? {
             ensure!(
                 neighborhood.sandbox.load(&module, limits()).is_err(),
                 "a core module is no handler"

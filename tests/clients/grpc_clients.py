@@ -108,8 +108,8 @@ def inference():
         for digit in range(10):
             answer = client.infer("digits", to_inputs({"image": picture(digit)}), parameters={"top_k": 1})
             assert answer.as_numpy("label").tolist() == [[str(digit).encode()]], answer.get_response()
-        # Far beyond the 4 MiB that gRPC's own servers stop at.
-        large = np.array([bytes(20_000_000)], np.object_)
+        # Beyond the 4 MiB that gRPC's own servers stop at.
+        large = np.array([bytes(8_000_000)], np.object_)
         expect_failure("INVALID_ARGUMENT", "PNG or JPEG", client.infer, "digits", to_inputs({"image": large}))
 
 

@@ -78,6 +78,19 @@ pub(crate) fn from_module_with(module: &[u8], encoding: StringEncoding) -> Resul
         .context("the module is no handler")
 }
 
+/// Returns the random module that these bytes produce, or `None` if they do not produce one.
+pub(crate) fn generated_module(
+    config: wasm_smith::Config,
+    bytes: &[u8],
+) -> Result<Option<Vec<u8>>> {
+    let mut source = arbitrary::Unstructured::new(bytes);
+    match wasm_smith::Module::new(config, &mut source) {
+        Ok(module) => Ok(Some(module.to_bytes())),
+        Err(arbitrary::Error::NotEnoughData | arbitrary::Error::IncorrectFormat) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// Returns a core module with the imports and exports of the world of handlers, whose functions do
 /// nothing.
 pub(crate) fn dummy_module() -> Result<Vec<u8>> {

@@ -3,6 +3,7 @@
 //! Failures are counted where they are logged, so that those before a model is known count too. No text of a client is
 //! stored: a failure belongs to a kind of error, and to a served model, to a model that does not exist, or to none.
 
+use crate::request_report::error_type;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use wisp_protocol::error::{ErrorKind, Party};
 
@@ -95,7 +96,7 @@ impl RequestCounts {
         for (subject, failures) in subjects {
             counts.extend(KINDS.into_iter().map(|kind| FailureCount {
                 subject,
-                reason: reason(kind),
+                reason: error_type(kind),
                 party: party(kind.party()),
                 count: failures.place(kind).load(Relaxed),
             }));
@@ -107,30 +108,6 @@ impl RequestCounts {
 impl FailuresByKind {
     fn place(&self, kind: ErrorKind) -> &AtomicU64 {
         &self.0[kind as usize % PLACES]
-    }
-}
-
-/// Returns the value of the label for a kind of error.
-fn reason(kind: ErrorKind) -> &'static str {
-    match kind {
-        ErrorKind::InvalidRequest => "invalid_request",
-        ErrorKind::NotFound => "not_found",
-        ErrorKind::Unauthenticated => "unauthenticated",
-        ErrorKind::Forbidden => "forbidden",
-        ErrorKind::MethodNotAllowed => "method_not_allowed",
-        ErrorKind::Conflict => "conflict",
-        ErrorKind::TooLarge => "too_large",
-        ErrorKind::UnsupportedEncoding => "unsupported_encoding",
-        ErrorKind::NotImplemented => "not_implemented",
-        ErrorKind::ClientTimeout => "client_timeout",
-        ErrorKind::ClientGone => "client_gone",
-        ErrorKind::Handler => "handler",
-        ErrorKind::HandlerTimeout => "handler_timeout",
-        ErrorKind::OverQuota => "over_quota",
-        ErrorKind::Unavailable => "unavailable",
-        ErrorKind::StorageFull => "storage_full",
-        ErrorKind::DeadlineExceeded => "deadline_exceeded",
-        ErrorKind::Internal => "internal",
     }
 }
 

@@ -177,7 +177,7 @@ fn span(
     }
 }
 
-/// Returns the name of a kind of failure, in traces and in the log.
+/// Returns the name of a kind of failure, in traces, in the log and in metrics.
 pub(crate) fn error_type(kind: ErrorKind) -> &'static str {
     match kind {
         ErrorKind::InvalidRequest => "invalid_request",

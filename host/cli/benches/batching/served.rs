@@ -41,12 +41,15 @@ impl Served<'_> {
         std::fs::write(model.join("model.toml"), settings)?;
         let repository = repository(directory.path());
         let cache = cache(directory.path());
-        let arguments: [&OsStr; 10] = [
+        let arguments: [&OsStr; 12] = [
             "serve".as_ref(),
             "--grpc".as_ref(),
             "none".as_ref(),
             "--http".as_ref(),
             "127.0.0.1:0".as_ref(),
+            // 64 requests of the slowest model wait for seconds.
+            "--request-timeout-milliseconds".as_ref(),
+            "120000".as_ref(),
             "--onnxruntime-library".as_ref(),
             library.as_os_str(),
             "--cache-dir".as_ref(),

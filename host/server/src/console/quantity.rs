@@ -1,5 +1,6 @@
 //! Numbers as people read them: counts, durations, bytes, shares and times.
 
+use crate::utc::UtcTime;
 use wisp_protocol::statistics::Sum;
 
 /// The text in place of a number that does not exist.
@@ -92,28 +93,15 @@ pub(super) fn percent(part: u64, whole: u64) -> String {
 
 /// Returns a time in UTC, from the milliseconds since 1970.
 pub(super) fn time(unix_milliseconds: u64) -> String {
-    let seconds = unix_milliseconds / 1000;
-    let (year, month, day) = date(seconds / 86_400);
-    let of_day = seconds % 86_400;
-    let (hour, minute, second) = (of_day / 3600, of_day / 60 % 60, of_day % 60);
+    let UtcTime {
+        year,
+        month,
+        day,
+        hour,
+        minute,
+        second,
+    } = UtcTime::from_unix_seconds(unix_milliseconds / 1000);
     format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02} UTC")
-}
-
-/// Returns the date of a day, counted from the beginning of 1970, by Howard Hinnant's algorithm. Its years begin in
-/// March, so that the leap day is the last of a year.
-fn date(days: u64) -> (u64, u64, u64) {
-    // Days since the beginning of the year 0, in eras of 400 years.
-    let days = days.saturating_add(719_468);
-    let (era, of_era) = (days / 146_097, days % 146_097);
-    let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let from_march = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * from_march + 2) / 5 + 1;
-    let (month, is_next_year) = match from_march < 10 {
-        true => (from_march + 3, 0),
-        false => (from_march - 9, 1),
-    };
-    (400 * era + year_of_era + is_next_year, month, day)
 }
 
 #[cfg(test)]

@@ -66,6 +66,13 @@ struct Attempt<'a> {
     loaded: Result<Arc<dyn Graph>, Refusal>,
 }
 
+/// The origin of a choice that is known before the graph is loaded.
+enum Stored {
+    Selection(BackendSelection),
+    /// The rule that chooses the default backend, unless it refuses.
+    Rule(SelectionRule),
+}
+
 // === impl BackendSelectionStore ===
 
 impl BackendSelectionStore {
@@ -157,19 +164,11 @@ impl BackendSelectionStore {
         path: &Path,
         options: &LoadOptions,
     ) -> Option<String> {
-        let file = GraphFile {
-            path,
-            options,
-            probe: None,
-        };
-        let outline = ModelOutline::read(path).ok();
-        let record = outline.as_ref().and_then(|found| self.record(&file, found));
-        if let Some(selection) = record.as_deref().and_then(read) {
-            return Some(selection.to_string());
-        }
-        let rule = rule(&file, outline.as_ref())?;
         let default = backends.default_backend().name();
-        Some(format!("auto: {default} unless it refuses, {rule}"))
+        self.stored(path, options).map(|stored| match stored {
+            Stored::Selection(selection) => selection.to_string(),
+            Stored::Rule(rule) => format!("auto: {default} unless it refuses, {rule}"),
+        })
     }
 
     /// Returns the name of the backend whose selection is stored for this graph with these settings, or of the default
@@ -180,6 +179,14 @@ impl BackendSelectionStore {
         path: &Path,
         options: &LoadOptions,
     ) -> Option<String> {
+        self.stored(path, options).map(|stored| match stored {
+            Stored::Selection(selection) => selection.backend,
+            Stored::Rule(_) => backends.default_backend().name().to_owned(),
+        })
+    }
+
+    /// Returns what is known about the backend of this graph with these settings, without loading it.
+    fn stored(&self, path: &Path, options: &LoadOptions) -> Option<Stored> {
         let file = GraphFile {
             path,
             options,
@@ -188,10 +195,9 @@ impl BackendSelectionStore {
         let outline = ModelOutline::read(path).ok();
         let record = outline.as_ref().and_then(|found| self.record(&file, found));
         if let Some(selection) = record.as_deref().and_then(read) {
-            return Some(selection.backend);
+            return Some(Stored::Selection(selection));
         }
-        rule(&file, outline.as_ref())?;
-        Some(backends.default_backend().name().to_owned())
+        rule(&file, outline.as_ref()).map(Stored::Rule)
     }
 
     /// Returns the path of the selection for this file with its settings and external data, if selections are

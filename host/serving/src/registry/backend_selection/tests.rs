@@ -63,7 +63,7 @@ impl Adding {
     }
 
     fn slow(self) -> Adding {
-        let work = Duration::from_millis(5);
+        let work = Duration::from_millis(20);
         Adding { work, ..self }
     }
 
