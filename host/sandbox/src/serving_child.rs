@@ -15,7 +15,7 @@ use std::process::ExitStatus;
 pub struct ServingChild {
     /// The parent's end of the socket.
     pub socket: UnixStream,
-    /// What the child writes to its standard output, until it has ended.
+    /// The standard output of the child, which ends with it.
     pub output: PipeReader,
     pub process: ServingProcess,
 }

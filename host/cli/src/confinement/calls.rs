@@ -244,6 +244,8 @@ pub(super) const SPAWNING: &[c_long] = &[
     libc::SYS_pidfd_open,
     libc::SYS_pidfd_send_signal,
     libc::SYS_kill,
+    // A program may be started in a group of its own.
+    libc::SYS_setpgid,
     libc::SYS_recvmsg,
     libc::SYS_recvfrom,
     libc::SYS_sendto,

@@ -23,7 +23,7 @@ struct FakeStarter {
     starts: AtomicUsize,
     /// Set if every start fails.
     fails: bool,
-    /// What ends the last worker when it is dropped.
+    /// Ends the last worker when it is dropped.
     last: Mutex<Option<oneshot::Sender<()>>>,
     /// Receives a message when a process is ended, or dropped.
     ended: mpsc::UnboundedSender<()>,
