@@ -162,7 +162,8 @@ async fn run_server(args: &ServeArgs, prepared: Prepared) -> anyhow::Result<Infa
     cage.close()?;
     startup::print_banner(serving.registry(), args, &addresses)?;
     notification::ready();
-    let polling = control::poll_repository(&serving, files, args.repository_poll_secs.0);
+    let polling =
+        control::poll_repository(&serving, files, args.model_control.repository_poll_secs.0);
     let watching = watch::rebuild_on_change(&serving, watch);
     let stopping = notification::stopping(&serving);
     let watching_memory = watch_memory(Arc::clone(&serving));

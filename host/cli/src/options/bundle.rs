@@ -50,12 +50,7 @@ pub(crate) struct BundleArgs {
 
     /// The directory of the modules of edge bundles [default: `edge` beside this program, or where `wisp build`
     /// writes them].
-    #[arg(
-        long,
-        value_name = "DIR",
-        env = "WISP_EDGE_MODULES",
-        hide_env_values = true
-    )]
+    #[arg(long, value_name = "DIR", env = "WISP_EDGE_MODULES")]
     pub(crate) modules: Option<PathBuf>,
 
     /// Build the handler first, and the modules unless --modules names others, if their sources have changed.

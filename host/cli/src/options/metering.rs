@@ -16,12 +16,7 @@ pub(crate) struct MeteringArgs {
     ///
     /// The lines are on the disk at the end of each period, and when the server has drained. The file is opened for each
     /// period, so that it can be renamed at any time.
-    #[arg(
-        long,
-        value_name = "FILE",
-        env = "WISP_USAGE_LOG",
-        hide_env_values = true
-    )]
+    #[arg(long, value_name = "FILE", env = "WISP_USAGE_LOG")]
     pub(crate) usage_log: Option<PathBuf>,
 
     /// The length of a period of the usage log in seconds. Periods begin at the multiples of it since 1970.
@@ -29,7 +24,6 @@ pub(crate) struct MeteringArgs {
         long,
         value_name = "N",
         env = "WISP_USAGE_LOG_PERIOD_SECS",
-        hide_env_values = true,
         default_value_t = Seconds(DEFAULT_PERIOD)
     )]
     pub(crate) usage_log_period_secs: Seconds,
@@ -40,11 +34,7 @@ pub(crate) struct MeteringArgs {
         long,
         value_name = "BOOL",
         env = "WISP_USAGE_HEADER",
-        hide_env_values = true,
-        num_args = 0..=1,
-        require_equals = true,
-        default_value_t = false,
-        default_missing_value = "true"
+        default_value_t = false
     )]
     pub(crate) usage_header: bool,
 }

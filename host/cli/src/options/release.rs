@@ -130,7 +130,6 @@ pub(crate) struct ReleaseServerArgs {
         long,
         value_name = "URL",
         env = "WISP_SERVER_URL",
-        hide_env_values = true,
         value_parser = value::server_url
     )]
     pub(crate) url: Option<Url>,
@@ -140,7 +139,6 @@ pub(crate) struct ReleaseServerArgs {
         long,
         value_name = "ADDR",
         env = "WISP_HTTP",
-        hide_env_values = true,
         default_value = "127.0.0.1:8000",
         value_parser = value::address
     )]

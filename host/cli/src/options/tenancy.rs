@@ -11,7 +11,7 @@ pub(crate) struct TenancyArgs {
     /// The directory of the tenants, which `wisp tenant` writes, with their own models in `tenants/<tenant>/models`. Once it has
     /// a tenant, every request needs the key of one, apart from health checks. Changes have their effect within a
     /// second [default: none].
-    #[arg(long, value_name = "DIR", env = "WISP_TENANTS", hide_env_values = true)]
+    #[arg(long, value_name = "DIR", env = "WISP_TENANTS")]
     pub(crate) tenants: Option<PathBuf>,
 
     /// The address for changes of the tenants over HTTP, with keys of the role `admin`. Needs `--tenants`, and a
@@ -20,7 +20,6 @@ pub(crate) struct TenancyArgs {
         long,
         value_name = "ADDR",
         env = "WISP_ADMIN",
-        hide_env_values = true,
         value_parser = value::address
     )]
     pub(crate) admin: Option<SocketAddr>,
@@ -32,7 +31,6 @@ pub(crate) struct TenancyArgs {
         long,
         value_name = "N",
         env = "WISP_WORKER_MEMORY_BYTES",
-        hide_env_values = true,
         value_parser = value::at_least_one
     )]
     pub(crate) worker_memory_bytes: Option<usize>,

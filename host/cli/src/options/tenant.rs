@@ -33,7 +33,7 @@ pub(crate) struct TenantCommandArgs {
 #[derive(Debug, Args)]
 pub(crate) struct TenantDirectoryArgs {
     /// The directory of the tenants.
-    #[arg(long, value_name = "DIR", env = "WISP_TENANTS", hide_env_values = true)]
+    #[arg(long, value_name = "DIR", env = "WISP_TENANTS")]
     pub(crate) tenants: PathBuf,
 }
 

@@ -3,7 +3,7 @@
 use super::value;
 use crate::failure::{BadConfiguration, bad_configuration};
 use anyhow::Context;
-use clap::{ArgAction, Args};
+use clap::Args;
 use std::path::PathBuf;
 use wisp_backend::bounded_file::read_regular_text;
 use wisp_serving::registry::version_signature::{SignaturePolicy, TrustedKey};
@@ -22,12 +22,7 @@ pub(crate) struct UploadArgs {
         long,
         value_name = "BOOL",
         env = "WISP_ALLOW_UPLOAD",
-        hide_env_values = true,
-        action = ArgAction::Set,
-        num_args = 0..=1,
-        require_equals = true,
-        default_value_t = false,
-        default_missing_value = "true"
+        default_value_t = false
     )]
     pub(crate) allow_upload: bool,
 
@@ -36,7 +31,6 @@ pub(crate) struct UploadArgs {
         long,
         value_name = "N",
         env = "WISP_MAX_UPLOAD_BYTES",
-        hide_env_values = true,
         default_value_t = to_size(UploadLimits::default().file_bytes),
         value_parser = value::at_least_one
     )]
@@ -47,7 +41,6 @@ pub(crate) struct UploadArgs {
         long,
         value_name = "N",
         env = "WISP_MAX_STORED_BYTES",
-        hide_env_values = true,
         default_value_t = to_size(UploadLimits::default().stored_bytes),
         value_parser = value::at_least_one
     )]
@@ -58,7 +51,6 @@ pub(crate) struct UploadArgs {
         long,
         value_name = "N",
         env = "WISP_MAX_STORED_MODELS",
-        hide_env_values = true,
         default_value_t = UploadLimits::default().models,
         value_parser = value::at_least_one
     )]
@@ -69,7 +61,6 @@ pub(crate) struct UploadArgs {
         long,
         value_name = "N",
         env = "WISP_MAX_STORED_VERSIONS",
-        hide_env_values = true,
         default_value_t = UploadLimits::default().versions,
         value_parser = value::at_least_one
     )]
@@ -81,7 +72,6 @@ pub(crate) struct UploadArgs {
         long,
         value_name = "FILE",
         env = "WISP_TRUSTED_KEY",
-        hide_env_values = true,
         value_delimiter = ','
     )]
     pub(crate) trusted_key: Vec<PathBuf>,
@@ -91,12 +81,7 @@ pub(crate) struct UploadArgs {
         long,
         value_name = "BOOL",
         env = "WISP_REQUIRE_SIGNATURE",
-        hide_env_values = true,
-        action = ArgAction::Set,
-        num_args = 0..=1,
-        require_equals = true,
-        default_value_t = false,
-        default_missing_value = "true"
+        default_value_t = false
     )]
     pub(crate) require_signature: bool,
 }

@@ -69,7 +69,7 @@ pub(super) fn opener(args: &ServeArgs, loader: &Loader) -> Option<NamespaceOpene
     Some(NamespaceOpener {
         loader: loader.for_tenant(&TenantId::local()),
         // The repository that is polled is that of the public models.
-        mode: match args.model_control_mode {
+        mode: match args.model_control.model_control_mode {
             ModelControlMode::None => ControlMode::Disabled,
             ModelControlMode::Explicit | ModelControlMode::Poll => ControlMode::Explicit,
         },

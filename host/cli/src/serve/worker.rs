@@ -113,7 +113,7 @@ fn enter_cage(
     args: &ServeArgs,
     (directory, cache): (&Path, &Path),
 ) -> anyhow::Result<Option<Spawner>> {
-    if !args.is_caged() {
+    if !args.cage.is_caged() {
         return Ok(None);
     }
     let sent = cache.join(SENT);
@@ -163,7 +163,7 @@ impl Worker {
         worker_usage::start_reporting(Arc::clone(&usage))?;
         let opener = NamespaceOpener {
             loader: loader.for_tenant(&self.tenant.id),
-            mode: match args.model_control_mode {
+            mode: match args.model_control.model_control_mode {
                 ModelControlMode::None => ControlMode::Disabled,
                 ModelControlMode::Explicit | ModelControlMode::Poll => ControlMode::Explicit,
             },
@@ -176,7 +176,7 @@ impl Worker {
         let control = ModelControl::new(loader, path, ControlMode::Disabled, report_load);
         let control = control.with_residency(ResidencyOptions {
             load_on_demand: true,
-            ..args.residency()
+            ..args.model_control.residency()
         });
         let public = Arc::new(Serving::new(public, Some(control), options));
         let serving = opener.open_only(&public, &self.tenant, &self.directory);
