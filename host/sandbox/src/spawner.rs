@@ -57,7 +57,7 @@ pub struct SpawnedCommand {
     pub limits_itself: bool,
     /// The memory in bytes, which a request can lower.
     pub memory_bytes: u64,
-    /// Set if the messages of the child go where those of the spawner go, and not nowhere.
+    /// Set if the child writes to the standard error of the spawner; otherwise its messages are dropped.
     pub keeps_messages: bool,
 }
 
@@ -166,6 +166,23 @@ pub(crate) fn start_with(
     })
 }
 
+/// Starts a command with these streams, and a thread that stays with it. The control reports whether it was started.
+pub(crate) fn start_attended(
+    mut command: Command,
+    limits: StartLimits,
+    streams: ChildStreams,
+) -> io::Result<()> {
+    let ChildStreams {
+        stdin,
+        stdout,
+        control,
+    } = streams;
+    command.stdin(stdin).stdout(stdout);
+    let attendant = thread::Builder::new().name("wisp-child".to_owned());
+    let attending = attendant.spawn(move || attend(command, limits, &control));
+    attending.map(drop)
+}
+
 fn encode(task: SpawnTask, limits: StartLimits) -> [u8; REQUEST_BYTES] {
     let mut request = [task.number(); REQUEST_BYTES];
     let (_, rest) = request.split_at_mut(1);
@@ -222,20 +239,18 @@ pub fn serve(
             memory_bytes: asked.memory_bytes.min(allowed.memory_bytes),
         };
         let mut command = allowed.command;
-        with_streams(&mut command, stdin, stdout);
-        if allowed.keeps_messages {
-            command.stderr(Stdio::inherit());
-        }
-        let control = UnixStream::from(control);
-        let attendant = thread::Builder::new().name("wisp-child".to_owned());
+        command.stderr(match allowed.keeps_messages {
+            true => Stdio::inherit(),
+            false => Stdio::null(),
+        });
+        let streams = ChildStreams {
+            stdin,
+            stdout,
+            control: UnixStream::from(control),
+        };
         // Without a thread the control is closed, which the other end sees.
-        let _ = attendant.spawn(move || attend(command, limits, &control));
+        let _ = start_attended(command, limits, streams);
     }
-}
-
-/// Gives a child its streams. Its messages are of no use to anyone.
-pub(crate) fn with_streams(command: &mut Command, stdin: OwnedFd, stdout: OwnedFd) {
-    command.stdin(stdin).stdout(stdout).stderr(Stdio::null());
 }
 
 /// Receives a request with its descriptors; `None` if there are no more.
