@@ -16,7 +16,7 @@ use anyhow::Context;
 use std::cell::RefCell;
 use std::io::Write;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::net::TcpListener;
 use wisp_backend::process_memory::process_memory;
@@ -146,21 +146,8 @@ pub(super) fn load_certificate(args: &TlsArgs) -> anyhow::Result<Option<Arc<Tls>
 /// Loads every model of the repository.
 pub(super) fn load(args: &ServeArgs, spawner: Option<&Spawner>) -> anyhow::Result<StartedModels> {
     let options = serving_options(args)?;
-    let loader = loader(&LoadingOptions {
-        cache_dir: args.cache.cache_dir.as_deref(),
-        threads: args.threads,
-        direct_calls: args.direct_calls,
-        max_instances: options.max_instances,
-        memory: Some(Arc::clone(&options.memory)),
-        backend: &args.backend,
-        limits: args.handler_limits.limits(),
-        model_load: Some(model_load_limits(
-            args.model_load_secs.0,
-            args.model_load_memory_bytes,
-        )),
-        signatures: args.upload.signatures()?,
-        spawner,
-    })?;
+    let cache = args.cache.cache_dir.as_deref();
+    let loader = server_loader(args, &options, (cache, spawner))?;
     let uploads = open_uploads(args)?;
     // Taken before the models are loaded, so that a change during loading is detected as a change.
     let files = Snapshot::take(&args.repository)?;
@@ -184,6 +171,29 @@ pub(super) fn load(args: &ServeArgs, spawner: Option<&Spawner>) -> anyhow::Resul
     })
 }
 
+/// Returns the loader of a server or of a worker, with compiled code in the directory `cache`.
+pub(super) fn server_loader(
+    args: &ServeArgs,
+    options: &ServingOptions,
+    (cache, spawner): (Option<&Path>, Option<&Spawner>),
+) -> anyhow::Result<Loader> {
+    loader(&LoadingOptions {
+        cache_dir: cache,
+        threads: args.threads,
+        direct_calls: args.direct_calls,
+        max_instances: options.max_instances,
+        memory: Some(Arc::clone(&options.memory)),
+        backend: &args.backend,
+        limits: args.handler_limits.limits(),
+        model_load: Some(model_load_limits(
+            args.model_load_secs.0,
+            args.model_load_memory_bytes,
+        )),
+        signatures: args.upload.signatures()?,
+        spawner,
+    })
+}
+
 /// Opens the repository for uploads, if clients may upload. Completes commits that were interrupted, so the models are
 /// loaded afterwards.
 fn open_uploads(args: &ServeArgs) -> anyhow::Result<Option<Uploads>> {
@@ -192,7 +202,8 @@ fn open_uploads(args: &ServeArgs) -> anyhow::Result<Option<Uploads>> {
     };
     if args.model_control.model_control_mode == ModelControlMode::None {
         return Err(bad_configuration(
-            "--allow-upload changes the repository, and --model-control-mode none serves it as it is at the start: give              one of them only",
+            "--allow-upload changes the repository, and --model-control-mode none serves it as it is at the start: give \
+             one of them only",
         ));
     }
     let target = UploadTarget {

@@ -220,7 +220,7 @@ mod tests {
         };
         assert_eq!(worker.max_body_bytes, 7000);
         assert!(worker.metering.usage_header);
-        assert!(!worker.is_caged());
+        assert!(!worker.cage.is_caged());
         assert_eq!(worker.threads.map(|threads| threads.get()), Some(3));
         assert_eq!(worker.memory_limit_bytes, Some(1_000_000));
         assert_eq!(worker.max_memory_bytes, Some(500_000));
