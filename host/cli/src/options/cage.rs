@@ -6,9 +6,9 @@ use std::path::PathBuf;
 /// The choice of the cage, and what the caged server may read besides.
 #[derive(Debug, Args)]
 pub(crate) struct CageArgs {
-    /// Lock the server in when it starts, on Linux: it reads the repository and the files of its settings, writes the
-    /// cache and state directories and the logs of payloads and of the usage, connects only to the servers of its
-    /// settings, and runs no program. `--no-cage` serves without that, and so does `--watch`.
+    /// Restrict the server when it starts, on Linux. It then reads only the repository and the files of its settings,
+    /// writes only the cache and state directories, the payload log and the usage log, connects only to the servers of its
+    /// settings, and runs no program. `--no-cage` and `--watch` serve without these restrictions.
     #[arg(long, value_name = "BOOL", env = "WISP_CAGE", default_value_t = true)]
     pub(crate) cage: bool,
 
@@ -16,7 +16,7 @@ pub(crate) struct CageArgs {
     #[arg(long)]
     pub(crate) no_cage: bool,
 
-    /// Let the caged server read this file or directory too, such as the target of links that are added to the
+    /// Let the caged server also read this file or directory, for example the target of links that are added to the
     /// repository while it runs. May be repeated, or given as a list with commas [default: none].
     #[arg(
         long,

@@ -32,8 +32,8 @@ pub(crate) struct ModelControlArgs {
     )]
     pub(crate) repository_poll_secs: Seconds,
 
-    /// Load each model with its first request, which waits for it, and nothing at the start. A model that cannot be
-    /// loaded then does not end the server; its requests fail with the reason.
+    /// Load each model with its first request, which waits for the load, and load nothing at the start. A model that cannot
+    /// be loaded then does not end the server; its requests fail with the reason.
     #[arg(
         long,
         value_name = "BOOL",
@@ -53,8 +53,8 @@ pub(crate) struct ModelControlArgs {
     )]
     pub(crate) max_model_memory_bytes: Option<usize>,
 
-    /// Compute the golden cases of a model, `cases/*.json`, with a version that is loaded while the server runs, before it
-    /// takes over. A version that fails one is not served, and the previous one stays in service. Not done with `--watch`.
+    /// Compute the golden cases of a model, `cases/*.json`, with each version that is loaded while the server runs, before it
+    /// is served. A version that fails a case is not served, and the previous one stays in service. Not done with `--watch`.
     #[arg(
         long,
         value_name = "BOOL",

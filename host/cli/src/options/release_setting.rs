@@ -23,7 +23,8 @@ pub(crate) struct ReleaseSettingArgs {
     )]
     pub(crate) release_key_header: String,
 
-    /// The parameter in the query of the URL whose value does the same for a request without that header [default: none].
+    /// The query parameter whose value does the same for requests without the header that `--release-key-header` sets
+    /// [default: none].
     #[arg(long, value_name = "NAME", env = "WISP_RELEASE_KEY_PARAMETER")]
     pub(crate) release_key_parameter: Option<String>,
 }

@@ -19,7 +19,7 @@ const MAX_CERTIFICATE_BYTES: u64 = 4 << 20;
 #[derive(Debug, Args)]
 pub(crate) struct ResponseCacheArgs {
     /// Memory in bytes for the cached responses of models with `cache.enabled` in model.toml, in addition to
-    /// that of requests.
+    /// the memory of requests.
     #[arg(
         long,
         value_name = "N",
@@ -45,13 +45,13 @@ pub(crate) struct ResponseCacheArgs {
     #[arg(long, value_name = "URL", env = "WISP_RESPONSE_CACHE_URL")]
     pub(crate) response_cache_url: Option<String>,
 
-    /// The certificate of the authority that issued the one of the Redis server: a PEM file [default: the
+    /// A PEM file with the certificate of the authority that issued the certificate of the Redis server [default: the
     /// authorities that the system trusts].
     #[arg(long, value_name = "FILE", env = "WISP_RESPONSE_CACHE_CA")]
     pub(crate) response_cache_ca: Option<PathBuf>,
 
-    /// Do not wait longer for the Redis server, at most twice for a request. After three failures, requests
-    /// do not wait, except one each second.
+    /// Timeout for a response of the Redis server. A request waits for it at most twice. After three failures, requests
+    /// do not wait, except for one each second.
     #[arg(
         long,
         value_name = "N",

@@ -233,7 +233,7 @@ pub(crate) struct ServeArgs {
     )]
     pub(crate) max_connections: Option<usize>,
 
-    /// Reject larger request bodies and gRPC messages, with status 413 or RESOURCE_EXHAUSTED.
+    /// Reject larger request bodies and gRPC messages with status 413 or RESOURCE_EXHAUSTED.
     #[arg(
         long,
         value_name = "N",
@@ -254,8 +254,8 @@ pub(crate) struct ServeArgs {
     )]
     pub(crate) max_memory_bytes: Option<usize>,
 
-    /// Resident memory in bytes that the whole process should stay below. From 80 % of it, the server forgets cached
-    /// responses and idle models that it can load again; from 90 %, it rejects loads and requests of more than 4 MiB; from
+    /// Resident memory in bytes that the whole process should stay below. From 80 % of it, the server drops cached
+    /// responses, and idle models that it can load again. From 90 %, it rejects loads, and requests of more than 4 MiB. From
     /// 95 %, it rejects all inferences, with status 503 or UNAVAILABLE [default: the machine's memory, or the control
     /// group's limit].
     #[arg(
@@ -278,7 +278,7 @@ pub(crate) struct ServeArgs {
     )]
     pub(crate) request_timeout_milliseconds: Milliseconds,
 
-    /// Reject further requests while this many are in flight, with status 503. At most 1000000.
+    /// Reject further requests with status 503 while this many are in flight. At most 1000000.
     #[arg(
         long,
         value_name = "N",
@@ -308,7 +308,7 @@ pub(crate) struct ServeArgs {
     )]
     pub(crate) direct_calls: bool,
 
-    /// Reject model files that need more processor time to load. Files are loaded in a separate process
+    /// Reject model files that take more seconds of processor time to load. Files are loaded in a separate process
     /// the first time.
     #[arg(
         long,

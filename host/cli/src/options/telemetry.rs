@@ -64,7 +64,7 @@ pub(crate) struct TelemetryArgs {
     )]
     pub(crate) payload_log_sample_ratio: SampleRatio,
 
-    /// Log the names, datatypes and shapes alone of inputs or outputs that have more bytes together.
+    /// Log only the names, datatypes and shapes of inputs, or of outputs, that have more bytes together.
     #[arg(
         long,
         value_name = "N",
@@ -74,7 +74,7 @@ pub(crate) struct TelemetryArgs {
     )]
     pub(crate) payload_log_max_bytes: usize,
 
-    /// Begin a new file of payloads when the current one has reached this many bytes. Four older files are kept, with
+    /// Begin a new file when the payload log has reached this many bytes. Four older files are kept, with
     /// `.1` (the newest) to `.4` added to the name.
     #[arg(
         long,

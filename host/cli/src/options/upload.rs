@@ -36,7 +36,7 @@ pub(crate) struct UploadArgs {
     )]
     pub(crate) max_upload_bytes: usize,
 
-    /// Reject uploads, with status 507, with which the files of the repository would have more bytes together.
+    /// Reject uploads with status 507 if all files of the repository together would exceed this many bytes.
     #[arg(
         long,
         value_name = "N",
@@ -46,7 +46,7 @@ pub(crate) struct UploadArgs {
     )]
     pub(crate) max_stored_bytes: usize,
 
-    /// Reject uploads of further models, with status 507, when the repository has this many.
+    /// Reject uploads of further models with status 507 when the repository has this many models.
     #[arg(
         long,
         value_name = "N",
@@ -56,7 +56,7 @@ pub(crate) struct UploadArgs {
     )]
     pub(crate) max_stored_models: usize,
 
-    /// Reject uploads of further versions of a model, with status 507, when it has this many.
+    /// Reject uploads of further versions of a model with status 507 when it has this many versions.
     #[arg(
         long,
         value_name = "N",
@@ -66,8 +66,8 @@ pub(crate) struct UploadArgs {
     )]
     pub(crate) max_stored_versions: usize,
 
-    /// Trust the signatures of this key: a file that `minisign -G` writes, such as minisign.pub. A version with a signature
-    /// is then loaded only if it is valid. May be repeated, or given as a list with commas [default: none].
+    /// Trust the signatures of this public key, a file such as minisign.pub that `minisign -G` writes. A signed version is
+    /// then loaded only if its signature is valid. May be repeated, or given as a list with commas [default: none].
     #[arg(
         long,
         value_name = "FILE",
@@ -76,7 +76,8 @@ pub(crate) struct UploadArgs {
     )]
     pub(crate) trusted_key: Vec<PathBuf>,
 
-    /// Load only versions with a valid signature of a trusted key, whatever way their files came. Needs `--trusted-key`.
+    /// Load only versions with a valid signature of a trusted key, whatever the source of their files is. Needs
+    /// `--trusted-key`.
     #[arg(
         long,
         value_name = "BOOL",
