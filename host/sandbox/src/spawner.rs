@@ -77,7 +77,7 @@ pub(crate) struct ChildStreams {
     pub(crate) control: UnixStream,
 }
 
-/// A message to a spawner, which may be anything.
+/// A message to a spawner, which has not been checked.
 struct Received {
     request: Vec<u8>,
     descriptors: Vec<OwnedFd>,
@@ -192,7 +192,7 @@ fn encode(task: SpawnTask, limits: StartLimits) -> [u8; REQUEST_BYTES] {
     request
 }
 
-/// Reads a request. `None` if it is not one.
+/// Returns the task and the limits of a request, or `None` if it is invalid.
 fn decode(request: &[u8]) -> Option<(SpawnTask, StartLimits)> {
     let (&number, rest) = request.split_first()?;
     let (seconds, bytes) = rest.split_first_chunk::<8>()?;
@@ -221,7 +221,7 @@ pub fn serve(
             Err(Errno::INTR) => continue,
             Err(error) => return Err(error.into()),
         };
-        // A request that is none is dropped with its descriptors, which the other end sees.
+        // An invalid request is dropped with its descriptors, which closes its control.
         let Some((task, asked)) = decode(&request) else {
             continue;
         };
@@ -255,7 +255,7 @@ pub fn serve(
 
 /// Receives a request with its descriptors; `None` if there are no more.
 fn receive(socket: BorrowedFd<'_>) -> Result<Option<Received>, Errno> {
-    // One byte more, so that a request that is too long is none.
+    // One byte more, so that a request that is too long is invalid.
     let mut request = vec![0; REQUEST_BYTES.saturating_add(1)];
     let mut space = [MaybeUninit::<u8>::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);

@@ -1,8 +1,8 @@
 //! The usage that a worker has metered, on its way to the usage of all tenants in the server.
 //!
-//! It goes through the standard output of the worker, as a line of JSON for each model version that was used in a short
-//! time. The server adds it to what it has for the tenant of the worker, whatever the worker says about tenants; a worker
-//! that has been taken over can lie about its own tenant only.
+//! The worker writes a line of JSON to its standard output for each model version that was used in a short time. The server
+//! adds it to the usage of the worker's tenant. No line names a tenant, so a worker that has been taken over can report wrong
+//! usage of its own tenant only.
 
 use super::usage_amounts::UsageAmounts;
 use anyhow::Context;
@@ -25,7 +25,7 @@ const PERIOD: Duration = Duration::from_millis(100);
 /// The size limit of a line, far above that of any that a worker writes.
 const MAX_LINE_BYTES: u64 = 4096;
 
-/// The most model versions of a worker whose usage is added up.
+/// The number of model versions of a worker whose usage is added up.
 const MAX_VERSIONS: usize = 10_000;
 
 /// The usage of a model version in a short time.
