@@ -179,13 +179,7 @@ fn calls_of_the_host_with_random_arguments_return_or_end_the_guest() -> Result<(
 #[test]
 fn corrupted_components_are_loaded_or_refused() -> Result<()> {
     let sandbox = Sandbox::start()?;
-    let genuine = WatHandler {
-        pages: 1,
-        imports: "",
-        fields: "",
-        infer: "",
-    };
-    let genuine = genuine.component()?;
+    let genuine = WatHandler::BARE.component()?;
     for case in 0..100 * scale() {
         let mut numbers = Numbers::of(case);
         let mut wasm = genuine.clone();

@@ -2,21 +2,20 @@
 //! packages.
 
 use crate::{debian, python};
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::OnceLock;
 
 /// The directory of the program and of its data files, within the unpacked packages.
 const PROGRAM: &str = "usr/lib/chromium";
 
-/// Prints the packages to download. `apt-get` resolves the dependencies for the packages that are installed here.
-const LIST: &str = "apt-get install --simulate --no-install-recommends chromium-headless-shell";
+/// The package, and the name of the program.
+const PACKAGE: &str = "chromium-headless-shell";
 
 /// Returns the path of the executable, which needs the libraries in [`library_path`].
 pub(crate) fn executable() -> Result<PathBuf> {
-    Ok(unpacked()?.join(PROGRAM).join("chromium-headless-shell"))
+    Ok(unpacked()?.join(PROGRAM).join(PACKAGE))
 }
 
 /// Returns the value of `LD_LIBRARY_PATH` with which the executable finds its libraries.
@@ -39,16 +38,8 @@ fn unpacked() -> Result<&'static Path> {
 
 /// Downloads the packages into `downloads`, and unpacks them into `directory`.
 fn unpack(downloads: &Path, directory: &Path) -> Result<()> {
-    let list = python::succeed(Command::new("sh").args(["-c", LIST]))
-        .context("the test needs Debian's apt-get, and package lists: apt-get update")?;
-    let list = String::from_utf8(list.stdout)?;
-    let installed = list.lines().filter_map(|line| line.strip_prefix("Inst "));
-    let packages = installed.filter_map(|rest| rest.split(' ').next());
-    let packages: Vec<&str> = packages.collect();
-    ensure!(
-        packages.contains(&"chromium-headless-shell"),
-        "no chromium-headless-shell to download: {list}"
-    );
-    debian::download(&packages, downloads)?;
-    debian::extract(downloads, directory)
+    debian::unpack_with_dependencies(PACKAGE, &[PACKAGE], (downloads, directory))?;
+    let executable = directory.join(PROGRAM).join(PACKAGE);
+    ensure!(executable.exists(), "no {}", executable.display());
+    Ok(())
 }

@@ -31,10 +31,8 @@ fn graph() -> Vec<u8> {
 /// Returns a handler that traps.
 fn failing_handler() -> Result<Vec<u8>> {
     let handler = WatHandler {
-        pages: 1,
-        imports: "",
-        fields: "",
         infer: "unreachable",
+        ..WatHandler::BARE
     };
     handler.component()
 }

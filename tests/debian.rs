@@ -3,7 +3,7 @@
 //! A marker file, which is written last, shows that a directory is complete.
 
 use crate::python;
-use anyhow::Result;
+use anyhow::{Context, Result};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -25,6 +25,27 @@ pub(crate) fn unpacked(
         std::fs::write(directory.join(python::WHOLE), "")?;
     }
     Ok(directory)
+}
+
+/// Downloads a package with what it needs that is not installed here into `downloads`, and unpacks all into `directory`.
+/// The packages `always` are among them even if they are installed.
+pub(crate) fn unpack_with_dependencies(
+    package: &str,
+    always: &[&str],
+    (downloads, directory): (&Path, &Path),
+) -> Result<()> {
+    let mut simulate = Command::new("apt-get");
+    simulate.args(["install", "--simulate", "--no-install-recommends", package]);
+    let list = python::succeed(&mut simulate)
+        .context("the test needs Debian's apt-get, and package lists: apt-get update")?;
+    let list = String::from_utf8(list.stdout)?;
+    let missing = list.lines().filter_map(|line| line.strip_prefix("Inst "));
+    let mut packages: Vec<&str> = missing.filter_map(|rest| rest.split(' ').next()).collect();
+    packages.extend(always);
+    packages.sort_unstable();
+    packages.dedup();
+    download(&packages, downloads)?;
+    extract(downloads, directory)
 }
 
 /// Downloads packages of the system's own suite into `downloads`.

@@ -7,20 +7,18 @@
 mod empty_values;
 mod integers;
 
+use crate::cases::backend;
 use crate::harness::child::{ChildPool, Outcome, serve_parent};
 use crate::harness::onnx::{Graph, Model, Value};
+use crate::harness::tensor::named;
 use crate::harness::{Repository, TestOptions, TestServer, root};
 use anyhow::{Context, Result, ensure};
-use bytes::Bytes;
 use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
 use tempfile::NamedTempFile;
-use wisp_backend::rten::Rten;
-use wisp_backend::tract::Tract;
-use wisp_backend::{Backend, BackendError, LoadOptions, ModelSource};
-use wisp_tensor::memory_budget::MemoryBudget;
-use wisp_tensor::{ElementType, NamedTensor, Shape, Tensor};
+use wisp_backend::{BackendError, LoadOptions, ModelSource};
+use wisp_tensor::{ElementType, NamedTensor};
 
 /// The child processes that compute. A case takes milliseconds, but the machine may be busy.
 const CHILDREN: ChildPool = ChildPool {
@@ -106,20 +104,6 @@ fn integers(
     named(name, element_type, dimensions, content.collect())
 }
 
-fn named(
-    name: &str,
-    element_type: ElementType,
-    dimensions: &[u32],
-    content: Vec<u8>,
-) -> NamedTensor {
-    let shape = Shape::new(dimensions.to_vec()).expect("a small shape");
-    let tensor = Tensor::new(element_type, shape, Bytes::from(content));
-    NamedTensor {
-        name: name.to_owned(),
-        tensor: tensor.expect("as many elements as the shape has"),
-    }
-}
-
 /// Returns a graph with these inputs and the output `y`, without nodes.
 fn graph(inputs: &[(&str, ElementType, &[Option<i64>])], y: (ElementType, usize)) -> Graph {
     let inputs = inputs
@@ -149,15 +133,6 @@ fn compute_cases_of_a_parent_process() -> Result<()> {
     })
 }
 
-fn backend(name: &str) -> Result<Box<dyn Backend>> {
-    let memory = || Arc::new(MemoryBudget::new(COMPUTE_BYTES));
-    Ok(match name {
-        "tract" => Box::new(Tract::with_memory(memory())),
-        "rten" => Box::new(Rten::with_memory(memory())),
-        _ => Box::new(crate::onnxruntime::engine()?.with_max_compute_bytes(COMPUTE_BYTES)),
-    })
-}
-
 /// Runs in a child: computes the case that the request names, by a backend and a number, and returns its
 /// outcome.
 fn compute_here(request: &str) -> Result<String> {
@@ -169,7 +144,8 @@ fn compute_here(request: &str) -> Result<String> {
     let file = NamedTempFile::new()?;
     std::fs::write(file.path(), case.model.bytes())?;
     let options = LoadOptions::default();
-    let loaded = backend(engine)?.load(ModelSource::Path(file.path()), &options);
+    let engine = backend::with_memory(engine, COMPUTE_BYTES)?;
+    let loaded = engine.load(ModelSource::Path(file.path()), &options);
     let graph = match loaded {
         Ok(graph) => graph,
         Err(BackendError::Load { reason, .. }) => return Ok(format!("not loaded: {reason}")),

@@ -115,13 +115,7 @@ fn beside(component: &[u8], module: &[u8]) -> Result<Vec<u8>> {
 #[test]
 fn random_modules_beside_a_handler_are_refused_or_spare_their_neighbor() -> Result<()> {
     let neighborhood = Neighborhood::new()?;
-    let healthy = WatHandler {
-        pages: 1,
-        imports: "",
-        fields: "",
-        infer: "",
-    };
-    let healthy = healthy.component()?;
+    let healthy = WatHandler::BARE.component()?;
     let mut counts = Counts::default();
     let cases = MODULES * scale();
     each_ends(cases, move |case| {

@@ -16,13 +16,6 @@ use wisp_tensor::{ElementType, NamedTensor, Shape, Tensor};
 /// A loop without an end, in a function with or without a result.
 const ENDLESS: &str = "(loop $again (br $again)) (unreachable)";
 
-const HEALTHY: WatHandler<'static> = WatHandler {
-    pages: 1,
-    imports: "",
-    fields: "",
-    infer: "",
-};
-
 fn limits() -> Limits {
     Limits {
         guest_time: Duration::from_millis(100),
@@ -71,7 +64,7 @@ fn failure(sandbox: &Sandbox, wasm: &[u8]) -> Result<HandlerError> {
 
 /// Checks that the only instance is free and clean.
 fn neighbor_is_well(sandbox: &Sandbox) -> Result<()> {
-    let healthy = sandbox.load(&HEALTHY.component()?, limits())??;
+    let healthy = sandbox.load(&WatHandler::BARE.component()?, limits())??;
     let answer = call_inline(&healthy, &[number()?])?;
     ensure!(answer.outputs.len() == 1, "{answer:?}");
     drop(answer);
@@ -87,7 +80,13 @@ fn endless_code_ends_at_its_time_limit_wherever_it_is() -> Result<()> {
     let after = format!(
         r#"(func (export "cabi_post_wisp:handler/model@0.1.0#infer") (param i32) {ENDLESS})"#
     );
-    let fields = |fields| WatHandler { fields, ..HEALTHY }.component();
+    let fields = |fields| {
+        WatHandler {
+            fields,
+            ..WatHandler::BARE
+        }
+        .component()
+    };
     for (place, wasm) in [
         ("the start function", fields(&start)?),
         ("the function after a response", fields(&after)?),
@@ -124,7 +123,7 @@ fn memories_and_tables_end_at_their_limits() -> Result<()> {
         let handler = WatHandler {
             fields,
             infer,
-            ..HEALTHY
+            ..WatHandler::BARE
         };
         let error = failure(&sandbox, &handler.component()?).context(what)?;
         ensure!(error.to_string().contains(key), "{what}: {error}");
@@ -147,7 +146,11 @@ fn modules_with_more_than_the_pool_has_are_refused_before_they_run() -> Result<(
         ("a shared memory", "(memory 1 1 shared)"),
     ] {
         // Some of them are no modules for the tools that make components, which is a refusal too.
-        let Ok(wasm) = (WatHandler { fields, ..HEALTHY }).component() else {
+        let Ok(wasm) = (WatHandler {
+            fields,
+            ..WatHandler::BARE
+        })
+        .component() else {
             continue;
         };
         let refused = !matches!(sandbox.load(&wasm, limits()), Ok(Ok(_)));
@@ -173,7 +176,7 @@ fn ten_thousand_instances_of_a_module_are_refused() -> Result<()> {
     });
     let sections = sections.finish();
     let wasm = [
-        HEALTHY.component()?.as_slice(),
+        WatHandler::BARE.component()?.as_slice(),
         sections.get(8..).context("a header")?,
     ]
     .concat();
@@ -211,7 +214,7 @@ fn host_calls_at_the_end_of_the_stack_are_traps_and_no_crash() -> Result<()> {
                     (func $log (param i32 i32 i32 i32 i32)))"#,
             fields: &fields,
             infer: "(call $deeper (i64.const 0))",
-            ..HEALTHY
+            ..WatHandler::BARE
         };
         let error = failure(&sandbox, &handler.component()?)?;
         // On a busy machine, the guest's time may be over first.

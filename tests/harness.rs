@@ -14,6 +14,7 @@ pub(crate) mod gate;
 pub(crate) mod numbers;
 pub(crate) mod onnx;
 pub(crate) mod sandbox;
+pub(crate) mod tensor;
 pub(crate) mod victim;
 mod wait;
 pub(crate) mod wat_handler;

@@ -4,21 +4,19 @@
 //!
 //! All computations run in child processes, so that a signal or exhausted memory is a result.
 
+use crate::cases;
 use crate::harness::child::{ChildPool, Outcome, serve_parent};
 use crate::harness::onnx::{Attribute, BOOL, FLOAT, Graph, INT64, Tensor, Value};
+use crate::harness::tensor::named;
 use crate::harness::{Repository, TestOptions, TestServer};
 use anyhow::{Context, Result, ensure};
-use bytes::Bytes;
 use serde_json::json;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tempfile::NamedTempFile;
 use wisp_backend::deadline::cancel_at;
-use wisp_backend::rten::Rten;
-use wisp_backend::tract::Tract;
 use wisp_backend::{Backend, BackendError, Cancellation, LoadOptions, ModelSource};
-use wisp_tensor::memory_budget::MemoryBudget;
-use wisp_tensor::{ElementType, NamedTensor, Shape, Tensor as WispTensor};
+use wisp_tensor::{ElementType, NamedTensor};
 
 /// The child processes that compute. A case takes milliseconds, but the machine may be busy.
 const CHILDREN: ChildPool = ChildPool {
@@ -60,20 +58,6 @@ fn int64s(name: &str, dimensions: &[u32], numbers: &[i64]) -> NamedTensor {
 fn floats(name: &str, dimensions: &[u32], numbers: &[f32]) -> NamedTensor {
     let content: Vec<u8> = numbers.iter().flat_map(|n| n.to_le_bytes()).collect();
     named(name, ElementType::Fp32, dimensions, content)
-}
-
-fn named(
-    name: &str,
-    element_type: ElementType,
-    dimensions: &[u32],
-    content: Vec<u8>,
-) -> NamedTensor {
-    let shape = Shape::new(dimensions.to_vec()).expect("a small shape");
-    let tensor = WispTensor::new(element_type, shape, Bytes::from(content));
-    NamedTensor {
-        name: name.to_owned(),
-        tensor: tensor.expect("as many numbers as the shape has"),
-    }
 }
 
 /// Returns a graph of one node with the output `y`.
@@ -395,15 +379,7 @@ fn compute_cases_of_a_parent_process() -> Result<()> {
 }
 
 fn backend(name: &str) -> Result<Box<dyn Backend>> {
-    Ok(match name {
-        "tract" => Box::new(Tract::with_memory(Arc::new(MemoryBudget::new(
-            COMPUTE_BYTES,
-        )))),
-        "rten" => Box::new(Rten::with_memory(Arc::new(MemoryBudget::new(
-            COMPUTE_BYTES,
-        )))),
-        _ => Box::new(crate::onnxruntime::engine()?.with_max_compute_bytes(COMPUTE_BYTES)),
-    })
+    cases::backend::with_memory(name, COMPUTE_BYTES)
 }
 
 /// Runs in a child: computes the case that the request names, by a backend and a number, and returns its

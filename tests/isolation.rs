@@ -169,9 +169,7 @@ fn a_handler_has_the_memory_that_the_operator_allows() -> Result<()> {
     let sandbox = Sandbox::start()?;
     let wasm = WatHandler {
         pages: 3200,
-        imports: "",
-        fields: "",
-        infer: "",
+        ..WatHandler::BARE
     };
     let wasm = wasm.component()?;
     let refusal = sandbox.load(&wasm, Limits::default())?.err();
@@ -299,9 +297,7 @@ fn gated_server(gate: &Gate, memory: &Arc<MemoryBudget>) -> Result<TestServer> {
     // As large as the limits allow, already before it runs.
     let large = WatHandler {
         pages: 1024,
-        imports: "",
-        fields: "",
-        infer: "",
+        ..WatHandler::BARE
     };
     let repository = repository()?.with_file("large/1/handler.wasm", large.component()?)?;
     let options = TestOptions {

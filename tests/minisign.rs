@@ -1,14 +1,11 @@
 //! The tool minisign of Debian, unpacked below the workspace's target directory, which signs versions as their authors do.
 
 use crate::{debian, python};
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 use tempfile::TempDir;
-
-/// Lists the packages that are not installed here.
-const LIST: &str = "apt-get install --simulate --no-install-recommends minisign";
 
 /// A pair of keys in a temporary directory.
 #[derive(Debug)]
@@ -74,16 +71,7 @@ fn unpacked() -> Result<&'static Path> {
 
 /// Downloads the packages into `downloads`, and unpacks them into `directory`.
 fn unpack(downloads: &Path, directory: &Path) -> Result<()> {
-    let list = python::succeed(Command::new("sh").args(["-c", LIST]))
-        .context("the test needs Debian's apt-get, and package lists: apt-get update")?;
-    let list = String::from_utf8(list.stdout)?;
-    let missing = list.lines().filter_map(|line| line.strip_prefix("Inst "));
-    let mut packages: Vec<&str> = missing.filter_map(|rest| rest.split(' ').next()).collect();
-    packages.push("minisign");
-    packages.sort_unstable();
-    packages.dedup();
-    debian::download(&packages, downloads)?;
-    debian::extract(downloads, directory)?;
+    debian::unpack_with_dependencies("minisign", &["minisign"], (downloads, directory))?;
     ensure!(directory.join("usr/bin/minisign").exists(), "no minisign");
     Ok(())
 }

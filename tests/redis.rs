@@ -10,9 +10,6 @@ use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use tempfile::TempDir;
 
-/// Lists the packages that are not installed here.
-const LIST: &str = "apt-get install --simulate --no-install-recommends redis-server";
-
 /// The packages that are unpacked even if they are installed.
 const PACKAGES: [&str; 2] = ["redis-server", "redis-tools"];
 
@@ -117,16 +114,7 @@ fn unpacked() -> Result<&'static Path> {
 
 /// Downloads the packages into `downloads`, and unpacks them into `directory`.
 fn unpack(downloads: &Path, directory: &Path) -> Result<()> {
-    let list = python::succeed(Command::new("sh").args(["-c", LIST]))
-        .context("the test needs Debian's apt-get, and package lists: apt-get update")?;
-    let list = String::from_utf8(list.stdout)?;
-    let missing = list.lines().filter_map(|line| line.strip_prefix("Inst "));
-    let mut packages: Vec<&str> = missing.filter_map(|rest| rest.split(' ').next()).collect();
-    packages.extend(PACKAGES);
-    packages.sort_unstable();
-    packages.dedup();
-    debian::download(&packages, downloads)?;
-    debian::extract(downloads, directory)?;
+    debian::unpack_with_dependencies("redis-server", &PACKAGES, (downloads, directory))?;
     let server = directory.join("usr/bin/redis-server");
     ensure!(server.exists(), "no {}", server.display());
     Ok(())

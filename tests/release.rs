@@ -21,10 +21,8 @@ fn graph(offsets: [f32; 3]) -> Vec<u8> {
 /// Returns a handler whose `infer` has these instructions.
 fn handler(infer: &str) -> Result<Vec<u8>> {
     let handler = WatHandler {
-        pages: 1,
-        imports: "",
-        fields: "",
         infer,
+        ..WatHandler::BARE
     };
     handler.component()
 }

@@ -8,7 +8,7 @@ use super::floods::victim_is_well;
 use super::serve::Serve;
 use crate::harness::frames::{
     CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, NONE, PADDED, PING, PREFACE,
-    PRIORITY, RESET, SETTINGS, WINDOW_UPDATE, frame, header_block,
+    PRIORITY, RESET, SETTINGS, WINDOW_UPDATE, frame, header_block, read_frame,
 };
 use crate::harness::{Repository, TIMEOUT};
 use anyhow::{Context, Result, ensure};
@@ -405,18 +405,11 @@ fn react(server: &Serve, frames: &[u8], required: Required) -> Result<Reaction> 
     let _ = stream.write_all(&frame(PING, NONE, 0, MARK));
     let mut reaction = Reaction::default();
     loop {
-        let mut head = [0; 9];
-        if !is_read(stream.read_exact(&mut head))? {
+        let Some((kind, payload)) = before_end(read_frame(&mut stream))? else {
             reaction.end = true;
             break;
-        }
-        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
-        let mut payload = vec![0; usize::try_from(length)?];
-        if !is_read(stream.read_exact(&mut payload))? {
-            reaction.end = true;
-            break;
-        }
-        match head[3] {
+        };
+        match kind {
             GOAWAY => reaction.goaway = true,
             RESET => reaction.reset = true,
             // The status comes first: 200, 204 and 500 have these indices in the static table.
@@ -441,14 +434,14 @@ fn react(server: &Serve, frames: &[u8], required: Required) -> Result<Reaction> 
     Ok(reaction)
 }
 
-/// Returns whether bytes were read. The end of the connection is not an error, and a timeout is.
-fn is_read(read: std::io::Result<()>) -> Result<bool> {
+/// Returns what was read, or `None` after the end of the connection. A timeout is an error.
+fn before_end<T>(read: std::io::Result<T>) -> Result<Option<T>> {
     match read {
-        Ok(()) => Ok(true),
+        Ok(read) => Ok(Some(read)),
         Err(error) if [ErrorKind::WouldBlock, ErrorKind::TimedOut].contains(&error.kind()) => {
             Err(error).context("the server neither reacts nor ends the connection")
         }
-        Err(_) => Ok(false),
+        Err(_) => Ok(None),
     }
 }
 
@@ -484,7 +477,7 @@ fn a_connection_that_begins_with_another_preface_ends() -> Result<()> {
         stream.write_all(preface)?;
         stream.shutdown(Shutdown::Write)?;
         let mut reply = Vec::new();
-        is_read(stream.read_to_end(&mut reply).map(|_| ()))?;
+        before_end(stream.read_to_end(&mut reply))?;
         victim_is_well(&server)?;
     }
     Ok(())

@@ -8,7 +8,7 @@
 use super::serve::{Serve, serve};
 use crate::harness::frames::{
     CANCEL, CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, NONE, PADDED, PING,
-    PREFACE, PRIORITY, RESET, SETTINGS, WINDOW_UPDATE, frame, header_block,
+    PREFACE, PRIORITY, RESET, SETTINGS, WINDOW_UPDATE, frame, header_block, read_frame,
 };
 use crate::harness::victim::wine;
 use crate::harness::{Repository, Response, TIMEOUT, scale, wait_until};
@@ -105,14 +105,8 @@ impl Client {
         let (received, goaway) = channel();
         let mut reading = stream.try_clone()?;
         std::thread::spawn(move || {
-            let mut head = [0; 9];
-            while reading.read_exact(&mut head).is_ok() {
-                let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
-                let mut payload = vec![0; length as usize];
-                if reading.read_exact(&mut payload).is_err() {
-                    return;
-                }
-                if let (GOAWAY, [_, _, _, _, code @ ..]) = (head[3], &payload[..]) {
+            while let Ok((kind, payload)) = read_frame(&mut reading) {
+                if let (GOAWAY, [_, _, _, _, code @ ..]) = (kind, &payload[..]) {
                     let code = code
                         .first_chunk()
                         .map_or(u32::MAX, |code| u32::from_be_bytes(*code));

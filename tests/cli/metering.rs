@@ -26,12 +26,10 @@ const TICKS: f64 = 100.0;
 /// Creates a repository with the model `spin`, whose guest counts up to the number of its request.
 fn spinning() -> Result<Repository> {
     let wasm = WatHandler {
-        pages: 1,
-        imports: "",
-        fields: "",
         infer: "(loop $spin
             (local.set $i (i32.add (local.get $i) (i32.const 1)))
             (br_if $spin (i32.lt_u (local.get $i) (local.get $x))))",
+        ..WatHandler::BARE
     };
     Repository::empty()?.with_file("spin/1/handler.wasm", wasm.component()?)
 }

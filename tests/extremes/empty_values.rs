@@ -1,7 +1,8 @@
 //! Values without elements in operators of ONNX Runtime that ended the process.
 
-use super::{Case, Wanted, graph, named};
+use super::{Case, Wanted, graph};
 use crate::harness::onnx::{Attribute, FLOAT, Graph, Model, Opset, Tensor};
+use crate::harness::tensor::named;
 use wisp_tensor::{ElementType, NamedTensor};
 
 /// Returns a tensor of zeros for a file.

@@ -1,8 +1,8 @@
 //! HTTP/2 frames written by hand, and a client that sends them, so that a test controls when a request
-//! begins and when it is cancelled. The client reads nothing.
+//! begins and when it is cancelled. The client reads nothing; [`read_frame`] is for tests that do.
 
 use anyhow::Result;
-use std::io::Write;
+use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
 /// The bytes with which a client begins a connection.
@@ -51,6 +51,16 @@ pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8>
         .to_be_bytes();
     let stream = stream.to_be_bytes();
     [&length[1..], &[kind, flags], &stream, payload].concat()
+}
+
+/// Reads a frame, and returns its type and its payload.
+pub(crate) fn read_frame(stream: &mut impl Read) -> io::Result<(u8, Vec<u8>)> {
+    let mut head = [0_u8; 9];
+    stream.read_exact(&mut head)?;
+    let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+    let mut payload = vec![0; length as usize];
+    stream.read_exact(&mut payload)?;
+    Ok((head[3], payload))
 }
 
 /// Returns the payload of a frame of type [`HEADERS`]: literals without indexing and Huffman encoding, of

@@ -27,6 +27,14 @@ pub(crate) struct WatHandler<'a> {
 }
 
 impl WatHandler<'_> {
+    /// A handler that does nothing but respond.
+    pub(crate) const BARE: WatHandler<'static> = WatHandler {
+        pages: 1,
+        imports: "",
+        fields: "",
+        infer: "",
+    };
+
     /// Returns the handler as a component.
     pub(crate) fn component(&self) -> Result<Vec<u8>> {
         let WatHandler {

@@ -60,6 +60,8 @@ pub(crate) use self::optional_input::optional_inputs;
 pub(crate) use self::signature::DeclaredSignature;
 pub(crate) use self::signature::declared_outputs;
 #[cfg(feature = "onnxruntime")]
+pub(crate) use self::signature::element_type;
+#[cfg(feature = "onnxruntime")]
 pub(crate) use self::text_locale::set_locale;
 pub(crate) use self::zip_map::remove_zip_maps;
 

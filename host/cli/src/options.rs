@@ -1,27 +1,32 @@
 //! The command-line interface: every subcommand, its arguments and their help texts.
 //!
 //! These types contain the operator's input and no derived values; each subcommand derives what it
-//! needs. `value` parses values with a syntax of their own; `backend` contains the subcommands of
-//! `wisp backend`.
+//! needs. `value` parses values with a syntax of their own, `setting` adds what all settings have in common, and `backend`
+//! contains the subcommands of `wisp backend`.
 
 mod artifact_reference;
 mod backend;
 mod baseline;
 mod bundle;
+mod cage;
 mod child;
 mod config;
 mod handler_limits;
 mod health;
 mod metering;
+mod model_control;
 mod pull;
 mod push;
 mod registry_access;
 mod release;
+mod release_setting;
 mod response_cache;
 mod serve;
+mod setting;
 mod telemetry;
 mod tenancy;
 mod tenant;
+mod tls;
 mod upload;
 mod value;
 
@@ -39,6 +44,7 @@ pub(crate) use backend::{
 };
 pub(crate) use baseline::BaselineArgs;
 pub(crate) use bundle::{BundleArgs, EngineChoice, TargetChoice};
+pub(crate) use cage::CageArgs;
 pub(crate) use child::{
     AttemptArgs, CHILD, ChildArgs, ChildTask, ConfinedChoice, LoadArgs, SpawnArgs, SpawnWorkersArgs,
 };
@@ -46,6 +52,7 @@ pub(crate) use config::{ConfigCommand, ConfigCommandArgs};
 pub(crate) use handler_limits::HandlerLimitArgs;
 pub(crate) use health::HealthArgs;
 pub(crate) use metering::MeteringArgs;
+pub(crate) use model_control::{ModelControlArgs, ModelControlMode};
 pub(crate) use pull::PullArgs;
 pub(crate) use push::PushArgs;
 pub(crate) use registry_access::RegistryAccessArgs;
@@ -53,16 +60,16 @@ pub(crate) use release::{
     LatencyChoice, ReleaseCommand, ReleaseCommandArgs, ReleaseModelArgs, ReleaseServerArgs,
     ReleaseStartArgs,
 };
+pub(crate) use release_setting::ReleaseSettingArgs;
 pub(crate) use response_cache::ResponseCacheArgs;
-pub(crate) use serve::{
-    CONFIG_VARIABLE, DEFAULT_GRPC, DEFAULT_METRICS, LogFormat, ModelControlMode, ServeArgs, TlsArgs,
-};
+pub(crate) use serve::{CONFIG_VARIABLE, DEFAULT_GRPC, DEFAULT_METRICS, LogFormat, ServeArgs};
 pub(crate) use telemetry::{CollectorUrl, PayloadDestination, TelemetryArgs};
 pub(crate) use tenancy::TenancyArgs;
 pub(crate) use tenant::{
     NewKeyArgs, TenantAddArgs, TenantCommand, TenantCommandArgs, TenantDirectoryArgs,
     TenantListArgs, TenantRemoveArgs, TenantRevokeArgs, TenantRotateArgs,
 };
+pub(crate) use tls::TlsArgs;
 pub(crate) use upload::UploadArgs;
 pub(crate) use value::{
     AdditionalAddress, InputShape, InputSource, Milliseconds, NamedInput, NamedShape, Seconds,
@@ -74,6 +81,7 @@ pub(crate) use value::{
     name = "wisp",
     version,
     arg_required_else_help = true,
+    mut_subcommands = setting::complete,
     after_help = "\
 A model is a directory:
 
@@ -122,12 +130,7 @@ pub(crate) struct CacheArgs {
     /// directory].
     ///
     /// Only the current user may have write access. It can be deleted at any time.
-    #[arg(
-        long,
-        value_name = "DIR",
-        env = "WISP_CACHE_DIR",
-        hide_env_values = true
-    )]
+    #[arg(long, value_name = "DIR", env = "WISP_CACHE_DIR")]
     pub(crate) cache_dir: Option<PathBuf>,
 }
 
@@ -140,19 +143,13 @@ pub(crate) struct BackendArgs {
         long,
         value_name = "NAME",
         default_value = "auto",
-        env = "WISP_BACKEND",
-        hide_env_values = true
+        env = "WISP_BACKEND"
     )]
     pub(crate) backend: String,
 
     /// ONNX Runtime's shared library [default: the value of ORT_DYLIB_PATH, or the library that `wisp
     /// backend install onnxruntime` has installed].
-    #[arg(
-        long,
-        value_name = "FILE",
-        env = "WISP_ONNXRUNTIME_LIBRARY",
-        hide_env_values = true
-    )]
+    #[arg(long, value_name = "FILE", env = "WISP_ONNXRUNTIME_LIBRARY")]
     pub(crate) onnxruntime_library: Option<PathBuf>,
 }
 
@@ -193,7 +190,7 @@ Examples:
 `wisp inspect MODEL` shows the inputs of graphs and handlers. The lines that a handler logs are
 written to standard error.")]
 pub(crate) struct InferArgs {
-    /// A model's directory, of which the highest version is used, or a model file.
+    /// A model's directory, or a model file. Of a directory, the highest version is used.
     pub(crate) model: PathBuf,
 
     /// An input: NAME=JSON for nested arrays (the shape follows from the nesting) or a single value,

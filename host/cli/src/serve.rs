@@ -1,11 +1,15 @@
 //! `wisp serve`: loads the models, listens, prints a banner, and drains on a signal or when it is not used.
 //!
-//! [`run_server`] is the sequence. `cage` locks the process in. `activation` contains the sockets that are passed to the program, `startup` the
-//! steps before the first request, `telemetry` the reports about requests, `control` and `hangup` the changes while the
-//! server runs, `tenancy` the tenants, `workers` the start of their processes and `worker` such a process with its
-//! `worker_task` and the `worker_usage` that it reports, `watch` those of handlers' sources, and `ending` the signals and
-//! the end of the process; the server performs the drain that they request. `notification` reports the start and the drain to the service manager. `preflight` checks a
-//! configuration without a server.
+//! [`run_server`] is the sequence:
+//!
+//! - `cage` locks the process in, `activation` takes the sockets that are passed to the program, and `startup` has the
+//!   other steps before the first request. `preflight` checks a configuration without a server.
+//! - `telemetry` reports on requests. `control`, `hangup` and `watch` change the models and the settings while the
+//!   server runs.
+//! - `tenancy` has the tenants, and `workers` starts their processes. `worker` is such a process: it reads its
+//!   `worker_task`, and sends its `worker_usage` to the server.
+//! - `ending` handles the signals and the end of the process; the server performs the drain that they request.
+//!   `notification` reports the start and the drain to the service manager.
 
 mod activation;
 mod banner;
@@ -21,6 +25,7 @@ mod preflight;
 mod startup;
 mod telemetry;
 mod tenancy;
+mod usage_amounts;
 mod watch;
 mod worker;
 mod worker_task;
@@ -162,7 +167,8 @@ async fn run_server(args: &ServeArgs, prepared: Prepared) -> anyhow::Result<Infa
     cage.close()?;
     startup::print_banner(serving.registry(), args, &addresses)?;
     notification::ready();
-    let polling = control::poll_repository(&serving, files, args.repository_poll_secs.0);
+    let polling =
+        control::poll_repository(&serving, files, args.model_control.repository_poll_secs.0);
     let watching = watch::rebuild_on_change(&serving, watch);
     let stopping = notification::stopping(&serving);
     let watching_memory = watch_memory(Arc::clone(&serving));

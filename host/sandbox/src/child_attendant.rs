@@ -17,8 +17,8 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, ExitStatus};
 
-/// The first byte of a report, of five. The others are a number of 32 bits, little-endian: zero, the number of the
-/// error, or the raw status.
+/// The first byte of a report. The four others are a little-endian number: zero, the number of the error, or the raw
+/// status.
 const STARTED: u8 = 0;
 const FAILED: u8 = 1;
 const ENDED: u8 = 2;
@@ -41,7 +41,7 @@ pub(crate) struct StartLimits {
     pub(crate) memory_bytes: u64,
 }
 
-/// The end of a child that belongs to its user. The child is killed when this is dropped.
+/// The user's end of the control of a child. The child is killed when this is dropped.
 #[derive(Debug)]
 pub(crate) struct ChildEnd {
     control: UnixStream,
@@ -85,8 +85,7 @@ impl ChildEnd {
 
 // === the attendant ===
 
-/// Starts a child and stays until it has ended, which may take as long as the user of the child likes. The calling
-/// thread is the parent of the child.
+/// Starts a child, and returns once it has ended. The calling thread is the parent of the child.
 pub(crate) fn attend(command: Command, limits: StartLimits, control: &UnixStream) {
     let mut child = match start(command, limits) {
         Ok(child) => child,
@@ -117,7 +116,7 @@ fn start(mut command: Command, limits: StartLimits) -> io::Result<Child> {
     }
 }
 
-/// Waits until the child has ended, or until its user wants it to end.
+/// Waits until the child has ended, or until its user has closed or shut down the control.
 fn wait(child: &mut Child, control: &UnixStream) {
     let ended: Option<OwnedFd> = pidfd_open(Pid::from_child(child), PidfdFlags::empty()).ok();
     loop {

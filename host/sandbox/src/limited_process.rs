@@ -8,8 +8,8 @@
 //! This module contains both ends: [`ChildProgram::run`] for the parent, [`begin`] and [`finish`] for the
 //! child.
 
-use crate::child_attendant::{StartLimits, attend};
-use crate::spawner::{ChildStreams, SpawnTask, Spawner, StartedChild, start_with, with_streams};
+use crate::child_attendant::StartLimits;
+use crate::spawner::{ChildStreams, SpawnTask, Spawner, StartedChild, start_attended, start_with};
 use rustix::process::{Signal, set_parent_process_death_signal};
 use std::ffi::{OsStr, OsString};
 use std::io::{self, PipeReader, PipeWriter, Read, Write};
@@ -37,14 +37,22 @@ pub struct ChildProgram(Start);
 /// The way in which a program is started.
 #[derive(Debug, Clone)]
 enum Start {
-    Command {
-        path: PathBuf,
-        arguments: Vec<OsString>,
-        /// The variables of the environment that it does not see.
-        hidden: Vec<OsString>,
-    },
+    Command(ProgramCommand),
     /// Another process starts it, which knows the command of the task.
-    Spawner { spawner: Spawner, task: SpawnTask },
+    Spawner {
+        spawner: Spawner,
+        task: SpawnTask,
+    },
+}
+
+/// The command of a program that this process starts.
+#[derive(Debug, Clone)]
+struct ProgramCommand {
+    path: PathBuf,
+    /// The arguments before those of a task.
+    arguments: Vec<OsString>,
+    /// The variables of the environment that the program does not see.
+    hidden: Vec<OsString>,
 }
 
 /// The limits of one child process.
@@ -101,11 +109,11 @@ impl ChildProgram {
         path: impl Into<PathBuf>,
         arguments: impl IntoIterator<Item = A>,
     ) -> ChildProgram {
-        ChildProgram(Start::Command {
+        ChildProgram(Start::Command(ProgramCommand {
             path: path.into(),
             arguments: arguments.into_iter().map(Into::into).collect(),
             hidden: Vec::new(),
-        })
+        }))
     }
 
     /// Hides these variables of the environment from the program. One that another process starts sees what that process
@@ -113,13 +121,10 @@ impl ChildProgram {
     #[must_use]
     pub fn without_variables(self, names: Vec<OsString>) -> ChildProgram {
         ChildProgram(match self.0 {
-            Start::Command {
-                path, arguments, ..
-            } => Start::Command {
-                path,
-                arguments,
+            Start::Command(command) => Start::Command(ProgramCommand {
                 hidden: names,
-            },
+                ..command
+            }),
             spawned @ Start::Spawner { .. } => spawned,
         })
     }
@@ -171,23 +176,12 @@ impl ChildProgram {
         limits: StartLimits,
     ) -> Result<StartedChild, ChildError> {
         match &self.0 {
-            Start::Command {
-                path,
-                arguments: first,
-                hidden,
-            } => {
-                let mut command = child_command(path, first);
-                command.args(arguments);
-                hide(hidden, &mut command);
-                start_with(|streams| {
-                    with_streams(&mut command, streams.stdin, streams.stdout);
-                    let control = streams.control;
-                    let attendant = thread::Builder::new().name("wisp-child".to_owned());
-                    attendant
-                        .spawn(move || attend(command, limits, &control))
-                        .map(drop)
-                })
-                .map_err(ChildError::Start)
+            Start::Command(program) => {
+                // What it writes to its standard error is of no use to anyone.
+                let mut command = program.with_arguments(arguments);
+                command.stderr(Stdio::null());
+                let started = start_with(|streams| start_attended(command, limits, streams));
+                started.map_err(ChildError::Start)
             }
             Start::Spawner { .. } if !arguments.is_empty() => Err(ChildError::Start(
                 io::Error::new(io::ErrorKind::InvalidInput, "the command is fixed"),
@@ -203,29 +197,30 @@ impl ChildProgram {
             }
         }
     }
-}
 
-impl ChildProgram {
     /// Asks for the start of the program with these streams and with the standard error of this process. The control
     /// reports whether it was started.
     pub(crate) fn launch(&self, limits: StartLimits, streams: ChildStreams) -> io::Result<()> {
         match &self.0 {
-            Start::Command {
-                path,
-                arguments,
-                hidden,
-            } => {
-                let mut command = child_command(path, arguments);
-                hide(hidden, &mut command);
-                with_streams(&mut command, streams.stdin, streams.stdout);
+            Start::Command(program) => {
+                let mut command = program.with_arguments(&[]);
                 command.stderr(Stdio::inherit());
-                let control = streams.control;
-                let attendant = thread::Builder::new().name("wisp-child".to_owned());
-                let attending = attendant.spawn(move || attend(command, limits, &control));
-                attending.map(drop)
+                start_attended(command, limits, streams)
             }
             Start::Spawner { spawner, task } => spawner.request(*task, limits, &streams),
         }
+    }
+}
+
+impl ProgramCommand {
+    /// Returns the command with the arguments of a task.
+    fn with_arguments(&self, arguments: &[&OsStr]) -> Command {
+        let mut command = child_command(&self.path, &self.arguments);
+        command.args(arguments);
+        for name in &self.hidden {
+            command.env_remove(name);
+        }
+        command
     }
 }
 
@@ -239,12 +234,6 @@ pub fn child_command(path: impl AsRef<OsStr>, arguments: &[OsString]) -> Command
         .env("RUST_BACKTRACE", "0")
         .env_remove("RUST_LIB_BACKTRACE");
     command
-}
-
-fn hide(names: &[OsString], command: &mut Command) {
-    for name in names {
-        command.env_remove(name);
-    }
 }
 
 // === impl ChildAnswer ===

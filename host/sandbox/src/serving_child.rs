@@ -1,6 +1,6 @@
-//! A child process that serves its parent over a socket, for as long as the parent likes.
+//! A child process that serves its parent over a socket, until the parent ends it.
 //!
-//! The socket is the standard input of the child. It has no name, so that nobody but the two processes can reach it.
+//! The socket is the standard input of the child. It has no name, so that only these two processes can reach it.
 //! The child has a limit on its memory, and none on its time.
 
 use crate::child_attendant::{ChildEnd, StartLimits};
@@ -52,7 +52,7 @@ impl ServingChild {
 }
 
 impl ServingProcess {
-    /// Kills the child, if it has not ended by itself, and returns how it has ended. Blocks until then.
+    /// Kills the child unless it has ended by itself, waits for its end, and returns its status.
     pub fn end(self) -> io::Result<ExitStatus> {
         self.end.kill();
         self.end.wait()

@@ -57,7 +57,7 @@ pub struct SpawnedCommand {
     pub limits_itself: bool,
     /// The memory in bytes, which a request can lower.
     pub memory_bytes: u64,
-    /// Set if the messages of the child go where those of the spawner go, and not nowhere.
+    /// Set if the child writes to the standard error of the spawner; otherwise its messages are dropped.
     pub keeps_messages: bool,
 }
 
@@ -77,7 +77,7 @@ pub(crate) struct ChildStreams {
     pub(crate) control: UnixStream,
 }
 
-/// A message to a spawner, which may be anything.
+/// A message to a spawner, which has not been checked.
 struct Received {
     request: Vec<u8>,
     descriptors: Vec<OwnedFd>,
@@ -166,6 +166,23 @@ pub(crate) fn start_with(
     })
 }
 
+/// Starts a command with these streams, and a thread that stays with it. The control reports whether it was started.
+pub(crate) fn start_attended(
+    mut command: Command,
+    limits: StartLimits,
+    streams: ChildStreams,
+) -> io::Result<()> {
+    let ChildStreams {
+        stdin,
+        stdout,
+        control,
+    } = streams;
+    command.stdin(stdin).stdout(stdout);
+    let attendant = thread::Builder::new().name("wisp-child".to_owned());
+    let attending = attendant.spawn(move || attend(command, limits, &control));
+    attending.map(drop)
+}
+
 fn encode(task: SpawnTask, limits: StartLimits) -> [u8; REQUEST_BYTES] {
     let mut request = [task.number(); REQUEST_BYTES];
     let (_, rest) = request.split_at_mut(1);
@@ -175,7 +192,7 @@ fn encode(task: SpawnTask, limits: StartLimits) -> [u8; REQUEST_BYTES] {
     request
 }
 
-/// Reads a request. `None` if it is not one.
+/// Returns the task and the limits of a request, or `None` if it is invalid.
 fn decode(request: &[u8]) -> Option<(SpawnTask, StartLimits)> {
     let (&number, rest) = request.split_first()?;
     let (seconds, bytes) = rest.split_first_chunk::<8>()?;
@@ -204,7 +221,7 @@ pub fn serve(
             Err(Errno::INTR) => continue,
             Err(error) => return Err(error.into()),
         };
-        // A request that is none is dropped with its descriptors, which the other end sees.
+        // An invalid request is dropped with its descriptors, which closes its control.
         let Some((task, asked)) = decode(&request) else {
             continue;
         };
@@ -222,25 +239,23 @@ pub fn serve(
             memory_bytes: asked.memory_bytes.min(allowed.memory_bytes),
         };
         let mut command = allowed.command;
-        with_streams(&mut command, stdin, stdout);
-        if allowed.keeps_messages {
-            command.stderr(Stdio::inherit());
-        }
-        let control = UnixStream::from(control);
-        let attendant = thread::Builder::new().name("wisp-child".to_owned());
+        command.stderr(match allowed.keeps_messages {
+            true => Stdio::inherit(),
+            false => Stdio::null(),
+        });
+        let streams = ChildStreams {
+            stdin,
+            stdout,
+            control: UnixStream::from(control),
+        };
         // Without a thread the control is closed, which the other end sees.
-        let _ = attendant.spawn(move || attend(command, limits, &control));
+        let _ = start_attended(command, limits, streams);
     }
-}
-
-/// Gives a child its streams. Its messages are of no use to anyone.
-pub(crate) fn with_streams(command: &mut Command, stdin: OwnedFd, stdout: OwnedFd) {
-    command.stdin(stdin).stdout(stdout).stderr(Stdio::null());
 }
 
 /// Receives a request with its descriptors; `None` if there are no more.
 fn receive(socket: BorrowedFd<'_>) -> Result<Option<Received>, Errno> {
-    // One byte more, so that a request that is too long is none.
+    // One byte more, so that a request that is too long is invalid.
     let mut request = vec![0; REQUEST_BYTES.saturating_add(1)];
     let mut space = [MaybeUninit::<u8>::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);

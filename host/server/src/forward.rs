@@ -35,7 +35,7 @@ use worker_slot::{Use, WorkerSlot};
 /// The time between two looks at the tenants.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// The number of workers that are tried for a request, of which all but the last have ended before they got it.
+/// The number of times that a request is offered to a worker. A worker may end before it receives the request.
 const ATTEMPTS: usize = 3;
 
 /// The workers of all tenants that have one. Lifetime: the process.
@@ -49,11 +49,11 @@ pub(crate) struct Forwarder {
 /// The workers of all tenants.
 #[derive(Debug, Default)]
 struct Slots {
-    /// Those that get requests.
+    /// The workers that receive requests.
     current: BTreeMap<TenantId, Arc<WorkerSlot>>,
-    /// Those of tenants that have changed since, until their requests have ended.
+    /// The workers of tenants that have changed since, until their requests have ended.
     retired: Vec<Arc<WorkerSlot>>,
-    /// Those whose requests have ended. They have time to report them until the next look.
+    /// The retired workers whose requests have ended. They can report the usage of these until the next look.
     unused: Vec<Arc<WorkerSlot>>,
 }
 
@@ -83,8 +83,8 @@ impl Forwarder {
         Arc::clone(&self.counts)
     }
 
-    /// Passes a request on to the worker of its tenant, and returns the head of the response with the body that is on its
-    /// way. Dropping the future cancels the request in the worker.
+    /// Passes a request on to the worker of its tenant, and returns the response, whose body is still arriving. Dropping
+    /// the future cancels the request in the worker.
     pub(crate) async fn forward(
         &self,
         request: ForwardedRequest<'_>,
@@ -189,6 +189,7 @@ impl Slots {
     }
 }
 
+/// Returns the tenants with a process of their own.
 fn isolated_tenants(namespaces: &Namespaces) -> BTreeMap<TenantId, Arc<Tenant>> {
     let tenants = namespaces.all_tenants().into_iter();
     let tenants = tenants.map(|serving| Arc::clone(serving.tenant()));

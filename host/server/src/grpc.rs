@@ -27,7 +27,7 @@ mod v2;
 
 pub(crate) use admitted::AdmittedRequest;
 pub(crate) use outgoing::GrpcBody;
-pub(crate) use status::{failure, refuse};
+pub(crate) use status::{failure, refuse, trailers};
 pub(crate) use timeout::{client_deadline, with_deadline};
 
 use crate::drain::DrainWatch;

@@ -1,7 +1,7 @@
-//! The worker processes of tenants, as this crate sees them: somebody starts one, and it has a socket.
+//! The interface to the worker processes of tenants, which the program that uses this crate starts.
 //!
-//! A worker answers all requests of its tenant, in the protocols of the server, over HTTP/2. Before that it writes one
-//! byte, when it is ready. This crate contains no processes; the program that uses it does.
+//! A worker writes one byte to its socket when it is ready. Then it answers all requests of its tenant over HTTP/2, in the
+//! protocols of the server.
 
 use std::fmt::Debug;
 use std::io;
@@ -18,13 +18,13 @@ pub trait StartWorker: Debug + Send + Sync {
 /// A worker process that has been started.
 #[derive(Debug)]
 pub struct StartedWorker {
-    /// The end of the server of the socket.
+    /// The server's end of the socket.
     pub socket: UnixStream,
     pub process: Box<dyn WorkerProcess>,
 }
 
 /// A running worker process. Dropping it kills the process without waiting for its end.
 pub trait WorkerProcess: Debug + Send {
-    /// Kills the process, if it has not ended by itself, and returns how it has ended. Blocks until then.
+    /// Kills the process unless it has ended by itself, waits for its end, and returns its status.
     fn end(self: Box<Self>) -> io::Result<ExitStatus>;
 }

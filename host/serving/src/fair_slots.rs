@@ -81,7 +81,7 @@ impl FairSlots {
         self.start(&mut self.lock(), owner)
     }
 
-    /// Waits for a slot. Does not wait for ever only if another one is released.
+    /// Waits for a slot, which becomes free when another one is dropped.
     pub(crate) async fn acquire(self: &Arc<FairSlots>, owner: Owner) -> FairSlot {
         loop {
             let (waiting, receiver) = {

@@ -95,8 +95,9 @@ async fn run<D: RequestDecoder>(
     };
     let (mut request, encoder, mut memory) = codecs.decode(call.decoder, source, memory).await?;
     timer.finish_decode();
-    meter.receive(request.content_bytes());
-    charge.hold(request.content_bytes())?;
+    let received_bytes = request.content_bytes();
+    meter.receive(received_bytes);
+    charge.hold(received_bytes)?;
     let rows = version.batch_size(&request);
     let logged = PayloadLog::begin(&serving.options.payload_log, &version, &request);
     let terms = CallTerms {

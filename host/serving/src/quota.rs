@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use wisp_protocol::error::{ErrorKind, HasErrorKind};
 
-/// The time after which a request is tried again that waits for others to end, whose end is not known.
+/// The time after which a client should try again if its request has to wait for others to end.
 const SOON: Duration = Duration::from_secs(1);
 
 /// The names of all limits, as [`OverQuota`] and the metrics show them.

@@ -1,46 +1,43 @@
 //! The state that all requests share: the served models, the limits, and the control over both.
 //!
-//! [`Serving`] answers questions about models and changes which ones are served; [`crate::infer()`] runs the
-//! inferences on it. A tenant has a [`Serving`] of its own, which shares everything but the models with the others
-//! (`tenant_view`).
+//! [`crate::infer()`] runs the inferences on a [`Serving`], which this file describes to clients and metrics.
+//! `version_selection` finds the version that a request calls, and `model_command` changes which models are served. A
+//! tenant has a [`Serving`] of its own, which shares everything but the models with the others (`tenant_view`).
 
+mod model_command;
+mod serving_options;
 pub(crate) mod tenant_view;
+mod version_selection;
 
 use crate::account::Account;
 use crate::admission::{Admission, AdmissionCounts};
 use crate::blocking::BlockingPool;
 use crate::case_call::call_case;
-use crate::current_request::{record_name, record_target, record_version};
+use crate::current_request::{record_name, record_target};
 use crate::error::InferError;
 use crate::memory_pressure::{LARGE_BYTES, MemoryPressure, PressureStage};
-use crate::metering::usage_book::UsageBook;
-use crate::model_control::{ControlError, ControlMode, ModelControl};
-use crate::payload_log::{PayloadCounts, PayloadLog};
+use crate::model_control::{ControlError, ModelControl};
+use crate::payload_log::PayloadCounts;
 use crate::readers::{Readers, ReadingSlot};
 use crate::registry::golden_cases::CaseCaller;
-use crate::registry::snapshot::Snapshot;
 use crate::registry::{LoadedVersion, Registry};
-use crate::release::{ReleaseOptions, Releases};
-use crate::repository_poll::RepositoryPoll;
+use crate::release::Releases;
 use crate::residency::Residency;
-use crate::response_cache::{ResponseCache, ResponseCacheOptions};
+use crate::response_cache::ResponseCache;
 use crate::tenants::tenant_set::Tenant;
-use crate::uploads::incoming_file::IncomingFile;
-use crate::version::ModelVersion;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::thread::available_parallelism;
 use std::time::Duration;
 use tokio::sync::watch;
-use tokio::time::Instant;
-use wisp_protocol::call::{IndexEntry, ModelName, Selection, Target, Version};
-use wisp_protocol::load::LoadRequest;
-use wisp_protocol::release::{ReleaseChange, ReleaseStart, ReleaseStatus};
-use wisp_protocol::routing::{RoutingKey, RoutingSource};
+use wisp_protocol::call::{IndexEntry, ModelName, Target, Version};
+use wisp_protocol::release::ReleaseStatus;
+use wisp_protocol::routing::RoutingSource;
 use wisp_protocol::statistics::VersionStatistics;
-use wisp_protocol::upload::{CommittedVersion, UploadFileName, VersionName};
 use wisp_protocol::v2::IndexFilter;
 use wisp_tensor::MemoryBudget;
+
+pub use serving_options::{Readiness, ServingOptions};
 
 /// Everything that inference needs besides the request, for the requests of one tenant. Lifetime: the process.
 #[derive(Debug)]
@@ -61,71 +58,6 @@ pub struct Serving {
     pub(crate) options: ServingOptions,
     pub(crate) pressure: Arc<MemoryPressure>,
     draining: watch::Sender<bool>,
-}
-
-/// The limits of every inference.
-#[derive(Debug, Clone)]
-pub struct ServingOptions {
-    /// The number of requests admitted at the same time. One model version may hold seven eighths of
-    /// them; a request above the limit is refused.
-    pub max_requests: usize,
-    /// The number of requests that wait for their bodies at the same time; a further one ends the oldest.
-    pub max_readers: usize,
-    /// The number of asynchronous handler instances alive at the same time; admitted requests wait for one.
-    pub max_instances: usize,
-    /// The largest request body, in bytes.
-    pub max_body_bytes: usize,
-    /// The time limit from the complete body to the response.
-    pub request_timeout: Duration,
-    /// The budget of bytes that all requests hold together; a request that would exceed it is refused.
-    pub memory: Arc<MemoryBudget>,
-    /// The memory in bytes at which the kernel would end the process, if there is such a limit.
-    pub memory_limit_bytes: Option<u64>,
-    /// The condition under which the server is ready.
-    pub readiness: Readiness,
-    /// The log of the inputs and outputs of calls, if there is one.
-    pub payload_log: Option<Arc<PayloadLog>>,
-    /// The limits of the cache for the responses of models that have one.
-    pub cache: ResponseCacheOptions,
-    /// The settings of releases.
-    pub releases: ReleaseOptions,
-    /// Set if a version that is loaded while the server runs computes the golden cases of its model before it is served.
-    pub golden_cases: bool,
-    /// The usage of all tenants and models.
-    pub usage: Arc<UsageBook>,
-    /// Set if the response of an inference contains what its request has used.
-    pub shows_usage: bool,
-}
-
-/// The condition under which a server that does not drain is ready.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Readiness {
-    /// At least one model can be called, and every model that the server was started with has been loaded,
-    /// apart from optional ones. Later failures to load leave the server as ready as it was.
-    Models,
-    /// Always.
-    Server,
-}
-
-impl Default for ServingOptions {
-    fn default() -> ServingOptions {
-        ServingOptions {
-            max_requests: 1024,
-            max_readers: 4096,
-            max_instances: 128,
-            max_body_bytes: 64 << 20,
-            request_timeout: Duration::from_secs(10),
-            memory: Arc::new(MemoryBudget::new(1 << 30)),
-            memory_limit_bytes: None,
-            readiness: Readiness::Models,
-            payload_log: None,
-            cache: ResponseCacheOptions::default(),
-            releases: ReleaseOptions::default(),
-            golden_cases: true,
-            usage: Arc::default(),
-            shows_usage: false,
-        }
-    }
 }
 
 impl Serving {
@@ -311,71 +243,6 @@ impl Serving {
         entries
     }
 
-    /// Returns the version that `target` names. A model that is not loaded yet is loaded now.
-    pub async fn version(&self, target: &Target) -> Result<Arc<ModelVersion>, InferError> {
-        record_target(target);
-        self.loaded(target, None).await
-    }
-
-    /// Returns the version that an inference selects. Without a version, an open release decides by the key. A model that
-    /// is not loaded yet is loaded now.
-    pub(crate) async fn select(
-        &self,
-        selection: &Selection,
-        key: RoutingKey,
-    ) -> Result<Arc<ModelVersion>, InferError> {
-        match selection {
-            Selection::Named(target) => {
-                record_target(target);
-                self.loaded(target, Some(key)).await
-            }
-            Selection::OnlyModel(_) => {
-                let target = self.target(selection)?;
-                self.loaded(&target, Some(key)).await
-            }
-        }
-    }
-
-    /// Returns the version that `target` names, once it is loaded. The wait has the time limit of a request; a load that
-    /// takes longer goes on without it.
-    async fn loaded(
-        &self,
-        target: &Target,
-        key: Option<RoutingKey>,
-    ) -> Result<Arc<ModelVersion>, InferError> {
-        let space = self.space(&target.model);
-        let mut deadline = None;
-        loop {
-            let resolved = match key {
-                Some(key) => space.registry.route(target, key),
-                None => space.registry.resolve(target),
-            };
-            let (error, control) = match (resolved, &space.control) {
-                (Ok(version), control) => {
-                    if let Some(control) = control {
-                        control.residency().touch(&version);
-                    }
-                    record_version(version.description());
-                    return Ok(version);
-                }
-                (Err(error), Some(control)) if control.may_load_after(&error) => (error, control),
-                (Err(error), _) => return Err(error.into()),
-            };
-            self.pressure.check_load()?;
-            tracing::trace!(%error, "loading the model for a request");
-            let limit = self.options.request_timeout;
-            let deadline = *deadline.get_or_insert_with(|| Instant::now() + limit);
-            let loading = control.load_on_demand(&space.registry, &target.model);
-            match tokio::time::timeout_at(deadline, loading).await {
-                Ok(loaded) => loaded?,
-                Err(_) => {
-                    let model = target.model.clone();
-                    return Err(ControlError::StillLoading { model }.into());
-                }
-            }
-        }
-    }
-
     /// Returns the loaded models, their memory, and the history of their loads, if models can be loaded.
     pub fn residency(&self) -> Option<&Residency> {
         let control = self.control.as_ref();
@@ -418,82 +285,6 @@ impl Serving {
         Ok(statistics.collect())
     }
 
-    /// Returns whether clients may load and unload models.
-    pub fn is_controlled_by_clients(&self) -> bool {
-        let mode = self.control.as_ref().map(|control| control.mode());
-        mode == Some(ControlMode::Explicit)
-    }
-
-    /// Returns an error if clients may not load and unload models.
-    pub fn check_control(&self) -> Result<(), InferError> {
-        let control = self.control.as_ref().ok_or(ControlError::Disabled)?;
-        Ok(control.check()?)
-    }
-
-    /// Loads or reloads a model: from the repository, or with the files and settings of the request.
-    pub async fn load(&self, model: ModelName, request: LoadRequest) -> Result<(), InferError> {
-        record_name(&model);
-        let control = self.control.as_ref().ok_or(ControlError::Disabled)?;
-        self.pressure.check_load()?;
-        let loading = control.load(&self.registry, (model, request), self.max_models());
-        Ok(loading.await?)
-    }
-
-    /// Begins to receive a file of a version that is being uploaded.
-    pub async fn begin_upload(
-        &self,
-        name: &VersionName,
-        file: &UploadFileName,
-    ) -> Result<IncomingFile, InferError> {
-        record_name(&name.model);
-        let control = self.control.as_ref().ok_or(ControlError::Disabled)?;
-        Ok(control.begin_upload(name, file).await?)
-    }
-
-    /// Adds an uploaded version to the repository, once it could be loaded, and loads its model again.
-    pub async fn commit_version(&self, name: &VersionName) -> Result<CommittedVersion, InferError> {
-        record_name(&name.model);
-        let control = self.control.as_ref().ok_or(ControlError::Disabled)?;
-        // It loads the version, for a trial and again.
-        self.pressure.check_load()?;
-        Ok(control.commit_version(&self.registry, name).await?)
-    }
-
-    /// Deletes a version of the repository, or the upload of one.
-    pub async fn delete_version(&self, name: &VersionName) -> Result<(), InferError> {
-        record_name(&name.model);
-        let control = self.control.as_ref().ok_or(ControlError::Disabled)?;
-        Ok(control.delete_version(&self.registry, name).await?)
-    }
-
-    /// Loads a model of the repository again for the operator, whether or not clients may.
-    pub async fn reload(&self, model: ModelName) -> Result<(), InferError> {
-        let control = self.control.as_ref().ok_or(ControlError::Disabled)?;
-        Ok(control.reload(&self.registry, model).await?)
-    }
-
-    /// Stops serving a model.
-    pub async fn unload(&self, model: &ModelName) -> Result<(), InferError> {
-        record_name(model);
-        let control = self.control.as_ref().ok_or(ControlError::Disabled)?;
-        Ok(control.unload(&self.registry, model).await?)
-    }
-
-    /// Loads these models of the repository and stops serving all others.
-    pub async fn load_only(&self, models: Vec<ModelName>) -> Result<(), InferError> {
-        let control = self.control.as_ref().ok_or(ControlError::Disabled)?;
-        Ok(control.load_only(&self.registry, models).await?)
-    }
-
-    /// Returns a poll that keeps the served models up to date with the repository, or `None` in every
-    /// other mode. `taken` is a snapshot of the repository from before any model was loaded.
-    pub fn poll(&self, taken: Snapshot) -> Option<RepositoryPoll> {
-        let control = self.control.clone()?;
-        let registry = Arc::clone(&self.registry);
-        let polls = control.mode() == ControlMode::Poll;
-        polls.then(|| RepositoryPoll::new(control, registry, taken))
-    }
-
     /// Returns the source of the key that keeps a client at its version during a release.
     pub fn routing(&self) -> &RoutingSource {
         &self.options.releases.routing
@@ -517,14 +308,6 @@ impl Serving {
             && memory.reserved() <= memory.capacity() / 2
     }
 
-    /// Continues the releases that were open when the server stopped. Loads their versions, and so takes long; no
-    /// request may be served before.
-    pub fn restore_releases(&self) {
-        if let Some(control) = &self.control {
-            control.restore_releases(&self.registry);
-        }
-    }
-
     /// Returns the open release of a model.
     pub fn release(&self, model: &ModelName) -> Result<ReleaseStatus, InferError> {
         record_name(model);
@@ -534,32 +317,6 @@ impl Serving {
             model: model.clone(),
         })?;
         Ok(release.status())
-    }
-
-    /// Starts a release of a model, or changes the settings of the running one.
-    pub async fn start_release(
-        &self,
-        model: ModelName,
-        start: ReleaseStart,
-    ) -> Result<ReleaseStatus, InferError> {
-        record_name(&model);
-        let control = self.control.as_ref().ok_or(ControlError::Disabled)?;
-        Ok(control
-            .start_release(&self.registry, (model, start))
-            .await?)
-    }
-
-    /// Promotes, aborts or closes the release of a model.
-    pub async fn change_release(
-        &self,
-        model: ModelName,
-        change: ReleaseChange,
-    ) -> Result<ReleaseStatus, InferError> {
-        record_name(&model);
-        let control = self.control.as_ref().ok_or(ControlError::Disabled)?;
-        Ok(control
-            .change_release(&self.registry, (model, change))
-            .await?)
     }
 
     /// Returns the states of the versions that `target` names: one version, or all those of its model.

@@ -10,7 +10,7 @@ use super::interface::{Value, add_initializer};
 use super::signature;
 use crate::model_folder::ModelFolder;
 use crate::onnx::{ExternalBytes, change_tensors, is_external};
-use crate::pb::tensor_proto::{DataLocation, DataType};
+use crate::pb::tensor_proto::DataLocation;
 use crate::pb::{ModelProto, TensorProto};
 use crate::process_memory::process_memory;
 use ort::memory::{AllocationDevice, AllocatorType, MemoryInfo, MemoryType};
@@ -90,10 +90,7 @@ impl ExternalTensors {
         *left = left.checked_sub(stored.length).ok_or_else(|| {
             "and those before it have more external data than half of the memory".to_owned()
         })?;
-        let element_type = DataType::try_from(tensor.data_type)
-            .ok()
-            .and_then(signature::of_file);
-        match element_type {
+        match signature::of_file(tensor.data_type) {
             Some((element_type, size)) if can_be_lent && stored.length > MAX_INSIDE => {
                 let elements = tensor.dims.iter().try_fold(size, |product, &size| {
                     product.checked_mul(usize::try_from(size).ok()?)

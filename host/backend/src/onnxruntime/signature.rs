@@ -1,6 +1,6 @@
 //! Converts the inputs and outputs of a session to a signature.
 
-use crate::pb::tensor_proto::DataType;
+use crate::onnx;
 use ort::session::Session;
 use ort::value::{Outlet, TensorElementType, ValueType};
 use std::collections::BTreeSet;
@@ -80,22 +80,7 @@ pub(super) fn to_library(element_type: ElementType) -> TensorElementType {
 }
 
 /// Returns the library's type for a type in a file, and the bytes of an element, if the elements are numbers.
-pub(super) fn of_file(found: DataType) -> Option<(TensorElementType, usize)> {
-    let element_type = match found {
-        DataType::Bool => ElementType::Bool,
-        DataType::Uint8 => ElementType::Uint8,
-        DataType::Uint16 => ElementType::Uint16,
-        DataType::Uint32 => ElementType::Uint32,
-        DataType::Uint64 => ElementType::Uint64,
-        DataType::Int8 => ElementType::Int8,
-        DataType::Int16 => ElementType::Int16,
-        DataType::Int32 => ElementType::Int32,
-        DataType::Int64 => ElementType::Int64,
-        DataType::Float16 => ElementType::Fp16,
-        DataType::Bfloat16 => ElementType::Bf16,
-        DataType::Float => ElementType::Fp32,
-        DataType::Double => ElementType::Fp64,
-        _ => return None,
-    };
+pub(super) fn of_file(data_type: i32) -> Option<(TensorElementType, usize)> {
+    let element_type = onnx::element_type(data_type)?;
     Some((to_library(element_type), element_type.size()?))
 }

@@ -48,12 +48,7 @@ pub(crate) struct BackendListArgs {
     pub(crate) json: bool,
 
     /// ONNX Runtime's shared library [default: the value of ORT_DYLIB_PATH, or the installed one].
-    #[arg(
-        long,
-        value_name = "FILE",
-        env = "WISP_ONNXRUNTIME_LIBRARY",
-        hide_env_values = true
-    )]
+    #[arg(long, value_name = "FILE", env = "WISP_ONNXRUNTIME_LIBRARY")]
     pub(crate) onnxruntime_library: Option<PathBuf>,
 
     #[command(flatten)]
@@ -84,13 +79,7 @@ pub(crate) struct BackendInstallArgs {
     pub(crate) package: InstallablePackage,
 
     /// The package index to download from: PyPI or a mirror of it.
-    #[arg(
-        long,
-        value_name = "URL",
-        env = "PIP_INDEX_URL",
-        hide_env_values = true,
-        default_value = PYPI
-    )]
+    #[arg(long, value_name = "URL", env = "PIP_INDEX_URL", default_value = PYPI)]
     pub(crate) index_url: IndexUrl,
 
     /// Install from this file instead of an index. Repeat it for a package with several files.

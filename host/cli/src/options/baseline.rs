@@ -23,18 +23,18 @@ Examples:
 
 The model statistics, GET /v2/models/{model}/stats, show the drift of each feature.")]
 pub(crate) struct BaselineArgs {
-    /// A model's directory, of which the highest version is used.
+    /// A model's directory. Its highest version is used.
     pub(crate) model: PathBuf,
 
     /// The data: a CSV or Parquet file with the values that requests have, before any preprocessing by a handler.
     #[arg(long, value_name = "FILE")]
     pub(crate) from: PathBuf,
 
-    /// A column that is no feature, such as the target. May be repeated.
+    /// A column that is not a feature, such as the target. May be repeated.
     #[arg(long, value_name = "COLUMN")]
     pub(crate) skip: Vec<String>,
 
-    /// The number of the last observations of a feature that the server compares with the baseline.
+    /// The number of most recent observations of a feature that the server compares with the baseline.
     #[arg(
         long,
         value_name = "N",

@@ -31,7 +31,7 @@ The engine is rten, or tract for graphs that rten cannot compute. The modules of
 protocols come with Wisp; `wisp build guest-models/edge` builds them from its sources. The exit code
 is 0 if the bundle is written, 64 if the arguments are invalid, and 1 otherwise.")]
 pub(crate) struct BundleArgs {
-    /// A model's directory, of which the highest version is bundled, or a model file.
+    /// A model's directory, or a model file. Of a directory, the highest version is bundled.
     #[arg(value_name = "PATH")]
     pub(crate) model: PathBuf,
 
@@ -50,12 +50,7 @@ pub(crate) struct BundleArgs {
 
     /// The directory of the modules of edge bundles [default: `edge` beside this program, or where `wisp build`
     /// writes them].
-    #[arg(
-        long,
-        value_name = "DIR",
-        env = "WISP_EDGE_MODULES",
-        hide_env_values = true
-    )]
+    #[arg(long, value_name = "DIR", env = "WISP_EDGE_MODULES")]
     pub(crate) modules: Option<PathBuf>,
 
     /// Build the handler first, and the modules unless --modules names others, if their sources have changed.

@@ -13,7 +13,6 @@ pub(crate) struct HandlerLimitArgs {
         long,
         value_name = "N",
         env = "WISP_MAX_HANDLER_MEMORY_BYTES",
-        hide_env_values = true,
         default_value_t = Limits::default().memory_bytes,
         value_parser = value::linear_memory
     )]
@@ -25,7 +24,6 @@ pub(crate) struct HandlerLimitArgs {
         long,
         value_name = "N",
         env = "WISP_MAX_HANDLER_TENSOR_BYTES",
-        hide_env_values = true,
         default_value_t = Limits::default().tensor_bytes,
         value_parser = value::at_least_one
     )]
@@ -37,7 +35,6 @@ pub(crate) struct HandlerLimitArgs {
         long,
         value_name = "N",
         env = "WISP_MAX_HANDLER_TRANSFER_BYTES",
-        hide_env_values = true,
         default_value_t = Limits::default().transfer_bytes,
         value_parser = value::at_least_one
     )]
@@ -49,7 +46,6 @@ pub(crate) struct HandlerLimitArgs {
         long,
         value_name = "N",
         env = "WISP_MAX_HANDLER_TIME_MILLISECONDS",
-        hide_env_values = true,
         default_value_t = Milliseconds(Limits::default().guest_time)
     )]
     pub(crate) max_handler_time_milliseconds: Milliseconds,

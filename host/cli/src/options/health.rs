@@ -29,7 +29,6 @@ pub(crate) struct HealthArgs {
     #[arg(
         value_name = "URL",
         env = "WISP_HEALTH_URL",
-        hide_env_values = true,
         value_parser = value::server_url
     )]
     pub(crate) url: Option<Url>,
@@ -39,7 +38,6 @@ pub(crate) struct HealthArgs {
         long,
         value_name = "ADDR",
         env = "WISP_HTTP",
-        hide_env_values = true,
         default_value = "127.0.0.1:8000",
         value_parser = value::address
     )]
@@ -50,7 +48,6 @@ pub(crate) struct HealthArgs {
         long,
         value_name = "N",
         env = "WISP_HEALTH_TIMEOUT_SECS",
-        hide_env_values = true,
         default_value_t = Seconds(DEFAULT_TIMEOUT)
     )]
     pub(crate) timeout_secs: Seconds,

@@ -11,40 +11,30 @@ const DEFAULT_PERIOD: Duration = Duration::from_secs(60);
 /// The reports of the usage.
 #[derive(Debug, Args)]
 pub(crate) struct MeteringArgs {
-    /// Append what each tenant has used of each model to this file: one JSON object per line for each tenant, model,
-    /// version and period, from which invoices can be made [default: none].
+    /// Append the usage of each tenant to this file, for example for invoices: one JSON object per line for each tenant,
+    /// model, version and period [default: none].
     ///
     /// The lines are on the disk at the end of each period, and when the server has drained. The file is opened for each
-    /// period, so that it can be renamed at any time.
-    #[arg(
-        long,
-        value_name = "FILE",
-        env = "WISP_USAGE_LOG",
-        hide_env_values = true
-    )]
+    /// period, so it can be renamed at any time.
+    #[arg(long, value_name = "FILE", env = "WISP_USAGE_LOG")]
     pub(crate) usage_log: Option<PathBuf>,
 
-    /// The length of a period of the usage log in seconds. Periods begin at the multiples of it since 1970.
+    /// The length of a period of the usage log in seconds. Periods begin at multiples of this length since 1970.
     #[arg(
         long,
         value_name = "N",
         env = "WISP_USAGE_LOG_PERIOD_SECS",
-        hide_env_values = true,
         default_value_t = Seconds(DEFAULT_PERIOD)
     )]
     pub(crate) usage_log_period_secs: Seconds,
 
-    /// Add the header `wisp-usage` to each response of an inference, and to its metadata in gRPC: the processor time of
-    /// its guest, its part in the time of the graph, and its bytes.
+    /// Add the header `wisp-usage` to each response of an inference, or the metadata of this name in gRPC. It contains the
+    /// processor time of the guest, the request's share of the time of the graph, and the bytes.
     #[arg(
         long,
         value_name = "BOOL",
         env = "WISP_USAGE_HEADER",
-        hide_env_values = true,
-        num_args = 0..=1,
-        require_equals = true,
-        default_value_t = false,
-        default_missing_value = "true"
+        default_value_t = false
     )]
     pub(crate) usage_header: bool,
 }

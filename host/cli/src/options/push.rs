@@ -24,7 +24,7 @@ Examples:
   wisp push models/digits localhost:5000/digits:1        HTTP, without TLS
   echo $TOKEN | wisp push models/digits ghcr.io/acme/digits:1 --username acme --password-stdin")]
 pub(crate) struct PushArgs {
-    /// A component, a model's directory, of which the highest version is pushed, or the directory of a version.
+    /// A component, a model's directory, or the directory of a version. Of a model, the highest version is pushed.
     pub(crate) source: PathBuf,
 
     /// The reference in the registry: REGISTRY/NAME:TAG.

@@ -9,12 +9,7 @@ pub(crate) struct RegistryAccessArgs {
     /// config.json, or none].
     ///
     /// The password is the value of WISP_REGISTRY_PASSWORD, or comes from --password-stdin.
-    #[arg(
-        long,
-        value_name = "NAME",
-        env = "WISP_REGISTRY_USERNAME",
-        hide_env_values = true
-    )]
+    #[arg(long, value_name = "NAME", env = "WISP_REGISTRY_USERNAME")]
     pub(crate) username: Option<String>,
 
     /// Read the password from standard input.
@@ -23,12 +18,6 @@ pub(crate) struct RegistryAccessArgs {
 
     /// Connect to the registry with HTTP, without TLS [default: true for a registry on the loopback, false for
     /// others].
-    #[arg(
-        long,
-        value_name = "BOOL",
-        num_args = 0..=1,
-        require_equals = true,
-        default_missing_value = "true"
-    )]
+    #[arg(long, value_name = "BOOL")]
     pub(crate) plain_http: Option<bool>,
 }

@@ -12,9 +12,9 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// Release a version of a model on a running server.
 ///
-/// A release moves the requests that name no version from the stable version of a model to a candidate: a part of them,
-/// then all. The server copies requests, compares the responses and rolls a bad candidate back, as the options of
-/// `wisp release start` say.
+/// A release moves the requests that name no version from the stable version of a model to a candidate: first a part of
+/// them, then all. The options of `wisp release start` let the server copy requests, compare the responses and roll a bad
+/// candidate back.
 #[derive(Debug, Args)]
 #[command(
     arg_required_else_help = true,
@@ -35,7 +35,7 @@ pub(crate) struct ReleaseCommandArgs {
 #[derive(Debug, Subcommand)]
 pub(crate) enum ReleaseCommand {
     Start(ReleaseStartArgs),
-    /// Show the release of a model: its phase, and what both versions have done.
+    /// Show the release of a model: its phase, and the counts of both versions.
     #[command(after_help = "Example:\n\n  wisp release status wine")]
     Status(ReleaseModelArgs),
     /// Give all requests that name no version to the candidate. The stable version stays loaded.
@@ -81,11 +81,11 @@ pub(crate) struct ReleaseStartArgs {
     #[arg(long, value_name = "PERCENT", default_value = "0", value_parser = value::percent)]
     pub(crate) shadow: f64,
 
-    /// Requests of the candidate, or compared responses, before which nothing is rolled back.
+    /// The number of requests of the candidate, or of compared responses, before which the release is not rolled back.
     #[arg(long, value_name = "N", default_value = "100", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) min_requests: u64,
 
-    /// Roll back if more requests of the candidate fail, in percent, and more than with the stable version.
+    /// Roll back if more than this percentage of the candidate's requests fail, and more than with the stable version.
     #[arg(long, value_name = "PERCENT", default_value = "5", value_parser = value::percent)]
     pub(crate) max_errors: f64,
 
@@ -98,12 +98,12 @@ pub(crate) struct ReleaseStartArgs {
     #[arg(long, value_name = "MEASURE", value_enum, default_value_t = LatencyChoice::P99)]
     pub(crate) latency: LatencyChoice,
 
-    /// Roll back if more of the compared responses disagree, in percent [default: none].
+    /// Roll back if more than this percentage of the compared responses disagree [default: none].
     #[arg(long, value_name = "PERCENT", value_parser = value::percent)]
     pub(crate) max_disagreement: Option<f64>,
 
-    /// The largest difference of numbers that agree, relative to numbers beyond 1. Without it, only labels and
-    /// shapes are compared [default: none].
+    /// The largest difference between numbers that agree; for numbers larger than 1, relative to the number. Without it,
+    /// only labels and shapes are compared [default: none].
     #[arg(long, value_name = "X")]
     pub(crate) tolerance: Option<f64>,
 
@@ -130,7 +130,6 @@ pub(crate) struct ReleaseServerArgs {
         long,
         value_name = "URL",
         env = "WISP_SERVER_URL",
-        hide_env_values = true,
         value_parser = value::server_url
     )]
     pub(crate) url: Option<Url>,
@@ -140,7 +139,6 @@ pub(crate) struct ReleaseServerArgs {
         long,
         value_name = "ADDR",
         env = "WISP_HTTP",
-        hide_env_values = true,
         default_value = "127.0.0.1:8000",
         value_parser = value::address
     )]

@@ -19,12 +19,11 @@ const MAX_CERTIFICATE_BYTES: u64 = 4 << 20;
 #[derive(Debug, Args)]
 pub(crate) struct ResponseCacheArgs {
     /// Memory in bytes for the cached responses of models with `cache.enabled` in model.toml, in addition to
-    /// that of requests.
+    /// the memory of requests.
     #[arg(
         long,
         value_name = "N",
         env = "WISP_RESPONSE_CACHE_BYTES",
-        hide_env_values = true,
         default_value_t = ResponseCacheOptions::default().bytes,
         value_parser = value::at_least_one
     )]
@@ -35,7 +34,6 @@ pub(crate) struct ResponseCacheArgs {
         long,
         value_name = "N",
         env = "WISP_RESPONSE_CACHE_MAX_RESPONSE_BYTES",
-        hide_env_values = true,
         default_value_t = ResponseCacheOptions::default().max_response_bytes,
         value_parser = value::at_least_one
     )]
@@ -44,31 +42,20 @@ pub(crate) struct ResponseCacheArgs {
     /// Share cached responses with other servers in this Redis server: redis://HOST:PORT, or
     /// rediss://HOST:PORT for TLS. The password is the value of WISP_RESPONSE_CACHE_PASSWORD, or part of
     /// the address [default: none].
-    #[arg(
-        long,
-        value_name = "URL",
-        env = "WISP_RESPONSE_CACHE_URL",
-        hide_env_values = true
-    )]
+    #[arg(long, value_name = "URL", env = "WISP_RESPONSE_CACHE_URL")]
     pub(crate) response_cache_url: Option<String>,
 
-    /// The certificate of the authority that issued the one of the Redis server: a PEM file [default: the
+    /// A PEM file with the certificate of the authority that issued the certificate of the Redis server [default: the
     /// authorities that the system trusts].
-    #[arg(
-        long,
-        value_name = "FILE",
-        env = "WISP_RESPONSE_CACHE_CA",
-        hide_env_values = true
-    )]
+    #[arg(long, value_name = "FILE", env = "WISP_RESPONSE_CACHE_CA")]
     pub(crate) response_cache_ca: Option<PathBuf>,
 
-    /// Do not wait longer for the Redis server, at most twice for a request. After three failures, requests
-    /// do not wait, except one each second.
+    /// Timeout for a response of the Redis server. A request waits for it at most twice. After three failures, requests
+    /// do not wait, except for one each second.
     #[arg(
         long,
         value_name = "N",
         env = "WISP_RESPONSE_CACHE_TIMEOUT_MILLISECONDS",
-        hide_env_values = true,
         default_value_t = Milliseconds(ResponseCacheOptions::default().redis_timeout)
     )]
     pub(crate) response_cache_timeout_milliseconds: Milliseconds,

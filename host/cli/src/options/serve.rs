@@ -3,24 +3,20 @@
 //! schema and the reference from these definitions.
 
 use super::{
-    AdditionalAddress, BackendArgs, CacheArgs, HandlerLimitArgs, MeteringArgs, Milliseconds,
-    ResponseCacheArgs, Seconds, TelemetryArgs, TenancyArgs, UploadArgs, value,
+    AdditionalAddress, BackendArgs, CacheArgs, CageArgs, HandlerLimitArgs, MeteringArgs,
+    Milliseconds, ModelControlArgs, ReleaseSettingArgs, ResponseCacheArgs, Seconds, TelemetryArgs,
+    TenancyArgs, TlsArgs, UploadArgs, value,
 };
 use crate::configuration::EffectiveConfiguration;
-use clap::{ArgAction, Args};
+use clap::Args;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
-use wisp_protocol::routing::DEFAULT_KEY_HEADER;
 use wisp_server::ServerOptions;
 use wisp_server::authority::AllowedHost;
 use wisp_server::cors::AllowedOrigin;
 use wisp_serving::ServingOptions;
-use wisp_serving::residency::ResidencyOptions;
-
-/// Triton's default.
-const DEFAULT_POLL: Duration = Duration::from_secs(15);
 
 /// Far more than any usable model needs, and less than an operator waits for a model that never loads.
 const DEFAULT_LOAD_TIME: Duration = Duration::from_secs(120);
@@ -66,12 +62,12 @@ Then, from another terminal:
   curl --cacert ca.pem https://localhost:8000/v2/health/ready       with --tls-cert")]
 pub(crate) struct ServeArgs {
     /// A repository (directory of models), one model's directory, or an .onnx file.
-    #[arg(value_name = "PATH", env = "WISP_REPOSITORY", hide_env_values = true)]
+    #[arg(value_name = "PATH", env = "WISP_REPOSITORY")]
     pub(crate) repository: PathBuf,
 
     /// Read settings from this TOML file. Without it, no file is read. `wisp config reference` prints
     /// the keys; relative paths in the file are relative to its directory.
-    #[arg(long, value_name = "FILE", env = CONFIG_VARIABLE, hide_env_values = true)]
+    #[arg(long, value_name = "FILE", env = CONFIG_VARIABLE)]
     pub(crate) config: Option<PathBuf>,
 
     /// Check the configuration, print the value and the source of each setting, and exit. Nothing is
@@ -80,32 +76,12 @@ pub(crate) struct ServeArgs {
     pub(crate) check_config: bool,
 
     /// Build the handlers whose sources have changed, then serve.
-    #[arg(
-        long,
-        value_name = "BOOL",
-        env = "WISP_BUILD",
-        hide_env_values = true,
-        action = ArgAction::Set,
-        num_args = 0..=1,
-        require_equals = true,
-        default_value_t = false,
-        default_missing_value = "true"
-    )]
+    #[arg(long, value_name = "BOOL", env = "WISP_BUILD", default_value_t = false)]
     pub(crate) build: bool,
 
     /// Rebuild a handler when its sources change, and reload its models. Needs `--build`. A build that
     /// fails leaves the previous handler in service.
-    #[arg(
-        long,
-        value_name = "BOOL",
-        env = "WISP_WATCH",
-        hide_env_values = true,
-        action = ArgAction::Set,
-        num_args = 0..=1,
-        require_equals = true,
-        default_value_t = false,
-        default_missing_value = "true"
-    )]
+    #[arg(long, value_name = "BOOL", env = "WISP_WATCH", default_value_t = false)]
     pub(crate) watch: bool,
 
     /// The address to listen on. Port 0 selects any free port; 0.0.0.0 or [::] listens on every
@@ -114,7 +90,6 @@ pub(crate) struct ServeArgs {
         long,
         value_name = "ADDR",
         env = "WISP_HTTP",
-        hide_env_values = true,
         default_value = "127.0.0.1:8000",
         value_parser = value::address
     )]
@@ -122,18 +97,13 @@ pub(crate) struct ServeArgs {
 
     /// An additional address for gRPC, which `--http` serves too; `none` for no additional address
     /// [default: 127.0.0.1:8001, or `none` if systemd passes sockets].
-    #[arg(long, value_name = "ADDR", env = "WISP_GRPC", hide_env_values = true)]
+    #[arg(long, value_name = "ADDR", env = "WISP_GRPC")]
     pub(crate) grpc: Option<AdditionalAddress>,
 
     /// The address of the metrics for Prometheus, at the path `/metrics`; `none` for no metrics. They are served
     /// without TLS, and on loopback only to requests that name localhost or an IP address [default:
     /// 127.0.0.1:8002, or `none` if systemd passes sockets].
-    #[arg(
-        long,
-        value_name = "ADDR",
-        env = "WISP_METRICS",
-        hide_env_values = true
-    )]
+    #[arg(long, value_name = "ADDR", env = "WISP_METRICS")]
     pub(crate) metrics: Option<AdditionalAddress>,
 
     /// The levels of the log: one level, such as `debug`, or levels of modules, such as
@@ -142,7 +112,7 @@ pub(crate) struct ServeArgs {
     /// A level includes those before it: `off`, `error` for failures of the server, `warn` for failures of
     /// handlers and for missing capacity, `info` for starting, stopping and changes of models, `debug` for
     /// each request, `trace` for libraries.
-    #[arg(long, value_name = "LEVELS", env = "WISP_LOG", hide_env_values = true)]
+    #[arg(long, value_name = "LEVELS", env = "WISP_LOG")]
     pub(crate) log: Option<String>,
 
     /// The format of the log.
@@ -150,7 +120,6 @@ pub(crate) struct ServeArgs {
         long,
         value_name = "FORMAT",
         env = "WISP_LOG_FORMAT",
-        hide_env_values = true,
         value_enum,
         default_value_t = LogFormat::Auto
     )]
@@ -165,100 +134,11 @@ pub(crate) struct ServeArgs {
     #[command(flatten)]
     pub(crate) tenancy: TenancyArgs,
 
-    /// The way in which models are loaded and unloaded while the server runs. Clients may do so only if
-    /// the server listens on loopback addresses alone, or with a key of the role `deploy`.
-    #[arg(
-        long,
-        value_name = "MODE",
-        env = "WISP_MODEL_CONTROL_MODE",
-        hide_env_values = true,
-        value_enum,
-        default_value_t = ModelControlMode::Explicit
-    )]
-    pub(crate) model_control_mode: ModelControlMode,
+    #[command(flatten)]
+    pub(crate) model_control: ModelControlArgs,
 
-    /// Seconds between two checks of the repository, for `--model-control-mode poll`. A change is loaded
-    /// once two consecutive checks see the same state.
-    #[arg(
-        long,
-        value_name = "N",
-        env = "WISP_REPOSITORY_POLL_SECS",
-        hide_env_values = true,
-        default_value_t = Seconds(DEFAULT_POLL)
-    )]
-    pub(crate) repository_poll_secs: Seconds,
-
-    /// Load each model with its first request, which waits for it, and nothing at the start. A model that cannot be
-    /// loaded then does not end the server; its requests fail with the reason.
-    #[arg(
-        long,
-        value_name = "BOOL",
-        env = "WISP_LOAD_ON_DEMAND",
-        hide_env_values = true,
-        action = ArgAction::Set,
-        num_args = 0..=1,
-        require_equals = true,
-        default_value_t = false,
-        default_missing_value = "true"
-    )]
-    pub(crate) load_on_demand: bool,
-
-    /// Memory in bytes for all loaded models together. A load that would exceed it first unloads the models that
-    /// have not been used for longest; they are loaded again by their next request. Models with requests in flight
-    /// stay. At the start, models are loaded as long as they fit [default: no limit].
-    #[arg(
-        long,
-        value_name = "N",
-        env = "WISP_MAX_MODEL_MEMORY_BYTES",
-        hide_env_values = true,
-        value_parser = value::at_least_one
-    )]
-    pub(crate) max_model_memory_bytes: Option<usize>,
-
-    /// Compute the golden cases of a model, `cases/*.json`, with a version that is loaded while the server runs, before it
-    /// takes over. A version that fails one is not served, and the previous one stays in service. Not done with `--watch`.
-    #[arg(
-        long,
-        value_name = "BOOL",
-        env = "WISP_GOLDEN_CASES",
-        hide_env_values = true,
-        action = ArgAction::Set,
-        num_args = 0..=1,
-        require_equals = true,
-        default_value_t = true,
-        default_missing_value = "true"
-    )]
-    pub(crate) golden_cases: bool,
-
-    /// The directory for the states of releases, which survive a restart of the server [default: a directory for the
-    /// repository in releases of the cache directory].
-    #[arg(
-        long,
-        value_name = "DIR",
-        env = "WISP_STATE_DIR",
-        hide_env_values = true
-    )]
-    pub(crate) state_dir: Option<PathBuf>,
-
-    /// The header whose value keeps a client at the same version while a release splits the requests.
-    #[arg(
-        long,
-        value_name = "NAME",
-        env = "WISP_RELEASE_KEY_HEADER",
-        hide_env_values = true,
-        default_value = DEFAULT_KEY_HEADER,
-        value_parser = value::header_name
-    )]
-    pub(crate) release_key_header: String,
-
-    /// The parameter in the query of the URL whose value does the same for a request without that header [default: none].
-    #[arg(
-        long,
-        value_name = "NAME",
-        env = "WISP_RELEASE_KEY_PARAMETER",
-        hide_env_values = true
-    )]
-    pub(crate) release_key_parameter: Option<String>,
+    #[command(flatten)]
+    pub(crate) releases: ReleaseSettingArgs,
 
     /// End with an error if a model cannot be loaded at the start, unless its model.toml declares it
     /// optional. `--no-exit-on-error` serves the other models instead.
@@ -266,12 +146,7 @@ pub(crate) struct ServeArgs {
         long,
         value_name = "BOOL",
         env = "WISP_EXIT_ON_ERROR",
-        hide_env_values = true,
-        action = ArgAction::Set,
-        num_args = 0..=1,
-        require_equals = true,
-        default_value_t = true,
-        default_missing_value = "true"
+        default_value_t = true
     )]
     pub(crate) exit_on_error: bool,
 
@@ -285,12 +160,7 @@ pub(crate) struct ServeArgs {
         long,
         value_name = "BOOL",
         env = "WISP_STRICT_READINESS",
-        hide_env_values = true,
-        action = ArgAction::Set,
-        num_args = 0..=1,
-        require_equals = true,
-        default_value_t = true,
-        default_missing_value = "true"
+        default_value_t = true
     )]
     pub(crate) strict_readiness: bool,
 
@@ -301,7 +171,6 @@ pub(crate) struct ServeArgs {
         visible_alias = "drain-timeout",
         value_name = "N",
         env = "WISP_DRAIN_TIMEOUT_SECS",
-        hide_env_values = true,
         default_value_t = Seconds(ServerOptions::default().drain_timeout)
     )]
     pub(crate) drain_timeout_secs: Seconds,
@@ -313,8 +182,7 @@ pub(crate) struct ServeArgs {
         long,
         visible_alias = "idle-exit",
         value_name = "N",
-        env = "WISP_IDLE_EXIT_SECS",
-        hide_env_values = true
+        env = "WISP_IDLE_EXIT_SECS"
     )]
     pub(crate) idle_exit_secs: Option<Seconds>,
 
@@ -327,7 +195,6 @@ pub(crate) struct ServeArgs {
         long,
         value_name = "ORIGIN",
         env = "WISP_CORS_ORIGIN",
-        hide_env_values = true,
         value_delimiter = ','
     )]
     pub(crate) cors_origin: Vec<AllowedOrigin>,
@@ -339,7 +206,6 @@ pub(crate) struct ServeArgs {
         long,
         value_name = "NAME",
         env = "WISP_ALLOWED_HOST",
-        hide_env_values = true,
         value_delimiter = ','
     )]
     pub(crate) allowed_host: Vec<AllowedHost>,
@@ -363,17 +229,15 @@ pub(crate) struct ServeArgs {
         long,
         value_name = "N",
         env = "WISP_MAX_CONNECTIONS",
-        hide_env_values = true,
         value_parser = value::concurrency
     )]
     pub(crate) max_connections: Option<usize>,
 
-    /// Reject larger request bodies and gRPC messages, with status 413 or RESOURCE_EXHAUSTED.
+    /// Reject larger request bodies and gRPC messages with status 413 or RESOURCE_EXHAUSTED.
     #[arg(
         long,
         value_name = "N",
         env = "WISP_MAX_BODY_BYTES",
-        hide_env_values = true,
         default_value_t = ServingOptions::default().max_body_bytes,
         value_parser = value::at_least_one
     )]
@@ -386,20 +250,18 @@ pub(crate) struct ServeArgs {
         long,
         value_name = "N",
         env = "WISP_MAX_MEMORY_BYTES",
-        hide_env_values = true,
         value_parser = value::at_least_one
     )]
     pub(crate) max_memory_bytes: Option<usize>,
 
-    /// Resident memory in bytes that the whole process should stay below. From 80 % of it, the server forgets cached
-    /// responses and idle models that it can load again; from 90 %, it rejects loads and requests of more than 4 MiB; from
+    /// Resident memory in bytes that the whole process should stay below. From 80 % of it, the server drops cached
+    /// responses, and idle models that it can load again. From 90 %, it rejects loads, and requests of more than 4 MiB. From
     /// 95 %, it rejects all inferences, with status 503 or UNAVAILABLE [default: the machine's memory, or the control
     /// group's limit].
     #[arg(
         long,
         value_name = "N",
         env = "WISP_MEMORY_LIMIT_BYTES",
-        hide_env_values = true,
         value_parser = value::at_least_one
     )]
     pub(crate) memory_limit_bytes: Option<usize>,
@@ -412,17 +274,15 @@ pub(crate) struct ServeArgs {
         long,
         value_name = "N",
         env = "WISP_REQUEST_TIMEOUT_MILLISECONDS",
-        hide_env_values = true,
         default_value_t = Milliseconds(ServingOptions::default().request_timeout)
     )]
     pub(crate) request_timeout_milliseconds: Milliseconds,
 
-    /// Reject further requests while this many are in flight, with status 503. At most 1000000.
+    /// Reject further requests with status 503 while this many are in flight. At most 1000000.
     #[arg(
         long,
         value_name = "N",
         env = "WISP_MAX_CONCURRENT_REQUESTS",
-        hide_env_values = true,
         default_value_t = ServingOptions::default().max_requests,
         value_parser = value::concurrency
     )]
@@ -433,7 +293,6 @@ pub(crate) struct ServeArgs {
         long,
         value_name = "N",
         env = "WISP_THREADS",
-        hide_env_values = true,
         value_parser = value::threads
     )]
     pub(crate) threads: Option<NonZeroUsize>,
@@ -445,21 +304,16 @@ pub(crate) struct ServeArgs {
         long,
         value_name = "BOOL",
         env = "WISP_DIRECT_CALLS",
-        hide_env_values = true,
-        num_args = 0..=1,
-        require_equals = true,
-        default_value_t = false,
-        default_missing_value = "true"
+        default_value_t = false
     )]
     pub(crate) direct_calls: bool,
 
-    /// Reject model files that need more processor time to load. Files are loaded in a separate process
+    /// Reject model files that take more seconds of processor time to load. Files are loaded in a separate process
     /// the first time.
     #[arg(
         long,
         value_name = "N",
         env = "WISP_MODEL_LOAD_SECS",
-        hide_env_values = true,
         default_value_t = Seconds(DEFAULT_LOAD_TIME)
     )]
     pub(crate) model_load_secs: Seconds,
@@ -470,41 +324,12 @@ pub(crate) struct ServeArgs {
         long,
         value_name = "N",
         env = "WISP_MODEL_LOAD_MEMORY_BYTES",
-        hide_env_values = true,
         value_parser = value::at_least_one
     )]
     pub(crate) model_load_memory_bytes: Option<usize>,
 
-    /// Lock the server in when it starts, on Linux: it reads the repository and the files of its settings, writes the
-    /// cache and state directories and the logs of payloads and of the usage, connects only to the servers of its
-    /// settings, and runs no program. `--no-cage` serves without that, and so does `--watch`.
-    #[arg(
-        long,
-        value_name = "BOOL",
-        env = "WISP_CAGE",
-        hide_env_values = true,
-        action = ArgAction::Set,
-        num_args = 0..=1,
-        require_equals = true,
-        default_value_t = true,
-        default_missing_value = "true"
-    )]
-    pub(crate) cage: bool,
-
-    /// The same as `--cage=false`.
-    #[arg(long)]
-    pub(crate) no_cage: bool,
-
-    /// Let the caged server read this file or directory too, such as the target of links that are added to the
-    /// repository while it runs. May be repeated, or given as a list with commas [default: none].
-    #[arg(
-        long,
-        value_name = "PATH",
-        env = "WISP_CAGE_READ",
-        hide_env_values = true,
-        value_delimiter = ','
-    )]
-    pub(crate) cage_read: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) cage: CageArgs,
 
     /// The values and sources of all settings, for `--check-config` and for a configuration file that changes.
     #[arg(skip)]
@@ -512,63 +337,10 @@ pub(crate) struct ServeArgs {
 }
 
 impl ServeArgs {
-    /// Returns the settings of what is loaded when.
-    pub(crate) fn residency(&self) -> ResidencyOptions {
-        let budget = self.max_model_memory_bytes;
-        ResidencyOptions {
-            load_on_demand: self.load_on_demand,
-            max_model_memory_bytes: budget.map(|bytes| u64::try_from(bytes).unwrap_or(u64::MAX)),
-        }
-    }
-
-    /// Returns whether the server locks itself in.
-    pub(crate) fn is_caged(&self) -> bool {
-        self.cage && !self.no_cage
-    }
-
     /// Returns whether a model that cannot be loaded at the start ends the server.
     pub(crate) fn exits_on_error(&self) -> bool {
         self.exit_on_error && !self.no_exit_on_error
     }
-}
-
-/// The certificate and key for TLS. `configuration` checks that both or neither are given: clap's
-/// `requires` does not count values from the file.
-#[derive(Debug, Args)]
-pub(crate) struct TlsArgs {
-    /// Use TLS (1.2 and 1.3) on the ports for HTTP and gRPC, with this certificate: a PEM file that begins with the
-    /// server's own certificate, followed by the intermediate ones. Requires `--tls-key`.
-    ///
-    /// Both files are read again a few seconds after they have changed, and on SIGHUP. Open connections
-    /// continue. If the new certificate cannot be used, the reason is logged and the old one stays in
-    /// use.
-    #[arg(
-        long,
-        value_name = "FILE",
-        env = "WISP_TLS_CERT",
-        hide_env_values = true
-    )]
-    pub(crate) tls_cert: Option<PathBuf>,
-
-    /// The private key of `--tls-cert`, in PEM and not encrypted.
-    #[arg(
-        long,
-        value_name = "FILE",
-        env = "WISP_TLS_KEY",
-        hide_env_values = true
-    )]
-    pub(crate) tls_key: Option<PathBuf>,
-}
-
-/// The model control modes of Triton.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum ModelControlMode {
-    /// Load everything at startup, without later changes.
-    None,
-    /// Load everything at startup; clients load and unload models afterwards.
-    Explicit,
-    /// Follow the repository: load and unload models and versions as files appear, change and disappear.
-    Poll,
 }
 
 /// The formats of the log.

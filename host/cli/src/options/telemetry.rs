@@ -23,12 +23,7 @@ pub(crate) struct TelemetryArgs {
     /// [default: the value of OTEL_EXPORTER_OTLP_TRACES_ENDPOINT or OTEL_EXPORTER_OTLP_ENDPOINT, or none].
     ///
     /// Spans are sent in the background. If the collector is slow or cannot be reached, they are dropped and counted.
-    #[arg(
-        long,
-        value_name = "URL",
-        env = "WISP_OTLP_ENDPOINT",
-        hide_env_values = true
-    )]
+    #[arg(long, value_name = "URL", env = "WISP_OTLP_ENDPOINT")]
     pub(crate) otlp_endpoint: Option<CollectorUrl>,
 
     /// The share of the requests that are traced, from 0 to 1. A request whose client takes part in a trace (the
@@ -37,7 +32,6 @@ pub(crate) struct TelemetryArgs {
         long,
         value_name = "RATIO",
         env = "WISP_TRACE_SAMPLE_RATIO",
-        hide_env_values = true,
         default_value_t = SampleRatio::ALL
     )]
     pub(crate) trace_sample_ratio: SampleRatio,
@@ -48,7 +42,6 @@ pub(crate) struct TelemetryArgs {
         long,
         value_name = "REQUESTS",
         env = "WISP_REQUEST_LOG",
-        hide_env_values = true,
         value_enum,
         default_value_t = RequestLogChoice::None
     )]
@@ -59,12 +52,7 @@ pub(crate) struct TelemetryArgs {
     /// `payload_log = false` is left out [default: none].
     ///
     /// Events are written in the background. If the file or the server is slow or fails, they are dropped and counted.
-    #[arg(
-        long,
-        value_name = "DESTINATION",
-        env = "WISP_PAYLOAD_LOG",
-        hide_env_values = true
-    )]
+    #[arg(long, value_name = "DESTINATION", env = "WISP_PAYLOAD_LOG")]
     pub(crate) payload_log: Option<PayloadDestination>,
 
     /// The share of the calls whose payloads are logged, from 0 to 1.
@@ -72,29 +60,26 @@ pub(crate) struct TelemetryArgs {
         long,
         value_name = "RATIO",
         env = "WISP_PAYLOAD_LOG_SAMPLE_RATIO",
-        hide_env_values = true,
         default_value_t = SampleRatio::ALL
     )]
     pub(crate) payload_log_sample_ratio: SampleRatio,
 
-    /// Log the names, datatypes and shapes alone of inputs or outputs that have more bytes together.
+    /// Log only the names, datatypes and shapes of inputs, or of outputs, that have more bytes together.
     #[arg(
         long,
         value_name = "N",
         env = "WISP_PAYLOAD_LOG_MAX_BYTES",
-        hide_env_values = true,
         default_value_t = DEFAULT_PAYLOAD_BYTES,
         value_parser = value::at_least_one
     )]
     pub(crate) payload_log_max_bytes: usize,
 
-    /// Begin a new file of payloads when the current one has reached this many bytes. Four older files are kept, with
+    /// Begin a new file when the payload log has reached this many bytes. Four older files are kept, with
     /// `.1` (the newest) to `.4` added to the name.
     #[arg(
         long,
         value_name = "N",
         env = "WISP_PAYLOAD_LOG_FILE_BYTES",
-        hide_env_values = true,
         default_value_t = DEFAULT_FILE_BYTES,
         value_parser = value::at_least_one
     )]

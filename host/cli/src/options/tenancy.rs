@@ -8,10 +8,10 @@ use std::path::PathBuf;
 /// The directory of the tenants, and the address at which they can be changed.
 #[derive(Debug, Args)]
 pub(crate) struct TenancyArgs {
-    /// The directory of the tenants, which `wisp tenant` writes, with their own models in `tenants/<tenant>/models`. Once it has
-    /// a tenant, every request needs the key of one, apart from health checks. Changes have their effect within a
+    /// The directory of the tenants. `wisp tenant` writes it, and `tenants/<tenant>/models` in it has their own models. Once
+    /// there is a tenant, every request except for health checks needs the key of one. Changes take effect within a
     /// second [default: none].
-    #[arg(long, value_name = "DIR", env = "WISP_TENANTS", hide_env_values = true)]
+    #[arg(long, value_name = "DIR", env = "WISP_TENANTS")]
     pub(crate) tenants: Option<PathBuf>,
 
     /// The address for changes of the tenants over HTTP, with keys of the role `admin`. Needs `--tenants`, and a
@@ -20,19 +20,16 @@ pub(crate) struct TenancyArgs {
         long,
         value_name = "ADDR",
         env = "WISP_ADMIN",
-        hide_env_values = true,
         value_parser = value::address
     )]
     pub(crate) admin: Option<SocketAddr>,
 
-    /// Memory in bytes that the worker process of one tenant may allocate, with the isolation `worker`. A worker that
-    /// needs more ends, and with it the requests of its tenant [default: half of the machine's memory, or of the control
-    /// group's limit].
+    /// Memory in bytes that the worker process of a tenant with the isolation `worker` may allocate. A worker that needs
+    /// more ends, and its requests fail [default: half of the machine's memory, or of the control group's limit].
     #[arg(
         long,
         value_name = "N",
         env = "WISP_WORKER_MEMORY_BYTES",
-        hide_env_values = true,
         value_parser = value::at_least_one
     )]
     pub(crate) worker_memory_bytes: Option<usize>,

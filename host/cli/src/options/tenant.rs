@@ -33,7 +33,7 @@ pub(crate) struct TenantCommandArgs {
 #[derive(Debug, Args)]
 pub(crate) struct TenantDirectoryArgs {
     /// The directory of the tenants.
-    #[arg(long, value_name = "DIR", env = "WISP_TENANTS", hide_env_values = true)]
+    #[arg(long, value_name = "DIR", env = "WISP_TENANTS")]
     pub(crate) tenants: PathBuf,
 }
 
@@ -70,17 +70,17 @@ pub(crate) struct TenantAddArgs {
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) weight: u32,
 
-    /// Let requests without a key be this tenant's, with the role `infer`.
+    /// Treat requests without a key as requests of this tenant, with the role `infer`.
     #[arg(long)]
     pub(crate) anonymous: bool,
 
-    /// The isolation of the tenant: `shared` (the threads of the server), `cordon` (threads of its own for handlers and
-    /// its own models) or `worker` (a process of its own) [default: `worker` for tenants that may upload models which native
+    /// The isolation of the tenant: `shared` (the threads of the server), `cordon` (its own threads, for handlers and
+    /// for its own models) or `worker` (its own process) [default: `worker` for tenants that may upload models that native
     /// code computes, and `shared` for others].
     #[arg(long, value_name = "LEVEL")]
     pub(crate) isolation: Option<Isolation>,
 
-    /// Limit on inference requests per second, of which twice as many may come at once [default: none].
+    /// Limit on inference requests per second, on average. Up to twice as many may come at once [default: none].
     #[arg(long, value_name = "N")]
     pub(crate) requests_per_second: Option<u64>,
 
@@ -128,7 +128,7 @@ pub(crate) struct NewKeyArgs {
     #[arg(long, value_name = "ROLE", default_value_t = Role::Infer)]
     pub(crate) role: Role,
 
-    /// Seconds after which the key is not valid any more [default: none].
+    /// Seconds after which the key expires [default: none].
     #[arg(long, value_name = "N", value_parser = value::lifetime)]
     pub(crate) expires_secs: Option<u64>,
 }
@@ -146,8 +146,8 @@ pub(crate) struct TenantListArgs {
 
 /// Add a key to a tenant and print it.
 ///
-/// A tenant has at most two keys of the same role: the new one, and the one that it replaces, which stays valid for some
-/// time.
+/// A tenant has at most two keys of the same role: the new one, and the one that it replaces. The replaced key stays valid
+/// for the time that `--grace-secs` sets.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -169,7 +169,7 @@ pub(crate) struct TenantRotateArgs {
     pub(crate) directory: TenantDirectoryArgs,
 }
 
-/// Make one key of a tenant invalid, or all of them.
+/// Revoke one key of a tenant, or all of them.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -180,11 +180,11 @@ pub(crate) struct TenantRevokeArgs {
     /// The name of the tenant.
     pub(crate) id: TenantId,
 
-    /// The id of the key, as the list shows it; the second part of the key itself.
+    /// The id of the key, which `wisp tenant list` shows. It is also the second part of the key: `wisp_<id>_<secret>`.
     #[arg(long, value_name = "ID", required_unless_present = "all_keys", value_parser = value::key_id)]
     pub(crate) key: Option<KeyId>,
 
-    /// Make all keys of the tenant invalid.
+    /// Revoke all keys of the tenant.
     #[arg(long, conflicts_with = "key")]
     pub(crate) all_keys: bool,
 

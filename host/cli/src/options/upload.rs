@@ -3,7 +3,7 @@
 use super::value;
 use crate::failure::{BadConfiguration, bad_configuration};
 use anyhow::Context;
-use clap::{ArgAction, Args};
+use clap::Args;
 use std::path::PathBuf;
 use wisp_backend::bounded_file::read_regular_text;
 use wisp_serving::registry::version_signature::{SignaturePolicy, TrustedKey};
@@ -22,12 +22,7 @@ pub(crate) struct UploadArgs {
         long,
         value_name = "BOOL",
         env = "WISP_ALLOW_UPLOAD",
-        hide_env_values = true,
-        action = ArgAction::Set,
-        num_args = 0..=1,
-        require_equals = true,
-        default_value_t = false,
-        default_missing_value = "true"
+        default_value_t = false
     )]
     pub(crate) allow_upload: bool,
 
@@ -36,67 +31,58 @@ pub(crate) struct UploadArgs {
         long,
         value_name = "N",
         env = "WISP_MAX_UPLOAD_BYTES",
-        hide_env_values = true,
         default_value_t = to_size(UploadLimits::default().file_bytes),
         value_parser = value::at_least_one
     )]
     pub(crate) max_upload_bytes: usize,
 
-    /// Reject uploads, with status 507, with which the files of the repository would have more bytes together.
+    /// Reject uploads with status 507 if all files of the repository together would exceed this many bytes.
     #[arg(
         long,
         value_name = "N",
         env = "WISP_MAX_STORED_BYTES",
-        hide_env_values = true,
         default_value_t = to_size(UploadLimits::default().stored_bytes),
         value_parser = value::at_least_one
     )]
     pub(crate) max_stored_bytes: usize,
 
-    /// Reject uploads of further models, with status 507, when the repository has this many.
+    /// Reject uploads of further models with status 507 when the repository has this many models.
     #[arg(
         long,
         value_name = "N",
         env = "WISP_MAX_STORED_MODELS",
-        hide_env_values = true,
         default_value_t = UploadLimits::default().models,
         value_parser = value::at_least_one
     )]
     pub(crate) max_stored_models: usize,
 
-    /// Reject uploads of further versions of a model, with status 507, when it has this many.
+    /// Reject uploads of further versions of a model with status 507 when it has this many versions.
     #[arg(
         long,
         value_name = "N",
         env = "WISP_MAX_STORED_VERSIONS",
-        hide_env_values = true,
         default_value_t = UploadLimits::default().versions,
         value_parser = value::at_least_one
     )]
     pub(crate) max_stored_versions: usize,
 
-    /// Trust the signatures of this key: a file that `minisign -G` writes, such as minisign.pub. A version with a signature
-    /// is then loaded only if it is valid. May be repeated, or given as a list with commas [default: none].
+    /// Trust the signatures of this public key, a file such as minisign.pub that `minisign -G` writes. A signed version is
+    /// then loaded only if its signature is valid. May be repeated, or given as a list with commas [default: none].
     #[arg(
         long,
         value_name = "FILE",
         env = "WISP_TRUSTED_KEY",
-        hide_env_values = true,
         value_delimiter = ','
     )]
     pub(crate) trusted_key: Vec<PathBuf>,
 
-    /// Load only versions with a valid signature of a trusted key, whatever way their files came. Needs `--trusted-key`.
+    /// Load only versions with a valid signature of a trusted key, whatever the source of their files is. Needs
+    /// `--trusted-key`.
     #[arg(
         long,
         value_name = "BOOL",
         env = "WISP_REQUIRE_SIGNATURE",
-        hide_env_values = true,
-        action = ArgAction::Set,
-        num_args = 0..=1,
-        require_equals = true,
-        default_value_t = false,
-        default_missing_value = "true"
+        default_value_t = false
     )]
     pub(crate) require_signature: bool,
 }

@@ -73,7 +73,7 @@ struct Entered {
 impl Cage {
     /// Starts the spawner, then locks the process in. Must be called before the process has a second thread.
     pub(super) fn enter(args: &ServeArgs) -> anyhow::Result<Cage> {
-        if !args.is_caged() {
+        if !args.cage.is_caged() {
             tracing::warn!(
                 "the server is not caged (--no-cage): whoever takes it over has all rights of its user"
             );
@@ -193,7 +193,7 @@ pub(super) fn report_end(
 /// Returns what the server and the children that load models may read.
 fn model_places(args: &ServeArgs, cache: Option<&Path>) -> Vec<PathBuf> {
     let mut read = places::of_repository(&args.repository);
-    read.extend(args.cage_read.iter().cloned());
+    read.extend(args.cage.cage_read.iter().cloned());
     // The models of tenants, without the file with the hashes of their keys.
     read.extend(args.tenancy.tenants.as_deref().map(tenant_files));
     // Installed backends. The key of compiled code is beside them, and no child needs it.
@@ -230,7 +230,7 @@ fn file_rules(args: &ServeArgs, cache: Option<&Path>, models: &[PathBuf]) -> Fil
     write.extend(cache.map(|cache| cache.join("backends/passed")));
     write.extend(sent_models(cache));
     let state = state_directory(args);
-    write.extend(match &args.state_dir {
+    write.extend(match &args.releases.state_dir {
         Some(_) => state,
         // Beside those of other repositories.
         None => state.and_then(|state| state.parent().map(Path::to_owned)),

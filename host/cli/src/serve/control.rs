@@ -17,13 +17,13 @@ pub(super) fn model_control(
     addresses: &Addresses,
     (loader, uploads): (Loader, Option<Uploads>),
 ) -> ModelControl {
-    let mode = match control_mode(args.model_control_mode, addresses) {
+    let mode = match control_mode(args.model_control.model_control_mode, addresses) {
         // The roles of keys decide, and without a tenant only clients of this machine have that of a deployment.
         ControlMode::Forbidden if args.tenancy.tenants.is_some() => ControlMode::Explicit,
         mode => mode,
     };
     let control = ModelControl::new(loader, args.repository.clone(), mode, report_load)
-        .with_residency(args.residency())
+        .with_residency(args.model_control.residency())
         .with_uploads(uploads);
     match forbids_uploads(addresses, args.tenancy.tenants.is_some()) {
         true => control.forbidding_uploads(),

@@ -16,7 +16,7 @@ use anyhow::Context;
 use std::cell::RefCell;
 use std::io::Write;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::net::TcpListener;
 use wisp_backend::process_memory::process_memory;
@@ -146,27 +146,15 @@ pub(super) fn load_certificate(args: &TlsArgs) -> anyhow::Result<Option<Arc<Tls>
 /// Loads every model of the repository.
 pub(super) fn load(args: &ServeArgs, spawner: Option<&Spawner>) -> anyhow::Result<StartedModels> {
     let options = serving_options(args)?;
-    let loader = loader(&LoadingOptions {
-        cache_dir: args.cache.cache_dir.as_deref(),
-        threads: args.threads,
-        direct_calls: args.direct_calls,
-        max_instances: options.max_instances,
-        memory: Some(Arc::clone(&options.memory)),
-        backend: &args.backend,
-        limits: args.handler_limits.limits(),
-        model_load: Some(model_load_limits(
-            args.model_load_secs.0,
-            args.model_load_memory_bytes,
-        )),
-        signatures: args.upload.signatures()?,
-        spawner,
-    })?;
+    let cache = args.cache.cache_dir.as_deref();
+    let loader = server_loader(args, &options, (cache, spawner))?;
     let uploads = open_uploads(args)?;
     // Taken before the models are loaded, so that a change during loading is detected as a change.
     let files = Snapshot::take(&args.repository)?;
     let registry = load_repository(&loader, args)?;
     // In poll mode or with uploads, models may appear later.
-    let may_grow = uploads.is_some() || args.model_control_mode == ModelControlMode::Poll;
+    let may_grow =
+        uploads.is_some() || args.model_control.model_control_mode == ModelControlMode::Poll;
     if registry.entries().is_empty() && !may_grow {
         let path = args.repository.display();
         return Err(bad_configuration(format!(
@@ -183,15 +171,39 @@ pub(super) fn load(args: &ServeArgs, spawner: Option<&Spawner>) -> anyhow::Resul
     })
 }
 
+/// Returns the loader of a server or of a worker, with compiled code in the directory `cache`.
+pub(super) fn server_loader(
+    args: &ServeArgs,
+    options: &ServingOptions,
+    (cache, spawner): (Option<&Path>, Option<&Spawner>),
+) -> anyhow::Result<Loader> {
+    loader(&LoadingOptions {
+        cache_dir: cache,
+        threads: args.threads,
+        direct_calls: args.direct_calls,
+        max_instances: options.max_instances,
+        memory: Some(Arc::clone(&options.memory)),
+        backend: &args.backend,
+        limits: args.handler_limits.limits(),
+        model_load: Some(model_load_limits(
+            args.model_load_secs.0,
+            args.model_load_memory_bytes,
+        )),
+        signatures: args.upload.signatures()?,
+        spawner,
+    })
+}
+
 /// Opens the repository for uploads, if clients may upload. Completes commits that were interrupted, so the models are
 /// loaded afterwards.
 fn open_uploads(args: &ServeArgs) -> anyhow::Result<Option<Uploads>> {
     let Some(limits) = args.upload.limits() else {
         return Ok(None);
     };
-    if args.model_control_mode == ModelControlMode::None {
+    if args.model_control.model_control_mode == ModelControlMode::None {
         return Err(bad_configuration(
-            "--allow-upload changes the repository, and --model-control-mode none serves it as it is at the start: give              one of them only",
+            "--allow-upload changes the repository, and --model-control-mode none serves it as it is at the start: give \
+             one of them only",
         ));
     }
     let target = UploadTarget {
@@ -221,7 +233,7 @@ pub(super) fn serving_options(args: &ServeArgs) -> anyhow::Result<ServingOptions
             routing: routing(args),
         },
         // Whoever changes a handler changes its responses.
-        golden_cases: args.golden_cases && !args.watch,
+        golden_cases: args.model_control.golden_cases && !args.watch,
         ..ServingOptions::default()
     })
 }
@@ -229,7 +241,7 @@ pub(super) fn serving_options(args: &ServeArgs) -> anyhow::Result<ServingOptions
 /// Returns the directory for the states of releases. By default it is one of the repository, since servers of several
 /// repositories share a cache directory.
 pub(super) fn state_directory(args: &ServeArgs) -> Option<PathBuf> {
-    if let Some(directory) = &args.state_dir {
+    if let Some(directory) = &args.releases.state_dir {
         return Some(directory.clone());
     }
     let cache = optional_cache_directory(args.cache.cache_dir.as_deref())?;
@@ -241,8 +253,8 @@ pub(super) fn state_directory(args: &ServeArgs) -> Option<PathBuf> {
 
 /// Returns the source of the key that keeps a client at its version during a release.
 fn routing(args: &ServeArgs) -> RoutingSource {
-    let header = Some(args.release_key_header.as_str());
-    let source = RoutingSource::new(header, args.release_key_parameter.as_deref());
+    let header = Some(args.releases.release_key_header.as_str());
+    let source = RoutingSource::new(header, args.releases.release_key_parameter.as_deref());
     // The name has been checked with the arguments.
     source.unwrap_or_default()
 }
@@ -278,7 +290,7 @@ fn memory_limit_bytes(args: &ServeArgs) -> Option<u64> {
 /// instead.
 fn load_repository(loader: &Loader, args: &ServeArgs) -> anyhow::Result<Registry> {
     let failed: RefCell<Vec<FailedModel>> = RefCell::default();
-    let residency = args.residency();
+    let residency = args.model_control.residency();
     let start = match residency.max_model_memory_bytes {
         _ if residency.load_on_demand => Start::Dormant,
         Some(bytes) => Start::Within(bytes),

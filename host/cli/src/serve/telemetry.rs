@@ -6,6 +6,7 @@
 //! [`Telemetry::finish`] waits a moment for what is left when the server has drained.
 
 mod cloud_event;
+mod http_agent;
 mod payload_export;
 mod rotating_file;
 mod span_export;

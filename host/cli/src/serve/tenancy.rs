@@ -68,15 +68,19 @@ pub(super) fn opener(args: &ServeArgs, loader: &Loader) -> Option<NamespaceOpene
     args.tenancy.tenants.as_ref()?;
     Some(NamespaceOpener {
         loader: loader.for_tenant(&TenantId::local()),
-        // The repository that is polled is that of the public models.
-        mode: match args.model_control_mode {
-            ModelControlMode::None => ControlMode::Disabled,
-            ModelControlMode::Explicit | ModelControlMode::Poll => ControlMode::Explicit,
-        },
+        mode: control_mode(args),
         observer: report_load,
         uploads: args.upload.limits(),
         deployers: workers::deployers(args),
     })
+}
+
+/// Returns the source of changes to the own models of tenants. Only the repository of the public models is polled.
+pub(super) fn control_mode(args: &ServeArgs) -> ControlMode {
+    match args.model_control.model_control_mode {
+        ModelControlMode::None => ControlMode::Disabled,
+        ModelControlMode::Explicit | ModelControlMode::Poll => ControlMode::Explicit,
+    }
 }
 
 /// Returns the services of all tenants, of which `serving` is that of the public models.

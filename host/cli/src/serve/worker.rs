@@ -8,10 +8,10 @@
 use super::cage::report_end;
 use super::control::report_load;
 use super::worker_task::WorkerTask;
-use super::{ending, log_lines, startup, worker_usage};
+use super::{ending, log_lines, startup, tenancy, worker_usage};
 use crate::confinement::{FileRules, Profile, Reading, Sockets, confine, end_start, places};
-use crate::loading::{LoadingOptions, loader, model_load_limits};
-use crate::options::{ModelControlMode, ServeArgs};
+use crate::loading::model_load_limits;
+use crate::options::ServeArgs;
 use crate::spawner::{self, SpawnerOptions};
 use anyhow::Context;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -27,7 +27,6 @@ use wisp_serving::fair_pool::STACK_BYTES;
 use wisp_serving::memory_watch::watch_memory;
 use wisp_serving::model_control::{ControlMode, ModelControl};
 use wisp_serving::namespaces::{NamespaceOpener, Namespaces, create_private};
-use wisp_serving::registry::loader::Loader;
 use wisp_serving::registry::repository_loader::Start;
 use wisp_serving::release::ReleaseOptions;
 use wisp_serving::residency::ResidencyOptions;
@@ -45,7 +44,7 @@ const SENT: &str = "sent";
 /// The number of descriptors that a worker may have: its socket, those of its runtime, and the files that it loads.
 const DESCRIPTORS: u64 = 1024;
 
-/// It makes no sockets.
+/// The sockets that a worker makes: none.
 const SOCKETS: Sockets = Sockets {
     connections: false,
     notifications: false,
@@ -113,7 +112,7 @@ fn enter_cage(
     args: &ServeArgs,
     (directory, cache): (&Path, &Path),
 ) -> anyhow::Result<Option<Spawner>> {
-    if !args.is_caged() {
+    if !args.cage.is_caged() {
         return Ok(None);
     }
     let sent = cache.join(SENT);
@@ -145,7 +144,7 @@ fn enter_cage(
     if !gaps.is_empty() {
         tracing::warn!(%gaps, "the cage of the worker is incomplete");
     }
-    // The usual one is not writable. Nothing has set another one before.
+    // The default directory is not writable. The call fails only if another one was set before.
     let _ = tempfile::env::override_temp_dir(&sent);
     report_end(
         (process, spawner.clone()),
@@ -157,16 +156,14 @@ fn enter_cage(
 impl Worker {
     /// Opens the models, reports to the server that the worker is ready, and serves.
     async fn serve(self, args: &ServeArgs) -> anyhow::Result<Infallible> {
-        let options = self.serving_options(args)?;
-        let loader = self.loader(args, &options)?;
+        let options = serving_options(args)?;
+        let places = (Some(self.cache.as_path()), self.spawner.as_ref());
+        let loader = startup::server_loader(args, &options, places)?;
         let usage = Arc::clone(&options.usage);
         worker_usage::start_reporting(Arc::clone(&usage))?;
         let opener = NamespaceOpener {
             loader: loader.for_tenant(&self.tenant.id),
-            mode: match args.model_control_mode {
-                ModelControlMode::None => ControlMode::Disabled,
-                ModelControlMode::Explicit | ModelControlMode::Poll => ControlMode::Explicit,
-            },
+            mode: tenancy::control_mode(args),
             observer: report_load,
             uploads: args.upload.limits(),
             deployers: Isolation::Shared,
@@ -176,7 +173,7 @@ impl Worker {
         let control = ModelControl::new(loader, path, ControlMode::Disabled, report_load);
         let control = control.with_residency(ResidencyOptions {
             load_on_demand: true,
-            ..args.residency()
+            ..args.model_control.residency()
         });
         let public = Arc::new(Serving::new(public, Some(control), options));
         let serving = opener.open_only(&public, &self.tenant, &self.directory);
@@ -198,43 +195,23 @@ impl Worker {
         // It fails if the server has gone as a whole.
         let _ = worker_usage::report(&usage);
         match served {
-            Ok(()) => ending::end(0, || {
-                tracing::debug!("the server needs this worker no more")
-            }),
+            Ok(()) => ending::end(0, || tracing::debug!("the server has ended this worker")),
             Err(error) => ending::end(0, move || tracing::debug!(%error, "the server has gone")),
         }
     }
+}
 
-    /// Returns the limits of the server, without what belongs to all tenants: the releases of public models, and a cache
-    /// that servers share.
-    fn serving_options(&self, args: &ServeArgs) -> anyhow::Result<ServingOptions> {
-        let options = startup::serving_options(args)?;
-        Ok(ServingOptions {
-            readiness: Readiness::Server,
-            shows_usage: args.metering.usage_header,
-            releases: ReleaseOptions {
-                state_directory: None,
-                ..options.releases
-            },
-            ..options
-        })
-    }
-
-    fn loader(&self, args: &ServeArgs, options: &ServingOptions) -> anyhow::Result<Loader> {
-        loader(&LoadingOptions {
-            cache_dir: Some(&self.cache),
-            threads: args.threads,
-            direct_calls: args.direct_calls,
-            max_instances: options.max_instances,
-            memory: Some(Arc::clone(&options.memory)),
-            backend: &args.backend,
-            limits: args.handler_limits.limits(),
-            model_load: Some(model_load_limits(
-                args.model_load_secs.0,
-                args.model_load_memory_bytes,
-            )),
-            signatures: args.upload.signatures()?,
-            spawner: self.spawner.as_ref(),
-        })
-    }
+/// Returns the limits of the server, without what belongs to all tenants: the releases of public models, and a cache
+/// that servers share.
+fn serving_options(args: &ServeArgs) -> anyhow::Result<ServingOptions> {
+    let options = startup::serving_options(args)?;
+    Ok(ServingOptions {
+        readiness: Readiness::Server,
+        shows_usage: args.metering.usage_header,
+        releases: ReleaseOptions {
+            state_directory: None,
+            ..options.releases
+        },
+        ..options
+    })
 }

@@ -1,9 +1,10 @@
 //! The usage that a worker has metered, on its way to the usage of all tenants in the server.
 //!
-//! It goes through the standard output of the worker, as a line of JSON for each model version that was used in a short
-//! time. The server adds it to what it has for the tenant of the worker, whatever the worker says about tenants; a worker
-//! that has been taken over can lie about its own tenant only.
+//! The worker writes a line of JSON to its standard output for each model version that was used in a short time. The server
+//! adds it to the usage of the worker's tenant. No line names a tenant, so a worker that has been taken over can report wrong
+//! usage of its own tenant only.
 
+use super::usage_amounts::UsageAmounts;
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -24,7 +25,7 @@ const PERIOD: Duration = Duration::from_millis(100);
 /// The size limit of a line, far above that of any that a worker writes.
 const MAX_LINE_BYTES: u64 = 4096;
 
-/// The most model versions of a worker whose usage is added up.
+/// The number of model versions of a worker whose usage is added up.
 const MAX_VERSIONS: usize = 10_000;
 
 /// The usage of a model version in a short time.
@@ -35,14 +36,7 @@ struct UsageReport {
     is_own: bool,
     model: String,
     version: String,
-    requests: u64,
-    failures: u64,
-    cached: u64,
-    guest_nanoseconds: u64,
-    backend_nanoseconds: u64,
-    received_bytes: u64,
-    sent_bytes: u64,
-    peak_memory_bytes: u64,
+    used: UsageAmounts,
 }
 
 // === impl UsageReport ===
@@ -53,14 +47,7 @@ impl UsageReport {
             is_own: key.owner == key.tenant,
             model: key.model.as_str().to_owned(),
             version: key.version.to_string(),
-            requests: used.requests,
-            failures: used.failures,
-            cached: used.cached,
-            guest_nanoseconds: nanoseconds(used.guest),
-            backend_nanoseconds: nanoseconds(used.backend),
-            received_bytes: used.bytes_in,
-            sent_bytes: used.bytes_out,
-            peak_memory_bytes: used.peak_memory_bytes,
+            used: UsageAmounts::of(used),
         }
     }
 
@@ -76,23 +63,6 @@ impl UsageReport {
             version: Version::from_decimal(&self.version)?,
         })
     }
-
-    fn counters(&self) -> UsageCounters {
-        UsageCounters {
-            requests: self.requests,
-            failures: self.failures,
-            cached: self.cached,
-            guest: Duration::from_nanos(self.guest_nanoseconds),
-            backend: Duration::from_nanos(self.backend_nanoseconds),
-            bytes_in: self.received_bytes,
-            bytes_out: self.sent_bytes,
-            peak_memory_bytes: self.peak_memory_bytes,
-        }
-    }
-}
-
-fn nanoseconds(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 // === the worker ===
@@ -175,7 +145,7 @@ fn receive(reports: impl Read, tenant: &TenantId, book: &UsageBook) -> io::Resul
         let cell = cells
             .entry(key)
             .or_insert_with_key(|key| book.open(key.clone()));
-        cell.add(&report.counters());
+        cell.add(&report.used.counters());
     }
 }
 

@@ -1,7 +1,7 @@
 //! The start of the workers of tenants: who gets one, its command, and its process.
 //!
-//! All workers have the same command, which contains the settings of the server that a worker needs and no other ones:
-//! the addresses, certificates and passwords of the server are none of its business. `worker` is the process itself.
+//! All workers have the same command. It contains only the settings of the server that a worker needs: no addresses,
+//! certificates or passwords. `worker` is the process itself.
 
 use super::worker_task::WorkerTask;
 use super::worker_usage;
@@ -23,7 +23,7 @@ use wisp_serving::metering::usage_book::UsageBook;
 use wisp_serving::tenants::isolation::Isolation;
 use wisp_serving::tenants::tenant_set::Tenant;
 
-/// The settings of a server that its workers have too, beside the paths.
+/// The settings of a server that its workers have too, in addition to the paths.
 const SETTINGS: [&str; 26] = [
     "log",
     "log_format",
@@ -53,7 +53,7 @@ const SETTINGS: [&str; 26] = [
     "cage",
 ];
 
-/// The limit on the memory of a worker on a machine that does not say how much it has.
+/// The limit on the memory of a worker if the memory of the machine is unknown.
 const DEFAULT_MEMORY: u64 = 4 << 30;
 
 /// The source of workers. Lifetime: the process.
@@ -97,7 +97,7 @@ pub(super) fn deployers(args: &ServeArgs) -> Isolation {
     }
 }
 
-/// Returns the most memory that a worker may allocate.
+/// Returns the limit on the memory of a worker, in bytes.
 pub(super) fn memory_bytes(args: &ServeArgs) -> u64 {
     let configured = args.tenancy.worker_memory_bytes;
     let bytes = configured.or_else(|| process_memory().map(|limit| limit / 2));
@@ -220,7 +220,7 @@ mod tests {
         };
         assert_eq!(worker.max_body_bytes, 7000);
         assert!(worker.metering.usage_header);
-        assert!(!worker.is_caged());
+        assert!(!worker.cage.is_caged());
         assert_eq!(worker.threads.map(|threads| threads.get()), Some(3));
         assert_eq!(worker.memory_limit_bytes, Some(1_000_000));
         assert_eq!(worker.max_memory_bytes, Some(500_000));

@@ -10,8 +10,8 @@ use super::worker_slot::Use;
 use crate::connection_activity::RequestGuard;
 use crate::drain::DrainWatch;
 use crate::failure::Failure;
+use crate::grpc;
 use bytes::Bytes;
-use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use std::fmt;
@@ -102,12 +102,7 @@ impl ForwardedBody {
     fn cut(&mut self, failure: Failure) -> Frame<Bytes> {
         self.incoming = None;
         self.guard.start_replying();
-        let mut trailers = HeaderMap::new();
-        let added = Status::from(failure).add_header(&mut trailers);
-        if let Err(error) = added {
-            tracing::error!(%error, "a status of ours cannot be sent");
-        }
-        Frame::trailers(trailers)
+        Frame::trailers(grpc::trailers(failure))
     }
 }
 

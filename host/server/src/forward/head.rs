@@ -1,9 +1,10 @@
 //! The heads of forwarded requests and of their responses.
 //!
-//! A head is passed on as it is, but for what belongs to one connection (RFC 9110, 7.6.1), the key of the client, and the
-//! version. The id of the request goes with it, so that both processes log the same one, and the role of its caller.
+//! A head is passed on unchanged, except for the headers of the connection (RFC 9110, 7.6.1), the key of the client and
+//! the HTTP version. The id of the request is added, so that both processes log the same one, and the role of its caller.
 //!
-//! A request that is none of gRPC here is none in the worker either, although all requests come there over HTTP/2.
+//! All requests reach the worker over HTTP/2, where `content-type` alone makes a gRPC request. A request that is not gRPC
+//! for the server therefore loses a `content-type` of gRPC.
 
 use crate::access::FORWARDED_ROLE;
 use crate::grpc;
@@ -29,10 +30,10 @@ const OF_CONNECTION: [&str; 10] = [
     "expect",
 ];
 
-/// The only value of `te` that a request may have in HTTP/2.
+/// The only value of `te` that HTTP/2 allows in a request.
 const TRAILERS: HeaderValue = HeaderValue::from_static("trailers");
 
-/// The authority of a request whose host is not one that HTTP/2 can name.
+/// The authority of a request without a valid host.
 const NO_HOST: &str = "localhost";
 
 /// Returns the request with this head for the worker, of a caller with this role and with the body of type `B`.

@@ -26,8 +26,8 @@ pub(crate) struct ForwardedRequestBody {
     drain: DrainWatch,
     /// Set if the body consists of any number of messages of this caller, which end when the server drains.
     stream_of: Option<RequestCaller>,
-    /// Completes when the rest of the body is not waited for. Created on the first wait: small bodies arrive with their
-    /// heads.
+    /// Completes when the rest of the body is no longer waited for. Created on the first wait, since small bodies arrive
+    /// with their heads.
     given_up: Option<GivenUp>,
 }
 
@@ -45,7 +45,7 @@ pub(crate) struct BodyProgress {
 pub(crate) enum BodyState {
     Coming,
     Ended,
-    /// The client has gone, or has sent what is no body.
+    /// The client has gone, or its body is invalid.
     Broken,
     /// The server drains.
     GivenUp,
@@ -106,7 +106,8 @@ impl BodyProgress {
 // === impl ForwardedRequestBody ===
 
 impl ForwardedRequestBody {
-    /// Returns the body, which is one of any number of messages if there is a caller whose key is checked for each.
+    /// Returns the body of a request. With `stream_of`, it is a stream of messages, and the key of this caller is checked
+    /// for each of them.
     pub(crate) fn new(
         incoming: Incoming,
         drain: DrainWatch,

@@ -25,7 +25,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, timeout, timeout_at};
 use wisp_serving::tenants::tenant_set::Tenant;
 
-/// The time from the start of a process to its readiness. It compiles and loads no model in it.
+/// The time limit from the start of a process to its readiness, in which it compiles nothing and loads no model.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The time that a request waits for the start of a worker.
@@ -40,20 +40,22 @@ const IDLE: Duration = Duration::from_secs(600);
 /// The time between two looks at the use of a worker.
 const LOOK: Duration = Duration::from_secs(10);
 
-/// The time between two questions whether the process still runs its connections, and the time for the answer.
+/// The time between two pings, which show that the process still serves its connection.
 const PING: Duration = Duration::from_secs(10);
+
+/// The time for the answer to a ping. A worker that does not answer is killed.
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// The bytes of one body that may be on their way. Over a socket of the machine more would not be faster.
+/// The bytes of one body that may be in transit. More would not be faster over a Unix socket.
 const STREAM_WINDOW: u32 = 256 << 10;
 
-/// The bytes of all bodies that may be on their way: so many that a slow client delays no other.
+/// The bytes of all bodies that may be in transit. The limit is so high that a slow client delays no other.
 const CONNECTION_WINDOW: u32 = 1 << 30;
 
 /// The largest head of a response.
 const MAX_HEAD_BYTES: u32 = 64 << 10;
 
-/// The number of cancelled requests of which frames may still arrive.
+/// The number of cancelled requests whose frames may still arrive.
 const MAX_CANCELLED: usize = 4096;
 
 /// The worker of a tenant. Lifetime: until the tenant or its settings change.
@@ -75,7 +77,7 @@ struct Uses(Arc<UseCounts>);
 struct UseCounts {
     /// The requests that use the worker now.
     current: AtomicUsize,
-    /// All that have begun to. It may wrap around.
+    /// All uses that have begun. The number may wrap around.
     begun: AtomicUsize,
 }
 
@@ -112,7 +114,7 @@ struct Supervision {
 /// The end of a worker.
 enum End {
     Unused,
-    /// It has served for this long, without the time of its start.
+    /// It had served for this long, not counting its start.
     Failed {
         served: Duration,
     },
@@ -367,7 +369,7 @@ async fn connect(
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_header_list_size(MAX_HEAD_BYTES)
         .max_concurrent_reset_streams(MAX_CANCELLED)
-        // They are counted without end, and requests are cancelled as long as the worker lives.
+        // The count never decreases, and a worker may live for any number of cancelled requests.
         .max_local_error_reset_streams(None::<usize>)
         .keep_alive_interval(PING)
         .keep_alive_timeout(PING_TIMEOUT)

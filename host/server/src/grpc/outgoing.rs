@@ -5,11 +5,11 @@
 //! client's deadline, the client receives only a status.
 
 use super::admitted::AdmittedRequest;
+use super::status::trailers;
 use crate::connection_activity::RequestGuard;
 use crate::failure::Failure;
 use crate::framing::MAX_FRAME_BYTES;
 use bytes::Bytes;
-use http::HeaderMap;
 use http_body::{Body, Frame};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -52,12 +52,7 @@ impl GrpcBody {
         self.deadline = None;
         self.messages = tonic::body::Body::empty();
         self.guard.start_replying();
-        let mut trailers = HeaderMap::new();
-        let added = Status::from(Failure::ClientDeadline).add_header(&mut trailers);
-        if let Err(error) = added {
-            tracing::error!(%error, "a status of ours cannot be sent");
-        }
-        Frame::trailers(trailers)
+        Frame::trailers(trailers(Failure::ClientDeadline))
     }
 }
 

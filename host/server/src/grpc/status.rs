@@ -5,7 +5,7 @@
 //! same form.
 
 use crate::failure::Failure;
-use http::Response;
+use http::{HeaderMap, Response};
 use std::error::Error;
 use std::sync::Arc;
 use tonic::body::Body;
@@ -27,6 +27,15 @@ impl From<Failure> for Status {
 /// Returns the complete response to a request that failed.
 pub(crate) fn refuse(failure: &Arc<Failure>) -> Response<Body> {
     status(failure).into_http()
+}
+
+/// Returns the trailers that end a response with the status of a failure.
+pub(crate) fn trailers(failure: Failure) -> HeaderMap {
+    let mut trailers = HeaderMap::new();
+    if let Err(error) = Status::from(failure).add_header(&mut trailers) {
+        tracing::error!(%error, "a status of ours cannot be sent");
+    }
+    trailers
 }
 
 /// Returns the failure that a response reports, if any.

@@ -102,7 +102,7 @@ pub(super) struct Charge {
     pub(super) class: Class,
 }
 
-/// The class whose threads one must be notified of, if any.
+/// The class with a sleeping thread that must be notified, if any.
 pub(super) type Notified = Option<Class>;
 
 // === impl State ===

@@ -36,9 +36,9 @@ pub struct ApiKey {
     secret: [u8; SECRET_BYTES],
 }
 
-/// The error for a text that has not the form of a key or of a part of one.
+/// The error for a text that does not have the form of a key or of a part of one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("it has not the form of a key, `{PREFIX}<id>_<secret>`")]
+#[error("expected a key of the form `{PREFIX}<id>_<secret>`")]
 pub struct KeyFormError;
 
 // === impl KeyId ===

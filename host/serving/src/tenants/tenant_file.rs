@@ -54,7 +54,10 @@ pub enum TenantFileError {
         path.display()
     )]
     Permissions { path: PathBuf, mode: u32 },
-    #[error("`{}` belongs to another user (uid {uid})", path.display())]
+    #[error(
+        "`{}` belongs to another user (uid {uid}): change its owner with `chown`, or run as that user",
+        path.display()
+    )]
     Owner { path: PathBuf, uid: u32 },
     #[error("`{}` is not valid: {reason}", path.display())]
     Content { path: PathBuf, reason: String },

@@ -51,7 +51,7 @@ pub struct Identity {
     pub key: Option<KeyId>,
 }
 
-/// The error for a request without a valid key. It does not contain the reason, which would help whoever guesses keys.
+/// The error for a request without a valid key. It does not contain the reason, which would help to guess keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a valid API key is required: send it as `Authorization: Bearer <key>`")]
 pub struct NotAuthenticated;
@@ -65,7 +65,10 @@ pub enum RecordError {
     Id(String),
     #[error("the weight of tenant `{0}` must be a number from 1 to {MAX_WEIGHT}")]
     Weight(String),
-    #[error("key {number} of tenant `{tenant}` has an invalid id or hash")]
+    #[error(
+        "key {number} of tenant `{tenant}` has an invalid id or hash: remove it from the file, and add a key with \
+         `wisp tenant rotate`"
+    )]
     Key { tenant: String, number: usize },
     #[error("two keys have the id `{0}`")]
     KeyTwice(KeyId),

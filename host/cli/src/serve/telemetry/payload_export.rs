@@ -4,13 +4,13 @@
 //! otherwise cost the events behind it too.
 
 use super::cloud_event::{self, MEDIA_TYPE};
+use super::http_agent::agent;
 use super::rotating_file::RotatingFile;
 use crate::failure::BadConfiguration;
 use crate::options::PayloadDestination;
 use anyhow::{Context, ensure};
 use std::time::{Duration, Instant};
 use ureq::Agent;
-use ureq::tls::{RootCerts, TlsConfig};
 use url::Url;
 use wisp_serving::payload_log::PayloadLog;
 
@@ -52,7 +52,7 @@ impl PayloadExport {
                 )))?)
             }
             PayloadDestination::Server(url) => Sink::Server {
-                agent: Box::new(agent()),
+                agent: Box::new(agent(TIMEOUT)),
                 url: url.clone(),
             },
         };
@@ -112,15 +112,4 @@ fn post(agent: &Agent, url: &Url, text: Vec<u8>) -> anyhow::Result<()> {
         "the server of payloads answered with status {status}"
     );
     Ok(())
-}
-
-fn agent() -> Agent {
-    let tls = TlsConfig::builder().root_certs(RootCerts::PlatformVerifier);
-    let config = Agent::config_builder()
-        .tls_config(tls.build())
-        .user_agent(concat!("wisp/", env!("CARGO_PKG_VERSION")))
-        .max_redirects(0)
-        .http_status_as_error(false)
-        .timeout_global(Some(TIMEOUT));
-    config.build().new_agent()
 }

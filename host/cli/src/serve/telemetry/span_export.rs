@@ -3,6 +3,7 @@
 //! `opentelemetry-otlp` encodes the spans, reads the variables of the standard for headers, and repeats a request that
 //! the collector could not take for the moment. The HTTP client is the one that Wisp uses elsewhere.
 
+use super::http_agent::agent;
 use super::span_form::{scope, spans_of};
 use crate::failure::bad_configuration;
 use crate::options::CollectorUrl;
@@ -16,7 +17,6 @@ use std::future::ready;
 use std::pin::Pin;
 use std::time::{Duration, Instant};
 use ureq::Agent;
-use ureq::tls::{RootCerts, TlsConfig};
 use wisp_server::spans::Spans;
 
 /// The time limit of one request to the collector, the standard's default.
@@ -74,7 +74,7 @@ pub(super) fn exporter(endpoint: Option<&CollectorUrl>) -> anyhow::Result<Option
     let mut builder = opentelemetry_otlp::SpanExporter::builder()
         .with_http()
         .with_protocol(Protocol::HttpBinary)
-        .with_http_client(Client(agent()));
+        .with_http_client(Client(agent(TIMEOUT)));
     if let Some(CollectorUrl(url)) = endpoint {
         builder = builder.with_endpoint(url.as_str());
     }
@@ -98,17 +98,6 @@ fn resource() -> Resource {
         true => resource,
         false => builder().with_service_name("wisp").build(),
     }
-}
-
-fn agent() -> Agent {
-    let tls = TlsConfig::builder().root_certs(RootCerts::PlatformVerifier);
-    let config = Agent::config_builder()
-        .tls_config(tls.build())
-        .user_agent(concat!("wisp/", env!("CARGO_PKG_VERSION")))
-        .max_redirects(0)
-        .http_status_as_error(false)
-        .timeout_global(Some(TIMEOUT));
-    config.build().new_agent()
 }
 
 impl SpanExport {

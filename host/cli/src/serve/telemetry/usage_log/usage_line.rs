@@ -1,10 +1,11 @@
 //! A line of the log: a JSON object without line breaks.
 //!
-//! The names of members end in their unit. Numbers are whole, so that sums of them are exact.
+//! `usage_amounts` has the numbers of a line about the usage.
 
 use crate::serve::telemetry::timestamp::rfc3339;
+use crate::serve::usage_amounts::UsageAmounts;
 use serde::Serialize;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 use wisp_serving::metering::usage_cell::UsageKey;
 use wisp_serving::metering::usage_counters::UsageCounters;
 
@@ -39,14 +40,8 @@ struct UsageMembers {
     owner: String,
     model: String,
     version: String,
-    requests: u64,
-    failures: u64,
-    cached: u64,
-    guest_nanoseconds: u64,
-    backend_nanoseconds: u64,
-    received_bytes: u64,
-    sent_bytes: u64,
-    peak_memory_bytes: u64,
+    #[serde(flatten)]
+    used: UsageAmounts,
 }
 
 /// A line with the parts that all lines of a server have in common.
@@ -83,14 +78,7 @@ impl UsageLine {
                 owner: key.owner.to_string(),
                 model: key.model.to_string(),
                 version: key.version.to_string(),
-                requests: used.requests,
-                failures: used.failures,
-                cached: used.cached,
-                guest_nanoseconds: nanoseconds(used.guest),
-                backend_nanoseconds: nanoseconds(used.backend),
-                received_bytes: used.bytes_in,
-                sent_bytes: used.bytes_out,
-                peak_memory_bytes: used.peak_memory_bytes,
+                used: UsageAmounts::of(used),
             }),
         }
     }
@@ -107,8 +95,4 @@ impl UsageLine {
         text.push(b'\n');
         text
     }
-}
-
-fn nanoseconds(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
