@@ -2,7 +2,8 @@
 //!
 //! Loading reads files, compiles and warms, which takes seconds, so it runs on a thread that may block.
 //! Each model has one load or unload at a time; models do not wait for each other. A failed load does not
-//! replace a served version: the previous one continues to be served. A client that loads a model whose files are
+//! replace a served version: the previous one continues to be served. No load begins while the process is short of memory,
+//! whether a client, a poll or a release asks for it. A client that loads a model whose files are
 //! unchanged keeps its versions, with their statistics. The versions of an open release are loaded with those that the
 //! policy of the model selects; `release_control` starts, changes and closes releases. `replacement` loads a model
 //! in place of the served one. Loads for requests are in `on_demand`; `golden_check` computes the golden cases of a new
@@ -16,6 +17,7 @@ mod replacement;
 mod upload_control;
 
 use crate::load_locks::LoadLocks;
+use crate::memory_pressure::{MemoryPressure, ShortOfMemory};
 use crate::owner::Owner;
 use crate::registry::golden_cases::CaseCaller;
 use crate::registry::load_error::LoadError;
@@ -66,6 +68,8 @@ pub struct ModelControl {
     owner: Owner,
     /// The uploads into the repository, if it takes any.
     uploads: Option<Uploads>,
+    /// The memory of the process, which no load may make shorter.
+    pressure: Arc<MemoryPressure>,
     /// Set if clients may not upload because the server also listens on addresses of other machines.
     forbids_uploads: bool,
 }
@@ -121,6 +125,8 @@ pub enum ControlError {
     ReleaseState(#[source] std::io::Error),
     #[error(transparent)]
     Upload(#[from] UploadError),
+    #[error(transparent)]
+    ShortOfMemory(#[from] ShortOfMemory),
     #[error("the server failed")]
     Lost,
 }
@@ -147,6 +153,7 @@ impl ModelControl {
             golden_cases: None,
             owner: Owner::LOCAL,
             uploads: None,
+            pressure: Arc::new(MemoryPressure::new(None)),
             forbids_uploads: false,
         }
     }
@@ -184,6 +191,19 @@ impl ModelControl {
         ModelControl { owner, ..self }
     }
 
+    /// Returns the control whose loads are refused while the process is short of this memory.
+    pub(crate) fn with_pressure(self, pressure: Arc<MemoryPressure>) -> ModelControl {
+        ModelControl { pressure, ..self }
+    }
+
+    /// Returns the control with the places for loads of another, whose loads and these are bounded together.
+    pub(crate) fn sharing_places(self, other: &ModelControl) -> ModelControl {
+        ModelControl {
+            locks: other.locks.for_other_models(),
+            ..self
+        }
+    }
+
     /// Returns the control with these settings of what is loaded when.
     pub fn with_residency(self, options: ResidencyOptions) -> ModelControl {
         ModelControl {
@@ -213,7 +233,7 @@ impl ModelControl {
     ) -> Result<(), ControlError> {
         self.check()?;
         let (control, registry) = (Arc::clone(self), Arc::clone(registry));
-        let lock = self.locks.load(&model).await;
+        let lock = self.locks.load(&model, self.owner).await;
         run(move || {
             let _lock = lock;
             // Checked here, so that requests which wait for their turn do not pass together.
@@ -253,7 +273,7 @@ impl ModelControl {
         model: ModelName,
     ) -> Result<(), ControlError> {
         let (control, registry) = (Arc::clone(self), Arc::clone(registry));
-        let lock = self.locks.load(&model).await;
+        let lock = self.locks.load(&model, self.owner).await;
         run(move || {
             let _lock = lock;
             control.load_again(&registry, &model)
@@ -425,7 +445,7 @@ impl ModelControl {
             }
         }
         for model in models {
-            let _lock = runtime.block_on(self.locks.load(model));
+            let _lock = runtime.block_on(self.locks.load(model, self.owner));
             self.load_changed(registry, model)?;
         }
         for (model, _) in registry.entries() {

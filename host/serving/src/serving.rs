@@ -2,15 +2,16 @@
 //!
 //! [`Serving`] answers questions about models and changes which ones are served; [`crate::infer()`] runs the
 //! inferences on it. A tenant has a [`Serving`] of its own, which shares everything but the models with the others
-//! (`tenant_view`).
+//! (`tenant_view`). `selection` finds the version that a request means.
 
+mod selection;
 pub(crate) mod tenant_view;
 
 use crate::account::Account;
 use crate::admission::{Admission, AdmissionCounts};
 use crate::blocking::BlockingPool;
 use crate::case_call::call_case;
-use crate::current_request::{record_name, record_target, record_version};
+use crate::current_request::{record_name, record_target};
 use crate::error::InferError;
 use crate::memory_pressure::{LARGE_BYTES, MemoryPressure, PressureStage};
 use crate::metering::usage_book::UsageBook;
@@ -26,17 +27,15 @@ use crate::residency::Residency;
 use crate::response_cache::{ResponseCache, ResponseCacheOptions};
 use crate::tenants::tenant_set::Tenant;
 use crate::uploads::incoming_file::IncomingFile;
-use crate::version::ModelVersion;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::thread::available_parallelism;
 use std::time::Duration;
 use tokio::sync::watch;
-use tokio::time::Instant;
-use wisp_protocol::call::{IndexEntry, ModelName, Selection, Target, Version};
+use wisp_protocol::call::{IndexEntry, ModelName, Target, Version};
 use wisp_protocol::load::LoadRequest;
 use wisp_protocol::release::{ReleaseChange, ReleaseStart, ReleaseStatus};
-use wisp_protocol::routing::{RoutingKey, RoutingSource};
+use wisp_protocol::routing::RoutingSource;
 use wisp_protocol::statistics::VersionStatistics;
 use wisp_protocol::upload::{CommittedVersion, UploadFileName, VersionName};
 use wisp_protocol::v2::IndexFilter;
@@ -141,8 +140,11 @@ impl Serving {
         }
         let releases = Arc::new(Releases::new(options.releases.state_directory.clone()));
         let golden_cases = golden_cases(&options);
-        let control = control
-            .map(|control| Arc::new(control.with_releases(Arc::clone(&releases), golden_cases)));
+        let pressure = Arc::new(MemoryPressure::new(options.memory_limit_bytes));
+        let control = control.map(|control| {
+            let control = control.with_releases(Arc::clone(&releases), golden_cases);
+            Arc::new(control.with_pressure(Arc::clone(&pressure)))
+        });
         Serving {
             tenant: Arc::new(Tenant::local()),
             public: None,
@@ -157,7 +159,7 @@ impl Serving {
                 options.request_timeout,
             ),
             cache: Arc::new(ResponseCache::new(options.cache.clone())),
-            pressure: Arc::new(MemoryPressure::new(options.memory_limit_bytes)),
+            pressure,
             options,
             draining: watch::Sender::new(false),
         }
@@ -309,71 +311,6 @@ impl Serving {
         let mut entries = self.visible_index();
         entries.retain(|entry| filter.matches(entry));
         entries
-    }
-
-    /// Returns the version that `target` names. A model that is not loaded yet is loaded now.
-    pub async fn version(&self, target: &Target) -> Result<Arc<ModelVersion>, InferError> {
-        record_target(target);
-        self.loaded(target, None).await
-    }
-
-    /// Returns the version that an inference selects. Without a version, an open release decides by the key. A model that
-    /// is not loaded yet is loaded now.
-    pub(crate) async fn select(
-        &self,
-        selection: &Selection,
-        key: RoutingKey,
-    ) -> Result<Arc<ModelVersion>, InferError> {
-        match selection {
-            Selection::Named(target) => {
-                record_target(target);
-                self.loaded(target, Some(key)).await
-            }
-            Selection::OnlyModel(_) => {
-                let target = self.target(selection)?;
-                self.loaded(&target, Some(key)).await
-            }
-        }
-    }
-
-    /// Returns the version that `target` names, once it is loaded. The wait has the time limit of a request; a load that
-    /// takes longer goes on without it.
-    async fn loaded(
-        &self,
-        target: &Target,
-        key: Option<RoutingKey>,
-    ) -> Result<Arc<ModelVersion>, InferError> {
-        let space = self.space(&target.model);
-        let mut deadline = None;
-        loop {
-            let resolved = match key {
-                Some(key) => space.registry.route(target, key),
-                None => space.registry.resolve(target),
-            };
-            let (error, control) = match (resolved, &space.control) {
-                (Ok(version), control) => {
-                    if let Some(control) = control {
-                        control.residency().touch(&version);
-                    }
-                    record_version(version.description());
-                    return Ok(version);
-                }
-                (Err(error), Some(control)) if control.may_load_after(&error) => (error, control),
-                (Err(error), _) => return Err(error.into()),
-            };
-            self.pressure.check_load()?;
-            tracing::trace!(%error, "loading the model for a request");
-            let limit = self.options.request_timeout;
-            let deadline = *deadline.get_or_insert_with(|| Instant::now() + limit);
-            let loading = control.load_on_demand(&space.registry, &target.model);
-            match tokio::time::timeout_at(deadline, loading).await {
-                Ok(loaded) => loaded?,
-                Err(_) => {
-                    let model = target.model.clone();
-                    return Err(ControlError::StillLoading { model }.into());
-                }
-            }
-        }
     }
 
     /// Returns the loaded models, their memory, and the history of their loads, if models can be loaded.
