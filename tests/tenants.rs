@@ -421,6 +421,49 @@ fn without_a_tenant_everyone_is_local_and_keys_have_no_meaning() -> Result<()> {
 }
 
 #[test]
+fn a_server_whose_last_tenant_is_removed_refuses_everyone() -> Result<()> {
+    let remove = |file: &TenantFile, id: &str| -> Result<()> {
+        let id: TenantId = id.parse()?;
+        Ok(file.change(|records| records.remove(&id))?)
+    };
+    let refuses = |tenants: &Tenants, key: &str| -> Result<()> {
+        let model = tenants.server.infer("shared", &patient(1))?;
+        ensure!(model.status == 401, "{model:?}");
+        let load = "POST /v2/repository/models/shared/load";
+        ensure!(tenants.server.request(load, &[], b"")?.status == 401);
+        ensure!(tenants.infer("shared", key)?.status == 401);
+        let admin = ("GET /v1/tenants", None);
+        let admin = administer(tenants.server.admin_address(), admin, &Value::Null)?;
+        ensure!(admin.status == 401, "{admin:?}");
+        ensure!(tenants.server.get("/v2/health/ready")?.status == 200);
+        Ok(())
+    };
+    let (tenants, acme, _) = two_tenants()?;
+    remove(&tenants.file, "acme")?;
+    remove(&tenants.file, "other")?;
+    ensure!(tenants.refresh()?);
+    refuses(&tenants, &acme)?;
+    // A damaged file opens it as little.
+    fs::write(tenants.file.path(), b"")?;
+    ensure!(tenants.refresh().is_err());
+    refuses(&tenants, &acme)?;
+    fs::remove_file(tenants.file.path())?;
+    ensure!(tenants.refresh().is_err());
+    refuses(&tenants, &acme)?;
+    let late = add(&tenants.file, &new_tenant("late", Role::Infer)?)?;
+    ensure!(tenants.refresh()?);
+    tenants.infer("shared", &late)?.ok()?;
+    // A start with a file without tenants is no other case.
+    let public = Repository::empty()?.with_model("shared", "progression", None)?;
+    let tenants = Tenants::start(public, Repository::empty()?, |file| {
+        add(file, &new_tenant("acme", Role::Deploy)?)?;
+        remove(file, "acme")
+    })?;
+    refuses(&tenants, &acme)?;
+    Ok(())
+}
+
+#[test]
 fn an_anonymous_tenant_gets_the_requests_without_a_key_and_no_others() -> Result<()> {
     let public = Repository::empty()?.with_model("shared", "progression", None)?;
     let tenants = Tenants::start(public, Repository::empty()?, |file| {
