@@ -533,6 +533,52 @@ fn a_request_above_a_limit_of_its_tenant_is_refused_and_others_are_not() -> Resu
 }
 
 #[test]
+fn a_tenant_above_its_limits_loads_no_model() -> Result<()> {
+    let public = Repository::empty()?.with_model("shared", "progression", None)?;
+    let directory =
+        Repository::empty()?.with_model("tenants/acme/models/own", "progression", None)?;
+    let mut key = String::new();
+    let tenants = Tenants::start(public, directory, |file| {
+        let limited = NewTenant {
+            limits: Limits {
+                concurrency: Some(0),
+                ..Limits::default()
+            },
+            ..new_tenant("acme", Role::Infer)?
+        };
+        key = add(file, &limited)?;
+        Ok(())
+    })?;
+    let loads = || -> Result<usize> {
+        let all = tenants.server.namespaces().tenants();
+        let acme = all.first().context("no tenant")?;
+        Ok(acme.residency().context("no models")?.models().len())
+    };
+    for refused in [
+        tenants.infer("own", &key)?,
+        tenants.get("/v2/models/own", &key)?,
+        tenants.get("/v2/models/own/config", &key)?,
+    ] {
+        let reason = refused.error(429)?;
+        ensure!(reason.contains("concurrency"), "{reason}");
+    }
+    ensure!(loads()? == 0, "{}", loads()?);
+    let id: TenantId = "acme".parse()?;
+    tenants.file.change(|records| {
+        let record = records.tenants.get_mut(id.as_str());
+        let record = record.ok_or_else(|| ChangeError::Unknown(id.clone()))?;
+        record.limits.concurrency = Some(1);
+        Ok(())
+    })?;
+    tenants.refresh()?;
+    // The load of a question is one request, whose place is free again for the next.
+    tenants.get("/v2/models/own", &key)?.ok()?;
+    ensure!(loads()? == 1, "{}", loads()?);
+    tenants.infer("own", &key)?.ok()?;
+    Ok(())
+}
+
+#[test]
 fn the_files_of_a_load_make_no_more_models_than_the_tenant_may_have() -> Result<()> {
     let public = Repository::empty()?.with_model("shared", "progression", None)?;
     let directory =
