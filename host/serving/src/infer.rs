@@ -2,11 +2,10 @@
 //!
 //! Every request of every protocol takes the path through [`infer()`]. The function does not branch on
 //! protocol, backend or kind of model; those are values inside the call and the version. A request is charged
-//! to its tenant before its model is looked up, which may load it. It is
-//! admitted in two stages. Its head is granted a [`ReadingSlot`]; it gets its [`Permit`] once its body is
-//! complete, so that slow bodies keep no other request out. The bytes of the body are reserved from the budget
-//! before that. The permit is held until the response is encoded, and the memory of the response until its
-//! last byte has been sent.
+//! to its tenant before its model is looked up, which may load the model. It is admitted in two stages. Its head
+//! is granted a [`ReadingSlot`]; it gets its [`Permit`] once its body is complete, so that slow bodies keep no
+//! other request out. The bytes of the body are reserved from the budget before that. The permit is held until
+//! the response is encoded, and the memory of the response until its last byte has been sent.
 //!
 //! [`Permit`]: crate::admission::Permit
 
