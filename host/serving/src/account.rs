@@ -83,7 +83,8 @@ impl Charge {
         let permit = account.quota.admit(Instant::now(), 0)?;
         Ok(Charge {
             permit: Some(permit),
-            ..Charge::default()
+            meter: None,
+            has_succeeded: false,
         })
     }
 
