@@ -3,14 +3,21 @@
 //! `cli::metering` has the tests of the log as a file, `tenants` those with several tenants.
 
 use crate::harness::victim::wine;
-use crate::harness::{Repository, Response, TestOptions, TestServer, component};
+use crate::harness::{
+    Gate, Repository, Response, TIMEOUT, TestOptions, TestServer, component, wait_until,
+};
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
+use std::io::Write;
+use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
+use wisp_backend::tract::Tract;
+use wisp_backend::{Backend, BackendError, Graph, LoadOptions, ModelSource};
 use wisp_serving::ServingOptions;
 use wisp_serving::metering::usage_book::UsageBook;
 use wisp_serving::metering::usage_counters::UsageCounters;
+use wisp_tensor::{NamedTensor, Signature};
 
 /// Starts a server that shows its clients what they use, and returns it with the usage of all.
 fn server(repository: Repository) -> Result<(TestServer, Arc<UsageBook>)> {
@@ -97,6 +104,127 @@ fn a_request_that_fails_is_charged_for_what_it_has_used() -> Result<()> {
     // However little of the processor it got, it was ended by its own use of it.
     ensure!(used.guest > Duration::from_millis(1), "{used:?}");
     ensure!(used.peak_memory_bytes > 0);
+    Ok(())
+}
+
+/// A backend whose graphs compute with tract, and then fail for a request that begins with -1.
+#[derive(Debug)]
+struct Failing;
+
+#[derive(Debug)]
+struct FailingGraph(Arc<dyn Graph>);
+
+impl Backend for Failing {
+    fn name(&self) -> &'static str {
+        "failing"
+    }
+
+    fn version(&self) -> String {
+        "0".to_owned()
+    }
+
+    fn load(
+        &self,
+        source: ModelSource<'_>,
+        options: &LoadOptions,
+    ) -> Result<Arc<dyn Graph>, BackendError> {
+        let graph = Tract::new().load(source, options)?;
+        Ok(Arc::new(FailingGraph(graph)))
+    }
+}
+
+impl Graph for FailingGraph {
+    fn signature(&self) -> &Signature {
+        self.0.signature()
+    }
+
+    fn compute(&self, inputs: &[NamedTensor]) -> Result<Vec<NamedTensor>, BackendError> {
+        let outputs = self.0.compute(inputs)?;
+        let bad = (-1.0_f32).to_le_bytes();
+        match inputs.iter().any(|i| i.tensor.content().starts_with(&bad)) {
+            true => Err(BackendError::Compute {
+                backend: "failing",
+                reason: "the request begins with -1".to_owned(),
+            }),
+            false => Ok(outputs),
+        }
+    }
+}
+
+/// Returns a request for `progression` without its handler.
+fn patient(first: f64) -> Value {
+    let mut data = vec![1.0; 10];
+    data[0] = first;
+    json!({ "inputs": [{
+        "name": "features", "datatype": "FP32", "shape": [1, 10], "data": data,
+    }] })
+}
+
+#[test]
+fn a_computation_that_fails_is_charged() -> Result<()> {
+    let repository = Repository::empty()?
+        .with_model("bare", "progression", None)?
+        .with_file(
+            "bare/model.toml",
+            "backend = \"failing\"\nbatching = \"off\"\n",
+        )?;
+    let options = TestOptions {
+        backends: vec![Arc::new(Failing)],
+        ..TestOptions::default()
+    };
+    let book = Arc::clone(&options.serving.usage);
+    let server = TestServer::with_options(repository, options)?;
+    server.infer("bare", &patient(-1.0))?.error(500)?;
+    let failed = taken(&book)?;
+    ensure!((failed.requests, failed.failures) == (0, 1), "{failed:?}");
+    ensure!(failed.backend > Duration::ZERO && failed.bytes_in == 40);
+    server.infer("bare", &patient(1.0))?.ok()?;
+    let computed = taken(&book)?;
+    ensure!((computed.requests, computed.failures) == (1, 0));
+    ensure!(computed.backend > Duration::ZERO);
+    Ok(())
+}
+
+#[test]
+fn a_computation_is_charged_whose_client_has_gone_meanwhile() -> Result<()> {
+    let gate = Gate::default();
+    let default = TestOptions::default();
+    let options = TestOptions {
+        gate: Some(gate.clone()),
+        serving: ServingOptions {
+            request_timeout: TIMEOUT,
+            ..default.serving
+        },
+        ..TestOptions::default()
+    };
+    let book = Arc::clone(&options.serving.usage);
+    let repository = Repository::empty()?.with_model("bare", "progression", None)?;
+    let server = TestServer::with_options(repository, options)?;
+    let body = patient(1.0).to_string();
+    let length = body.len();
+    let head = format!(
+        "POST /v2/models/bare/infer HTTP/1.1\r\nhost: t\r\ncontent-length: {length}\r\n\r\n"
+    );
+    let mut client = TcpStream::connect(server.address())?;
+    client.write_all([head, body].concat().as_bytes())?;
+    gate.wait_for(1)?;
+    client.shutdown(Shutdown::Both)?;
+    let serving = server.serving();
+    wait_until("the request has ended", || serving.admitted_requests() == 0)?;
+    let before = book.take();
+    gate.open();
+    ensure!(
+        before.is_empty(),
+        "its computation has not ended: {before:?}"
+    );
+    let mut used = None;
+    wait_until("the computation has ended", || {
+        used = book.take().pop();
+        used.is_some()
+    })?;
+    let (_, used) = used.context("nothing was used")?;
+    ensure!((used.requests, used.failures) == (0, 1), "{used:?}");
+    ensure!(used.backend > Duration::ZERO, "{used:?}");
     Ok(())
 }
 

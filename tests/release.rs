@@ -7,6 +7,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use wisp_serving::ServingOptions;
 use wisp_serving::model_control::ControlMode;
 
 const INFER: &str = "POST /v2/models/m/infer";
@@ -120,6 +121,38 @@ fn a_client_keeps_its_version_and_a_larger_weight_moves_clients_to_the_candidate
     let requests = |arm: &str| status[arm]["requests"].as_u64().unwrap_or_default();
     let counted = requests("stable_requests") + requests("candidate_requests");
     ensure!(counted == 350, "{status}");
+    Ok(())
+}
+
+#[test]
+fn no_load_begins_while_the_server_is_short_of_memory_and_versions_stay() -> Result<()> {
+    let default = TestOptions::default();
+    let options = TestOptions {
+        serving: ServingOptions {
+            memory_limit_bytes: Some(100),
+            ..default.serving
+        },
+        ..TestOptions::default()
+    };
+    let repository = Repository::empty()?.with_file("m/1/model.onnx", graph([0.0; 3]))?;
+    let server = TestServer::with_options(repository, options)?;
+    add_second(&server, "model.onnx", &graph([0.0; 3]))?;
+    let load = || server.request("POST /v2/repository/models/m/load", &[], b"");
+    let candidate = json!({ "candidate": "2", "settings": { "weight_percent": 0 } });
+    let pressure = server.serving().memory_pressure();
+    pressure.observe(90);
+    for refused in [load()?, release(&server, "start", &candidate)?] {
+        ensure!(refused.header("retry-after").is_some(), "{refused:?}");
+        let reason = refused.error(503)?;
+        ensure!(reason.contains("short of memory"), "{reason}");
+    }
+    ensure!(served(&server, &row(), None)? == "1");
+    pressure.observe(10);
+    release(&server, "start", &candidate)?.ok()?;
+    // Both versions are loaded, so a change of the settings loads nothing.
+    pressure.observe(90);
+    start(&server, json!({ "weight_percent": 100 }))?;
+    ensure!(served(&server, &row(), None)? == "2");
     Ok(())
 }
 

@@ -421,6 +421,49 @@ fn without_a_tenant_everyone_is_local_and_keys_have_no_meaning() -> Result<()> {
 }
 
 #[test]
+fn a_server_whose_last_tenant_is_removed_refuses_everyone() -> Result<()> {
+    let remove = |file: &TenantFile, id: &str| -> Result<()> {
+        let id: TenantId = id.parse()?;
+        Ok(file.change(|records| records.remove(&id))?)
+    };
+    let refuses = |tenants: &Tenants, key: &str| -> Result<()> {
+        let model = tenants.server.infer("shared", &patient(1))?;
+        ensure!(model.status == 401, "{model:?}");
+        let load = "POST /v2/repository/models/shared/load";
+        ensure!(tenants.server.request(load, &[], b"")?.status == 401);
+        ensure!(tenants.infer("shared", key)?.status == 401);
+        let admin = ("GET /v1/tenants", None);
+        let admin = administer(tenants.server.admin_address(), admin, &Value::Null)?;
+        ensure!(admin.status == 401, "{admin:?}");
+        ensure!(tenants.server.get("/v2/health/ready")?.status == 200);
+        Ok(())
+    };
+    let (tenants, acme, _) = two_tenants()?;
+    remove(&tenants.file, "acme")?;
+    remove(&tenants.file, "other")?;
+    ensure!(tenants.refresh()?);
+    refuses(&tenants, &acme)?;
+    // A damaged file opens it as little.
+    fs::write(tenants.file.path(), b"")?;
+    ensure!(tenants.refresh().is_err());
+    refuses(&tenants, &acme)?;
+    fs::remove_file(tenants.file.path())?;
+    ensure!(tenants.refresh().is_err());
+    refuses(&tenants, &acme)?;
+    let late = add(&tenants.file, &new_tenant("late", Role::Infer)?)?;
+    ensure!(tenants.refresh()?);
+    tenants.infer("shared", &late)?.ok()?;
+    // A start with a file without tenants is no other case.
+    let public = Repository::empty()?.with_model("shared", "progression", None)?;
+    let tenants = Tenants::start(public, Repository::empty()?, |file| {
+        add(file, &new_tenant("acme", Role::Deploy)?)?;
+        remove(file, "acme")
+    })?;
+    refuses(&tenants, &acme)?;
+    Ok(())
+}
+
+#[test]
 fn an_anonymous_tenant_gets_the_requests_without_a_key_and_no_others() -> Result<()> {
     let public = Repository::empty()?.with_model("shared", "progression", None)?;
     let tenants = Tenants::start(public, Repository::empty()?, |file| {
@@ -486,6 +529,52 @@ fn a_request_above_a_limit_of_its_tenant_is_refused_and_others_are_not() -> Resu
     })?;
     tenants.refresh()?;
     tenants.infer("shared", &keys[0])?.ok()?;
+    Ok(())
+}
+
+#[test]
+fn a_tenant_above_its_limits_loads_no_model() -> Result<()> {
+    let public = Repository::empty()?.with_model("shared", "progression", None)?;
+    let directory =
+        Repository::empty()?.with_model("tenants/acme/models/own", "progression", None)?;
+    let mut key = String::new();
+    let tenants = Tenants::start(public, directory, |file| {
+        let limited = NewTenant {
+            limits: Limits {
+                concurrency: Some(0),
+                ..Limits::default()
+            },
+            ..new_tenant("acme", Role::Infer)?
+        };
+        key = add(file, &limited)?;
+        Ok(())
+    })?;
+    let loads = || -> Result<usize> {
+        let all = tenants.server.namespaces().tenants();
+        let acme = all.first().context("no tenant")?;
+        Ok(acme.residency().context("no models")?.models().len())
+    };
+    for refused in [
+        tenants.infer("own", &key)?,
+        tenants.get("/v2/models/own", &key)?,
+        tenants.get("/v2/models/own/config", &key)?,
+    ] {
+        let reason = refused.error(429)?;
+        ensure!(reason.contains("concurrency"), "{reason}");
+    }
+    ensure!(loads()? == 0, "{}", loads()?);
+    let id: TenantId = "acme".parse()?;
+    tenants.file.change(|records| {
+        let record = records.tenants.get_mut(id.as_str());
+        let record = record.ok_or_else(|| ChangeError::Unknown(id.clone()))?;
+        record.limits.concurrency = Some(1);
+        Ok(())
+    })?;
+    tenants.refresh()?;
+    // The load of a question is one request, whose place is free again for the next.
+    tenants.get("/v2/models/own", &key)?.ok()?;
+    ensure!(loads()? == 1, "{}", loads()?);
+    tenants.infer("own", &key)?.ok()?;
     Ok(())
 }
 

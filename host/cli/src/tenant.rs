@@ -19,6 +19,12 @@ use wisp_serving::tenants::records::{NewKey, NewTenant, TenantRecords};
 use wisp_serving::tenants::tenant_file::TenantFile;
 use wisp_serving::tenants::tenant_id::TenantId;
 
+/// The effect of a file whose last tenant has been removed.
+const NO_TENANTS: &str = "There are no tenants: every request is refused until one is added.";
+
+/// The effect of a directory without a file.
+const NO_FILE: &str = "There are no tenants yet: every request is one of `local`.";
+
 /// Runs the selected subcommand of `wisp tenant`.
 pub(crate) fn run(args: &TenantCommandArgs) -> anyhow::Result<ExitCode> {
     match &args.command {
@@ -36,11 +42,17 @@ fn file(directory: &TenantDirectoryArgs) -> TenantFile {
 }
 
 fn remove(file: &TenantFile, args: &TenantRemoveArgs) -> anyhow::Result<()> {
-    file.change(|records| records.remove(&args.id))?;
+    let is_last = file.change(|records| {
+        records.remove(&args.id)?;
+        Ok(records.tenants.is_empty())
+    })?;
     let files = file.tenants().join(args.id.as_str());
     eprintln!("Removed tenant `{}`.", args.id);
     if files.exists() {
         eprintln!("Its files stay in `{}`.", files.display());
+    }
+    if is_last {
+        eprintln!("{NO_TENANTS}");
     }
     Ok(())
 }
@@ -123,6 +135,10 @@ fn list(file: &TenantFile, args: &TenantListArgs) -> anyhow::Result<()> {
             out.write_all(&tenants_document(&records))?;
             writeln!(out)?;
         }
+        false if records.tenants.is_empty() => match file.state()? {
+            Some(_) => writeln!(out, "{NO_TENANTS}")?,
+            None => writeln!(out, "{NO_FILE}")?,
+        },
         false => out.write_all(text(&records).as_bytes())?,
     }
     Ok(())
@@ -132,12 +148,6 @@ fn list(file: &TenantFile, args: &TenantListArgs) -> anyhow::Result<()> {
 fn text(records: &TenantRecords) -> String {
     let mut text = String::new();
     // Writing to a `String` cannot fail.
-    if records.tenants.is_empty() {
-        let _ = writeln!(
-            text,
-            "There are no tenants: every request is one of `local`."
-        );
-    }
     for (id, record) in &records.tenants {
         let anonymous = match record.anonymous {
             true => ", also for requests without a key",
@@ -172,7 +182,6 @@ mod tests {
     #[test]
     fn the_list_has_keys_by_id_and_the_limits_that_are_set() -> anyhow::Result<()> {
         let mut records = TenantRecords::default();
-        assert!(text(&records).contains("no tenants"));
         let new = NewTenant {
             id: "acme".parse()?,
             weight: 2,

@@ -12,12 +12,13 @@ pub trait Compute: Send + Sync + std::fmt::Debug {
 
     /// Computes without blocking the calling thread. Waits no longer than the options allow.
     ///
-    /// The inputs are complete and match the signature.
+    /// The inputs are complete and match the signature. The payer's meter is charged for all executions, also for those
+    /// that fail and for those whose caller has gone.
     fn compute(&self, inputs: Vec<NamedTensor>, options: ComputeOptions) -> Computing<'_>;
 
     /// Computes on the calling thread without waiting. Fails with [`ComputeError::Deadline`] soon after
     /// `deadline`, and with [`ComputeError::Unprepared`] if the graph would first have to prepare for
-    /// inputs of these sizes, which is slow.
+    /// inputs of these sizes, which is slow. The caller measures the time.
     fn compute_inline(
         &self,
         inputs: &[NamedTensor],
@@ -26,7 +27,7 @@ pub trait Compute: Send + Sync + std::fmt::Debug {
 }
 
 /// The time and the place in the queue that a computation has. Lifetime: one request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct ComputeOptions {
     pub deadline: Instant,
     /// The priority level, of which 1 is the highest; 0 for the default level of the graph.
@@ -38,17 +39,30 @@ pub struct ComputeOptions {
 }
 
 /// A party that is charged for computations, as the caller of the sandbox numbers it. The sandbox passes it on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone)]
 pub struct Payer {
     pub id: u32,
     /// The part of the threads that the party gets, relative to the weights of the others.
     pub weight: u32,
+    /// The meter of the request; `None` if nobody counts what it computes.
+    pub meter: Option<Arc<dyn ComputeMeter>>,
+}
+
+/// Receives the time for which graphs compute for one request, as soon as it has been spent. A computation may go on after
+/// its request has ended, and is then still added.
+pub trait ComputeMeter: Send + Sync + std::fmt::Debug {
+    /// Adds the time of an execution; if requests were computed together, the part of this one.
+    fn add_compute(&self, time: Duration);
 }
 
 impl Default for Payer {
     /// Returns the only party of a caller that does not tell parties apart.
     fn default() -> Payer {
-        Payer { id: 0, weight: 1 }
+        Payer {
+            id: 0,
+            weight: 1,
+            meter: None,
+        }
     }
 }
 

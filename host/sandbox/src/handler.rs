@@ -163,7 +163,7 @@ impl Handler {
         let mut store = queued_store(&self.engine, &self.limits, graphs, call.options.deadline);
         store.data_mut().priority = call.options.priority;
         store.data_mut().queue_timeout = call.options.queue_timeout;
-        store.data_mut().payer = call.options.payer;
+        store.data_mut().payer = call.options.payer.clone();
         store
             .data_mut()
             .configuration

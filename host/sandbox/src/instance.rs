@@ -114,7 +114,7 @@ impl InstanceState {
             deadline: self.deadline,
             priority: self.priority,
             queue_timeout: self.queue_timeout,
-            payer: self.payer,
+            payer: self.payer.clone(),
         }
     }
 

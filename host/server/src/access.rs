@@ -197,7 +197,7 @@ impl Access {
     /// Returns the caller, if it may change the tenants.
     pub(crate) fn expect_admin(&self, headers: &HeaderMap) -> Result<(), Failure> {
         // Without tenants everyone would be the administrator.
-        if !self.namespaces.has_tenants() {
+        if !self.namespaces.needs_keys() {
             return Err(Failure::NoTenants);
         }
         expect_role(&self.caller(headers)?, Role::Admin)
@@ -205,7 +205,7 @@ impl Access {
 
     /// Removes the key from the headers of a request that is passed on to a guest.
     pub(crate) fn hide_key(&self, headers: &mut HeaderMap) {
-        if self.namespaces.has_tenants() {
+        if self.namespaces.needs_keys() {
             headers.remove(AUTHORIZATION);
         }
         if self.namespaces.is_of_one_tenant() {

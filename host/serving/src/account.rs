@@ -5,7 +5,7 @@
 
 use crate::metering::call_meter::CallMeter;
 use crate::owner::{Owner, OwnerShare};
-use crate::quota::{Cost, OverQuota, Quota, QuotaPermit, QuotaUse};
+use crate::quota::{OverQuota, Quota, QuotaPermit, QuotaUse};
 use crate::tenants::tenant_set::Tenant;
 use std::sync::Arc;
 use std::time::Instant;
@@ -18,13 +18,15 @@ pub(crate) struct Account {
     quota: Arc<Quota>,
 }
 
-/// The use of an account by one request; empty without an account. A request that fails is charged what it has used
-/// until then, or what was estimated if that is more. Lifetime: one request.
+/// The use of an account by one request; empty without an account. Its times are those of the meter, which lasts as long as
+/// work for the request goes on. A request that fails is charged at least what was expected until then. Lifetime: one
+/// request.
 #[derive(Debug, Default)]
 pub(crate) struct Charge {
     permit: Option<QuotaPermit>,
     /// The meter of the request, once it has its version.
     meter: Option<Arc<CallMeter>>,
+    has_succeeded: bool,
 }
 
 // === impl Account ===
@@ -82,12 +84,17 @@ impl Charge {
         Ok(Charge {
             permit: Some(permit),
             meter: None,
+            has_succeeded: false,
         })
     }
 
     /// Charges what this meter shows from now on.
     pub(crate) fn measure(&mut self, meter: &Arc<CallMeter>) {
-        self.meter = Some(Arc::clone(meter));
+        let times = self.permit.as_mut().and_then(QuotaPermit::take_times);
+        if let Some(times) = times {
+            meter.charge(times);
+            self.meter = Some(Arc::clone(meter));
+        }
     }
 
     /// Counts the bytes of tensors that the request holds from now on.
@@ -101,27 +108,17 @@ impl Charge {
 
     /// Charges what a call that has succeeded has used.
     pub(crate) fn settle(&mut self) {
-        let cost = self.cost();
-        if let Some(permit) = &mut self.permit {
-            permit.settle(cost);
-        }
-    }
-
-    fn cost(&self) -> Cost {
-        let used = self.meter.as_ref().map(|meter| meter.used());
-        let used = used.unwrap_or_default();
-        Cost {
-            guest: used.guest,
-            backend: used.backend,
+        self.has_succeeded = true;
+        if let Some(meter) = &self.meter {
+            meter.settle();
         }
     }
 }
 
 impl Drop for Charge {
     fn drop(&mut self) {
-        let cost = self.cost();
-        if let Some(permit) = &mut self.permit {
-            permit.settle_at_least(cost);
+        if let Some(meter) = self.meter.as_ref().filter(|_| !self.has_succeeded) {
+            meter.settle_at_least();
         }
     }
 }
@@ -130,10 +127,21 @@ impl Drop for Charge {
 mod tests {
     use super::*;
     use crate::metering::usage_cell::{UsageCell, UsageKey};
-    use crate::quota::limits::{CONCURRENCY, GUEST_MILLISECONDS};
+    use crate::quota::limits::{BACKEND_MILLISECONDS, CONCURRENCY, GUEST_MILLISECONDS};
     use crate::tenants::tenant_id::TenantId;
     use std::time::Duration;
     use wisp_protocol::call::{ModelName, Version};
+    use wisp_sandbox::compute::ComputeMeter;
+
+    /// Returns the meter of a request of the tenant.
+    fn meter(tenant: &Tenant) -> anyhow::Result<Arc<CallMeter>> {
+        Ok(CallMeter::begin(Arc::new(UsageCell::new(UsageKey {
+            tenant: tenant.id.clone(),
+            owner: TenantId::local(),
+            model: ModelName::new("wine")?,
+            version: Version::FIRST,
+        }))))
+    }
 
     fn tenant(id: &str, concurrency: Option<u64>) -> anyhow::Result<Tenant> {
         let mut tenant = Tenant {
@@ -163,18 +171,34 @@ mod tests {
         tenant.limits.guest_milliseconds_per_second = Some(100);
         let account = Account::open(&tenant, 3);
         let mut charge = Charge::begin(Some(&account))?;
-        let meter = CallMeter::begin(Arc::new(UsageCell::new(UsageKey {
-            tenant: tenant.id.clone(),
-            owner: TenantId::local(),
-            model: ModelName::new("wine")?,
-            version: Version::FIRST,
-        })));
+        let meter = meter(&tenant)?;
         charge.measure(&meter);
         meter.add_guest(Duration::from_secs(3600));
         drop(charge);
         let refused = Charge::begin(Some(&account)).err();
         let limit = refused.map(|refusal| refusal.limit);
         assert_eq!(limit, Some(GUEST_MILLISECONDS));
+        Ok(())
+    }
+
+    #[test]
+    fn a_computation_that_goes_on_without_its_request_is_charged() -> anyhow::Result<()> {
+        let mut tenant = tenant("acme", Some(1))?;
+        tenant.limits.backend_milliseconds_per_second = Some(100);
+        let account = Account::open(&tenant, 3);
+        let mut charge = Charge::begin(Some(&account))?;
+        let meter = meter(&tenant)?;
+        charge.measure(&meter);
+        // The client has gone. Its place is free at once.
+        drop(charge);
+        let next = Charge::begin(Some(&account));
+        assert!(next.is_ok());
+        drop(next);
+        meter.add_compute(Duration::from_secs(3600));
+        drop(meter);
+        let refused = Charge::begin(Some(&account)).err();
+        let limit = refused.map(|refusal| refusal.limit);
+        assert_eq!(limit, Some(BACKEND_MILLISECONDS));
         Ok(())
     }
 

@@ -11,6 +11,7 @@ use crate::owner::{OwnedRequest, Owner, OwnerShare};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::Instant;
+use wisp_sandbox::compute::{ComputeMeter, Payer};
 
 /// The multiple of the free permits that one version, or one owner, may hold. With 7, a single busy version holds at
 /// most 7/8 of all permits, two hold 14/15 together, and so on, so that some permits are always free.
@@ -201,6 +202,15 @@ impl Permit {
         self.owner
             .as_ref()
             .map_or(Owner::LOCAL, OwnedRequest::owner)
+    }
+
+    /// Returns the party that is charged for the computations of the request.
+    pub(crate) fn payer(&self) -> Payer {
+        let meter = self.meter.clone();
+        Payer {
+            meter: meter.map(|meter| -> Arc<dyn ComputeMeter> { meter }),
+            ..Payer::from(self.owner())
+        }
     }
 
     /// Returns the permit with the meter of its request.

@@ -135,8 +135,9 @@ impl Batcher {
     fn compute_directly(
         &self,
         inputs: &[NamedTensor],
-        deadline: Instant,
+        options: &ComputeOptions,
     ) -> Option<Result<Computed, ComputeError>> {
+        let deadline = options.deadline;
         let durations = &self.executor.durations;
         let kind = durations.kind();
         if kind != CallKind::Direct || self.needs_queue || self.dispatcher.has_waiting() {
@@ -147,6 +148,9 @@ impl Batcher {
         let computed = self.compute_inline(inputs, deadline.min(budget_end));
         let took = started.elapsed();
         durations.add(took);
+        if let Some(meter) = &options.payer.meter {
+            meter.add_compute(took);
+        }
         match computed {
             Err(ComputeError::Unprepared) => None,
             Err(ComputeError::Deadline) if budget_end < deadline => {
@@ -168,7 +172,7 @@ impl Batcher {
         options: ComputeOptions,
     ) -> Result<Computed, ComputeError> {
         let deadline = options.deadline;
-        let owner = Owner::from(options.payer);
+        let owner = Owner::from(&options.payer);
         let call = self.executor.wait.begin(owner);
         call.check_wait(deadline)
             .map_err(|_| ComputeError::WouldMissDeadline)?;
@@ -185,6 +189,7 @@ impl Batcher {
             submitted: Instant::now(),
             has_to_wait: call.has_to_wait(),
             computed: Duration::ZERO,
+            meter: options.payer.meter,
             member: Arc::clone(&member),
             response,
         };
@@ -249,7 +254,7 @@ impl Compute for Batcher {
 
     fn compute(&self, inputs: Vec<NamedTensor>, options: ComputeOptions) -> Computing<'_> {
         Box::pin(async move {
-            match self.compute_directly(&inputs, options.deadline) {
+            match self.compute_directly(&inputs, &options) {
                 Some(computed) => computed,
                 None => self.compute_queued(inputs, options).await,
             }

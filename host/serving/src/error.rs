@@ -7,6 +7,7 @@ use crate::admission::AdmissionError;
 use crate::body::BodyError;
 use crate::call_error::CallError;
 use crate::expected_wait::WouldMissDeadline;
+use crate::memory_pressure::ShortOfMemory;
 use crate::model_control::ControlError;
 use crate::quota::OverQuota;
 use crate::registry::ResolveError;
@@ -92,6 +93,12 @@ impl From<AdmissionError> for InferError {
     }
 }
 
+impl From<ShortOfMemory> for InferError {
+    fn from(error: ShortOfMemory) -> InferError {
+        InferError::plain(ErrorKind::Unavailable, error)
+    }
+}
+
 impl From<OverQuota> for InferError {
     fn from(error: OverQuota) -> InferError {
         InferError {
@@ -143,7 +150,8 @@ impl From<ControlError> for InferError {
             }
             ControlError::Polling
             | ControlError::NoRoom { .. }
-            | ControlError::StillLoading { .. } => ErrorKind::Unavailable,
+            | ControlError::StillLoading { .. }
+            | ControlError::ShortOfMemory(_) => ErrorKind::Unavailable,
             ControlError::TooManyModels { .. } => ErrorKind::OverQuota,
             ControlError::Forbidden => ErrorKind::Forbidden,
             ControlError::UnknownModel { .. } | ControlError::NoRelease { .. } => {

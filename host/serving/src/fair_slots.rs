@@ -2,7 +2,8 @@
 //!
 //! A slot that becomes free goes to the waiting owner that has held slots for the shortest time by its weight
 //! ([`owner_accounts`](crate::owner_accounts)); the requests of one owner wait in the order of their arrival. With a
-//! single owner this is a semaphore. A request that gives up its wait leaves the queue at once.
+//! single owner this is a semaphore. A request that gives up its wait leaves the queue at once. An owner may be bounded to a
+//! part of the slots, and then waits for its own ones while others are free.
 
 use crate::owner::Owner;
 use crate::owner_accounts::OwnerAccounts;
@@ -18,6 +19,8 @@ const MAX_IDLE_LANES: usize = 8;
 #[derive(Debug)]
 pub(crate) struct FairSlots {
     count: usize,
+    /// The number of slots that one owner may hold.
+    most: usize,
     state: Mutex<State>,
 }
 
@@ -65,8 +68,14 @@ struct WaitingRequest<'a> {
 impl FairSlots {
     /// Returns `count` free slots.
     pub(crate) fn new(count: usize) -> Arc<FairSlots> {
+        FairSlots::shared(count, count)
+    }
+
+    /// Returns `count` free slots, of which one owner may hold `most`.
+    pub(crate) fn shared(count: usize, most: usize) -> Arc<FairSlots> {
         Arc::new(FairSlots {
             count,
+            most,
             state: Mutex::default(),
         })
     }
@@ -107,9 +116,9 @@ impl FairSlots {
         }
     }
 
-    /// Takes a free slot. No request waits while one is free.
+    /// Takes a free slot. While one is free, a request waits only if its owner holds all that it may.
     fn start(self: &Arc<FairSlots>, state: &mut State, owner: Owner) -> Option<FairSlot> {
-        if state.used >= self.count {
+        if state.used >= self.count || state.held(owner) >= self.most {
             return None;
         }
         state.used += 1;
@@ -139,7 +148,7 @@ impl FairSlots {
         state.mean = (state.mean.saturating_mul(7).saturating_add(held)) / 8;
         state.end(slot.owner, (slot.estimate, held));
         loop {
-            let Some((owner, waiting)) = state.next() else {
+            let Some((owner, waiting)) = state.next(self.most) else {
                 state.used = state.used.saturating_sub(1);
                 return;
             };
@@ -201,12 +210,21 @@ impl State {
         number
     }
 
-    /// Removes the request that is next, and charges its owner the start of a slot.
-    fn next(&mut self) -> Option<(Owner, oneshot::Sender<FairSlot>)> {
+    /// Returns the number of slots that an owner holds.
+    fn held(&self, owner: Owner) -> usize {
+        let mut lanes = self.lanes.iter();
+        let lane = lanes.find(|lane| lane.owner.id == owner.id);
+        lane.map_or(0, |lane| lane.held)
+    }
+
+    /// Removes the request that is next, and charges its owner the start of a slot. An owner may hold `most` slots.
+    fn next(&mut self, most: usize) -> Option<(Owner, oneshot::Sender<FairSlot>)> {
         let State {
             accounts, lanes, ..
         } = self;
-        let waiting = lanes.iter_mut().filter(|lane| !lane.waiting.is_empty());
+        let waiting = lanes
+            .iter_mut()
+            .filter(|lane| !lane.waiting.is_empty() && lane.held < most);
         let lane = waiting.min_by_key(|lane| accounts.used(lane.account))?;
         let (_, sender) = lane.waiting.pop_first()?;
         accounts.start(lane.account, self.mean);
@@ -305,6 +323,34 @@ mod tests {
         assert!(poll(&mut flood[0]).is_pending());
         drop(slot);
         assert!(poll(&mut flood[0]).is_ready());
+    }
+
+    #[test]
+    fn an_owner_at_its_bound_waits_for_its_own_slots_only() {
+        let slots = FairSlots::shared(4, 2);
+        let mut held = vec![
+            slots.try_acquire(NOISY).unwrap(),
+            slots.try_acquire(NOISY).unwrap(),
+        ];
+        assert!(slots.try_acquire(NOISY).is_none());
+        let mut flood = waiting(&slots, NOISY, 3);
+        // Two are free, and go to others at once.
+        let quiet = slots.try_acquire(QUIET).unwrap();
+        drop(quiet);
+        assert!(poll(&mut flood[0]).is_pending());
+        assert_eq!(slots.used(), 2);
+        held.pop();
+        let first = match poll(&mut flood[0]) {
+            Poll::Ready(slot) => slot,
+            Poll::Pending => panic!("its own slot is free"),
+        };
+        assert!(poll(&mut flood[1]).is_pending());
+        assert_eq!(slots.used(), 2);
+        drop((first, held));
+        // Each is dropped at once, and passed on.
+        assert!(poll(&mut flood[1]).is_ready());
+        assert!(poll(&mut flood[2]).is_ready());
+        assert_eq!(slots.used(), 0);
     }
 
     #[test]

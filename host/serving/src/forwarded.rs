@@ -19,7 +19,7 @@ pub const FORWARDED_BYTES: usize = 512 << 10;
 #[derive(Debug)]
 pub struct ForwardedCall {
     _permit: Permit,
-    charge: Charge,
+    _charge: Charge,
     _memory: Reservation,
 }
 
@@ -45,15 +45,8 @@ impl Serving {
         }
         Ok(ForwardedCall {
             _permit: permit,
-            charge,
+            _charge: charge,
             _memory: memory,
         })
-    }
-}
-
-impl Drop for ForwardedCall {
-    fn drop(&mut self) {
-        // Without the estimate, which is from the time when this process computed for the tenant.
-        self.charge.settle();
     }
 }

@@ -26,7 +26,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use wisp_protocol::call::{InferRequest, Scheduling};
-use wisp_sandbox::compute::{ComputeError, ComputeOptions};
+use wisp_sandbox::compute::{ComputeError, ComputeOptions, Payer};
 use wisp_sandbox::handler::{HandlerCall, HandlerError, HandlerOutcome, HandlerResponse};
 
 /// A handler with its jobs in the pool. Lifetime: a model version.
@@ -172,7 +172,7 @@ impl HandlerExecutor {
         permit: &Permit,
         deadline: Instant,
     ) -> Result<QueuedOutcome, CallError> {
-        let owner = permit.owner();
+        let (owner, payer) = (permit.owner(), permit.payer());
         let slot = self.slots.acquire(owner, deadline).await;
         let slot = slot.map_err(CallError::WouldMissDeadline)?;
         let instance = permit.instance(deadline).await;
@@ -186,7 +186,7 @@ impl HandlerExecutor {
             // only once the instance is gone.
             let _slots = (slot, instance);
             let started = Instant::now();
-            let call = handler_call(&request, (deadline, owner));
+            let call = handler_call(&request, (deadline, payer));
             let called = handler.infer(call, current.as_ref(), run_meter.as_deref());
             let result = called.await;
             QueuedOutcome {
@@ -247,7 +247,8 @@ impl InlineCall {
         } = self;
         let started = Instant::now();
         let budget_end = started + budget;
-        let terms = (deadline.min(budget_end), owner);
+        // The meter is charged for the whole run below.
+        let terms = (deadline.min(budget_end), Payer::from(owner));
         let before = meter.as_ref().map(|_| processor_time());
         let called = handler.infer_inline(handler_call(&request, terms));
         if let (Some(meter), Some(before)) = (&meter, before) {
@@ -277,20 +278,20 @@ impl InlineCall {
     }
 }
 
-/// Returns the options of the computations for a request of an owner.
+/// Returns the options of the computations for a request of a payer.
 pub(crate) fn compute_options(
     scheduling: &Scheduling,
-    (deadline, owner): (Instant, Owner),
+    (deadline, payer): (Instant, Payer),
 ) -> ComputeOptions {
     ComputeOptions {
         deadline,
         priority: scheduling.priority,
         queue_timeout: scheduling.timeout,
-        payer: owner.into(),
+        payer,
     }
 }
 
-fn handler_call(request: &InferRequest, terms: (Instant, Owner)) -> HandlerCall<'_> {
+fn handler_call(request: &InferRequest, terms: (Instant, Payer)) -> HandlerCall<'_> {
     HandlerCall {
         inputs: &request.inputs,
         parameters: &request.parameters,

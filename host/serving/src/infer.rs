@@ -1,11 +1,11 @@
 //! The path of one inference, from its routed request head to its encoded response.
 //!
 //! Every request of every protocol takes the path through [`infer()`]. The function does not branch on
-//! protocol, backend or kind of model; those are values inside the call and the version. A request is
-//! admitted in two stages. Its head is granted a [`ReadingSlot`]; it gets its [`Permit`] once its body is
-//! complete, so that slow bodies keep no other request out. The bytes of the body are reserved from the budget
-//! before that. The permit is held until the response is encoded, and the memory of the response until its
-//! last byte has been sent.
+//! protocol, backend or kind of model; those are values inside the call and the version. A request is charged
+//! to its tenant before its model is looked up, which may load the model. It is admitted in two stages. Its head
+//! is granted a [`ReadingSlot`]; it gets its [`Permit`] once its body is complete, so that slow bodies keep no
+//! other request out. The bytes of the body are reserved from the budget before that. The permit is held until
+//! the response is encoded, and the memory of the response until its last byte has been sent.
 //!
 //! [`Permit`]: crate::admission::Permit
 
@@ -74,9 +74,11 @@ async fn run<D: RequestDecoder>(
 ) -> Result<Inferred<Encoded<D>>, InferError> {
     let mut timer = PhaseTimer::start(slot.granted()).recording(recorded_timings());
     serving.pressure.check_inference()?;
-    let version = serving.select(&call.selection, call.routing).await?;
-    version.check_inference()?;
     let mut charge = Charge::begin(serving.account.as_ref())?;
+    let version = serving
+        .select(&call.selection, call.routing, &charge)
+        .await?;
+    version.check_inference()?;
     let meter = serving.meter(&version);
     charge.measure(&meter);
     let pending = pending.insert(version.statistics().begin());

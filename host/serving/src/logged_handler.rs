@@ -32,8 +32,8 @@ impl LoggedHandler {
         &self.statistics
     }
 
-    /// Runs one request without blocking the thread for longer than an epoch. Its meter is charged for the run, but for
-    /// the time of the guest, which its caller measures.
+    /// Runs one request without blocking the thread for longer than an epoch. Its meter is charged for the memory of the
+    /// guest. The time of the guest is measured by the caller, and that of computations by the graphs.
     pub(crate) async fn infer(
         &self,
         call: HandlerCall<'_>,
@@ -43,7 +43,7 @@ impl LoggedHandler {
         let HandlerOutcome { result, log, run } = self.handler.infer(call).await;
         self.statistics.counters().add_guest(&run);
         if let Some(meter) = meter {
-            meter.add_run(&run.usage);
+            meter.add_memory(&run.usage);
         }
         self.write(log, request);
         result

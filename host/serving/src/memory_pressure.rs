@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | `normal` | | none |
 //! | `shrink` | 80 % | the response cache is emptied and remembers nothing; idle models become dormant, if requests load models |
-//! | `refuse_large` | 90 % | also, no load of a model begins, and no request may hold more than 4 MiB |
+//! | `refuse_large` | 90 % | also, no load of a model begins, whoever asks for it, and no request may hold more than 4 MiB |
 //! | `refuse_all` | 95 % | also, no inference begins; health, metrics and questions about models are answered |
 //!
 //! A stage ends only once the use has fallen by three points more, so that it does not alternate. The limit is that of
@@ -13,9 +13,7 @@
 //!
 //! Pure logic: [`memory_watch`](crate::memory_watch) reads the use and carries the effects out.
 
-use crate::error::InferError;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
-use wisp_protocol::error::ErrorKind;
 
 /// The largest reservation of a request in the stage in which large ones are refused: about the memory that a handler
 /// of usual size and a small request take.
@@ -190,12 +188,6 @@ impl MemoryPressure {
         }
         self.refused.fetch_add(1, Relaxed);
         Err(ShortOfMemory)
-    }
-}
-
-impl From<ShortOfMemory> for InferError {
-    fn from(error: ShortOfMemory) -> InferError {
-        InferError::plain(ErrorKind::Unavailable, error)
     }
 }
 

@@ -2,8 +2,9 @@
 //!
 //! Loading reads files, compiles and warms, which takes seconds, so it runs on a thread that may block.
 //! Each model has one load or unload at a time; models do not wait for each other. A failed load does not
-//! replace a served version: the previous one continues to be served. The versions of an open release are loaded with
-//! those that the policy of the model selects.
+//! replace a served version: the previous one continues to be served. No load begins while the process is short of memory,
+//! whether a client, a poll or a release asks for it. The versions of an open release are loaded with those that the policy
+//! of the model selects.
 //!
 //! `client_command` has the loads and unloads of clients, and `on_demand` the loads for requests. `release_control`
 //! starts, changes and closes releases, and `upload_control` adds versions to the repository and deletes them. All of them
@@ -19,6 +20,7 @@ mod replacement;
 mod upload_control;
 
 use crate::load_locks::LoadLocks;
+use crate::memory_pressure::MemoryPressure;
 use crate::owner::Owner;
 use crate::registry::golden_cases::CaseCaller;
 use crate::registry::load_error::LoadError;
@@ -65,6 +67,8 @@ pub struct ModelControl {
     owner: Owner,
     /// The uploads into the repository, if it takes any.
     uploads: Option<Uploads>,
+    /// The memory of the process, which no load may make shorter.
+    pressure: Arc<MemoryPressure>,
     /// Set if clients may not upload because the server also listens on addresses of other machines.
     forbids_uploads: bool,
 }
@@ -91,6 +95,7 @@ impl ModelControl {
             golden_cases: None,
             owner: Owner::LOCAL,
             uploads: None,
+            pressure: Arc::new(MemoryPressure::new(None)),
             forbids_uploads: false,
         }
     }
@@ -128,6 +133,19 @@ impl ModelControl {
         ModelControl { owner, ..self }
     }
 
+    /// Returns the control whose loads are refused while the process is short of this memory.
+    pub(crate) fn with_pressure(self, pressure: Arc<MemoryPressure>) -> ModelControl {
+        ModelControl { pressure, ..self }
+    }
+
+    /// Returns the control with the places for loads of another, whose loads and these are bounded together.
+    pub(crate) fn sharing_places(self, other: &ModelControl) -> ModelControl {
+        ModelControl {
+            locks: other.locks.for_other_models(),
+            ..self
+        }
+    }
+
     /// Returns the control with these settings of what is loaded when.
     pub fn with_residency(self, options: ResidencyOptions) -> ModelControl {
         ModelControl {
@@ -154,7 +172,7 @@ impl ModelControl {
         model: ModelName,
     ) -> Result<(), ControlError> {
         let (control, registry) = (Arc::clone(self), Arc::clone(registry));
-        let lock = self.locks.load(&model).await;
+        let lock = self.locks.load(&model, self.owner).await;
         run(move || {
             let _lock = lock;
             control.load_again(&registry, &model)

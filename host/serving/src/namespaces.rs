@@ -5,8 +5,9 @@
 //! once their models are open. A tenant's models are in a directory of its own below that of the file. They are found at
 //! once and loaded by their first request.
 //!
-//! Without a file, and as long as it has no tenant, every request is one of the tenant `local`, and no key is looked at.
-//! A file that cannot be read or has disappeared changes nothing: nobody gets rights through a damaged file.
+//! Without a file, every request is one of the tenant `local`, and no key is looked at. Once there is a file, a request
+//! needs a key for as long as the process runs, also if the last tenant has been removed: all are refused then. A file that
+//! cannot be read or has disappeared changes nothing: nobody gets rights through a damaged file, or one without tenants.
 
 mod opener;
 
@@ -36,7 +37,7 @@ pub use opener::{NamespaceOpener, create_private};
 pub struct Namespaces {
     /// The service of the public models.
     local: Arc<Serving>,
-    /// The role of everyone as long as no tenant is configured.
+    /// The role of everyone as long as there is no file of tenants.
     local_role: Role,
     configured: Option<Configured>,
 }
@@ -57,6 +58,8 @@ struct Configured {
 #[derive(Debug, Default)]
 struct Current {
     tenants: Arc<TenantSet>,
+    /// Set once the file has been read, whether or not it has tenants.
+    needs_keys: bool,
     /// Set if a tenant has a process of its own.
     has_workers: bool,
     services: BTreeMap<TenantId, Arc<Serving>>,
@@ -108,7 +111,7 @@ impl Namespaces {
         }
     }
 
-    /// Reads the tenants and opens their models. As long as there is no tenant, everyone is `local` and has this role.
+    /// Reads the tenants and opens their models. As long as there is no file, everyone is `local` and has this role.
     pub fn open(
         serving: Arc<Serving>,
         local_role: Role,
@@ -134,10 +137,11 @@ impl Namespaces {
         &self.local
     }
 
-    /// Returns whether requests are identified by keys, which then are no part of what is passed on to guests.
-    pub fn has_tenants(&self) -> bool {
+    /// Returns whether requests are identified by keys, which then are no part of what is passed on to guests. Without any
+    /// tenant left, no key is valid.
+    pub fn needs_keys(&self) -> bool {
         let configured = self.configured.as_ref();
-        configured.is_some_and(|configured| !configured.current().tenants.is_empty())
+        configured.is_some_and(|configured| configured.current().needs_keys)
     }
 
     /// Returns whether the requests of some tenants are answered by processes of their own.
@@ -194,7 +198,7 @@ impl Namespaces {
             return Ok(local());
         };
         let current = configured.current();
-        if current.tenants.is_empty() {
+        if !current.needs_keys {
             return Ok(local());
         }
         let identity = identify(&current.tenants)?;
@@ -295,12 +299,14 @@ impl Namespaces {
 }
 
 impl Current {
+    /// Returns the tenants of a file that has been read.
     fn new(tenants: Arc<TenantSet>, services: BTreeMap<TenantId, Arc<Serving>>) -> Current {
         let has_workers = services
             .values()
             .any(|serving| serving.tenant().isolation == Isolation::Worker);
         Current {
             tenants,
+            needs_keys: true,
             has_workers,
             services,
         }

@@ -53,12 +53,13 @@ impl From<Owner> for Payer {
         Payer {
             id: owner.id,
             weight: owner.weight,
+            meter: None,
         }
     }
 }
 
-impl From<Payer> for Owner {
-    fn from(payer: Payer) -> Owner {
+impl From<&Payer> for Owner {
+    fn from(payer: &Payer) -> Owner {
         Owner {
             id: payer.id,
             weight: payer.weight,
@@ -152,6 +153,6 @@ mod tests {
     #[test]
     fn an_owner_is_the_payer_of_its_computations() {
         let owner = Owner { id: 7, weight: 4 };
-        assert_eq!(Owner::from(Payer::from(owner)), owner);
+        assert_eq!(Owner::from(&Payer::from(owner)), owner);
     }
 }

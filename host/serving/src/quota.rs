@@ -56,12 +56,18 @@ pub struct OverQuota {
 #[derive(Debug)]
 pub struct QuotaPermit {
     quota: Arc<Quota>,
-    /// The estimated times that were charged.
-    estimate: Cost,
+    /// The charge for the times of the request, until it is taken.
+    times: Option<TimeCharge>,
     /// The bytes of tensors that the request holds.
     tensor_bytes: u64,
-    /// Set once the measured times have been charged.
-    is_settled: bool,
+}
+
+/// The times that one request is charged: the expected ones at first, and in the end those that were measured. Dropping it
+/// before takes them back, since nothing was measured. Lifetime: one request, and the work for it that outlives it.
+#[derive(Debug)]
+pub struct TimeCharge {
+    quota: Arc<Quota>,
+    charged: Cost,
 }
 
 /// The time that a request has used.
@@ -136,9 +142,11 @@ impl Quota {
         let estimate = admitted.map_err(|refusal| state.refuse(refusal))?;
         Ok(QuotaPermit {
             quota: Arc::clone(self),
-            estimate,
+            times: Some(TimeCharge {
+                quota: Arc::clone(self),
+                charged: estimate,
+            }),
             tensor_bytes: 0,
-            is_settled: false,
         })
     }
 
@@ -254,9 +262,16 @@ impl State {
         refusal
     }
 
-    fn settle(&mut self, estimate: Cost, cost: Cost) {
-        self.guest.correct(estimate.guest, cost.guest);
-        self.backend.correct(estimate.backend, cost.backend);
+    /// Replaces the times that a request has been charged.
+    fn replace(&mut self, charged: Cost, cost: Cost) {
+        self.guest.replace(charged.guest, cost.guest);
+        self.backend.replace(charged.backend, cost.backend);
+    }
+
+    /// Replaces the times that a request has been charged by those that it has used.
+    fn correct(&mut self, charged: Cost, cost: Cost) {
+        self.guest.correct(charged.guest, cost.guest);
+        self.backend.correct(charged.backend, cost.backend);
     }
 }
 
@@ -285,21 +300,40 @@ impl QuotaPermit {
         Ok(())
     }
 
-    /// Charges what the request has used, as it was measured, in place of the estimate. A request that is dropped before
-    /// pays the estimate. Only the first call has an effect.
-    pub fn settle(&mut self, cost: Cost) {
-        if !self.is_settled {
-            self.is_settled = true;
-            self.quota.lock().settle(self.estimate, cost);
-        }
+    /// Returns the charge for the times of the request, for whoever measures them; `None` after the first call.
+    pub fn take_times(&mut self) -> Option<TimeCharge> {
+        self.times.take()
+    }
+}
+
+// === impl TimeCharge ===
+
+impl TimeCharge {
+    /// Charges these times in place of those before.
+    pub fn set(&mut self, cost: Cost) {
+        let charged = std::mem::replace(&mut self.charged, cost);
+        self.quota.lock().replace(charged, cost);
     }
 
-    /// Charges what the request has used as far as it is known, or the estimate if that is more.
-    pub fn settle_at_least(&mut self, known: Cost) {
-        self.settle(Cost {
-            guest: known.guest.max(self.estimate.guest),
-            backend: known.backend.max(self.estimate.backend),
+    /// Charges these times as far as they are more than those before.
+    pub fn raise(&mut self, cost: Cost) {
+        self.set(Cost {
+            guest: cost.guest.max(self.charged.guest),
+            backend: cost.backend.max(self.charged.backend),
         });
+    }
+
+    /// Charges all that the request has used, once no work for it goes on.
+    pub fn end(mut self, cost: Cost) {
+        let charged = std::mem::take(&mut self.charged);
+        self.quota.lock().correct(charged, cost);
+    }
+}
+
+impl Drop for TimeCharge {
+    fn drop(&mut self) {
+        // Nothing is left to take back after the end.
+        self.set(Cost::default());
     }
 }
 

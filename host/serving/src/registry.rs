@@ -36,6 +36,7 @@ pub(crate) mod omissions;
 mod quality_loader;
 pub mod quality_settings;
 mod quick_graph;
+mod record_name;
 pub mod repository;
 pub mod repository_loader;
 pub(crate) mod route_check;

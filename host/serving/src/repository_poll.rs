@@ -2,13 +2,15 @@
 //!
 //! Each poll compares the files of all models with their last loaded state. A changed model is loaded when two
 //! successive polls find the same files, so that a model which is still being copied waits. A model that failed
-//! to load is tried again when its files change once more; the version served before continues to be served.
+//! to load is tried again when its files change once more; the version served before continues to be served. While the
+//! process is short of memory, changes are held back, and the next polls try again.
 
 use crate::model_control::{ControlError, ModelControl};
 use crate::registry::Registry;
 use crate::registry::load_error::LoadError;
 use crate::registry::skipped_entry::log_new;
 use crate::registry::snapshot::{ModelFiles, Snapshot};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior};
@@ -23,6 +25,8 @@ pub struct RepositoryPoll {
     baseline: Snapshot,
     /// The files at the last poll.
     previous: Snapshot,
+    /// The changed models that are not loaded because the process is short of memory.
+    held_back: BTreeSet<ModelName>,
 }
 
 /// The outcome of loading or removing a model that had changed.
@@ -61,6 +65,7 @@ impl RepositoryPoll {
             registry,
             previous: baseline.clone(),
             baseline,
+            held_back: BTreeSet::new(),
         }
     }
 
@@ -90,11 +95,20 @@ impl RepositoryPoll {
             self.registry.set_skipped(self.previous.skipped.clone());
         }
         let mut changes = Vec::new();
-        for (model, files) in self.settled(&before) {
+        let settled = self.settled(&before);
+        self.held_back
+            .retain(|model| settled.iter().any(|(changed, _)| changed == model));
+        for (model, files) in settled {
             let outcome = match &files {
                 Some(_) => self.control.reload(&self.registry, model.clone()).await,
                 None => self.control.remove(&self.registry, model.clone()).await,
             };
+            if let Err(ControlError::ShortOfMemory(_)) = outcome {
+                // Its files differ from those of its last load until it has been loaded.
+                self.hold_back(model);
+                continue;
+            }
+            self.held_back.remove(&model);
             let outcome = outcome.map(|()| match &files {
                 Some(_) => Applied::Loaded,
                 None => Applied::Removed,
@@ -106,6 +120,16 @@ impl RepositoryPoll {
             changes.push(Change { model, outcome });
         }
         Ok(changes)
+    }
+
+    /// Records that a changed model is not loaded by this poll, which is logged once.
+    fn hold_back(&mut self, model: ModelName) {
+        if self.held_back.insert(model.clone()) {
+            tracing::warn!(
+                %model,
+                "changed, but not loaded while the server is short of memory; the next polls try again"
+            );
+        }
     }
 
     /// Returns the models whose files differ from the loaded ones and equal those of `before`; `None` as

@@ -73,8 +73,11 @@ impl Serving {
         }
         let releases = Arc::new(Releases::new(options.releases.state_directory.clone()));
         let golden_cases = golden_cases(&options);
-        let control = control
-            .map(|control| Arc::new(control.with_releases(Arc::clone(&releases), golden_cases)));
+        let pressure = Arc::new(MemoryPressure::new(options.memory_limit_bytes));
+        let control = control.map(|control| {
+            let control = control.with_releases(Arc::clone(&releases), golden_cases);
+            Arc::new(control.with_pressure(Arc::clone(&pressure)))
+        });
         Serving {
             tenant: Arc::new(Tenant::local()),
             public: None,
@@ -89,7 +92,7 @@ impl Serving {
                 options.request_timeout,
             ),
             cache: Arc::new(ResponseCache::new(options.cache.clone())),
-            pressure: Arc::new(MemoryPressure::new(options.memory_limit_bytes)),
+            pressure,
             options,
             draining: watch::Sender::new(false),
         }

@@ -8,7 +8,6 @@ use crate::batcher::graph_statistics::{Executions, GraphStatistics};
 use crate::call_error::{CallError, KindError};
 use crate::handler_executor::{HandlerCalled, HandlerExecutor, compute_options};
 use crate::memory_ledger::MemoryPart;
-use crate::owner::Owner;
 use crate::quality::Quality;
 use crate::registry::backend_selection::BackendSelection;
 use crate::registry::batching_choice::VersionBatching;
@@ -22,7 +21,7 @@ use std::time::Instant;
 use wisp_protocol::call::{InferRequest, InferResponse, ModelDescription};
 use wisp_protocol::call_check::{self, ModelKind, check_request, select_outputs};
 use wisp_protocol::statistics::VersionStatistics;
-use wisp_sandbox::compute::{Compute, ComputeError};
+use wisp_sandbox::compute::{Compute, ComputeError, Payer};
 use wisp_sandbox::handler::{HandlerResponse, Usage};
 use wisp_tensor::{NamedTensor, SpecError};
 
@@ -313,12 +312,7 @@ impl ModelVersion {
         self.check_inputs(&request.inputs)?;
         let called = match &self.implementation {
             Implementation::Graph(graph) => {
-                let terms = (deadline, permit.owner());
-                let called = compute(&**graph, request, terms).await?;
-                if let Some(meter) = permit.meter() {
-                    meter.add_run(&called.response.usage);
-                }
-                called
+                compute(&**graph, request, (deadline, permit.payer())).await?
             }
             Implementation::Handler(handler) => handler.call(request, permit, deadline).await?,
             Implementation::Web(component) => return Err(self.no_inference(component)),
@@ -371,12 +365,12 @@ impl ModelVersion {
 async fn compute(
     graph: &dyn Compute,
     request: InferRequest,
-    (deadline, owner): (Instant, Owner),
+    (deadline, payer): (Instant, Payer),
 ) -> Result<HandlerCalled, CallError> {
     let mut inputs = request.inputs.iter();
     let is_empty = inputs.any(|input| input.tensor.shape().elements() == 0);
     let started = Instant::now();
-    let options = compute_options(&request.scheduling, (deadline, owner));
+    let options = compute_options(&request.scheduling, (deadline, payer));
     let computing = graph.compute(request.inputs, options);
     let computed = tokio::time::timeout_at(deadline.into(), computing).await;
     let computed = computed

@@ -42,9 +42,9 @@ pub async fn respond(
         model,
         version: VersionChoice::Default,
     };
-    let version = serving.version(&target).await?;
-    let component = version.web_component()?;
     let mut charge = Charge::begin(serving.account.as_ref())?;
+    let version = serving.charged_version(&target, &charge).await?;
+    let component = version.web_component()?;
     let meter = serving.meter(&version);
     charge.measure(&meter);
     let mut pending = version.statistics().begin();

@@ -113,7 +113,7 @@ impl WebExecutor {
             admitted.pending.fail(ErrorKind::Unavailable);
             CallError::Admission(error)
         })?;
-        let called = self.app.call(request, (deadline, owner.into()));
+        let called = self.app.call(request, (deadline, admitted.permit.payer()));
         let (call, response) = called.map_err(|error| {
             let error = Arc::new(error);
             admitted.fail(&error);
@@ -146,7 +146,7 @@ impl AdmittedWebRequest {
     fn finish(mut self, outcome: WebOutcome) -> Charge {
         self.timer.finish_call(&outcome.run.usage);
         if let Some(meter) = self.permit.meter() {
-            meter.add_run(&outcome.run.usage);
+            meter.add_memory(&outcome.run.usage);
         }
         match &outcome.result {
             Ok(()) if outcome.has_responded => {

@@ -8,7 +8,7 @@ use crate::logging::GuestLog;
 use wisp_tensor::{NamedTensor, Parameter};
 
 /// The parts of a request that are passed to a handler. Lifetime: one request.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct HandlerCall<'a> {
     pub inputs: &'a [NamedTensor],
     pub parameters: &'a [Parameter],

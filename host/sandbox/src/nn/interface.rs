@@ -139,15 +139,15 @@ pub(crate) fn add_inline_compute(linker: &mut Linker<InstanceState>) -> wasmtime
             let computed = state
                 .prepare_compute(&context, inputs)?
                 .map(|prepared| prepared.compute.compute_inline(&prepared.inputs, deadline));
+            let took = started.elapsed();
+            state.compute += took;
+            state.backend += took;
             // Neither error is returned to the guest: the call may be repeated as a queued one.
             match computed {
                 Ok(Err(ComputeError::Unprepared)) => return Err(Unprepared.into()),
                 Ok(Err(ComputeError::Deadline)) => return Err(LimitError::Deadline.into()),
                 _ => {}
             }
-            let took = started.elapsed();
-            state.compute += took;
-            state.backend += took;
             Ok((state.finish_compute(computed)?,))
         },
     )

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use wisp_backend::{BackendError, Cancellation, Graph};
-use wisp_sandbox::compute::{ComputeError, Computed};
+use wisp_sandbox::compute::{ComputeError, ComputeMeter, Computed};
 use wisp_tensor::NamedTensor;
 use wisp_tensor::batch::{split_parts, stack};
 
@@ -30,6 +30,8 @@ pub(super) struct Entry {
     pub(super) has_to_wait: bool,
     /// The part of the request in the time of all executions so far that it was a member of, by its rows.
     pub(super) computed: Duration,
+    /// The meter that is charged for these parts as they are spent, if there is one.
+    pub(super) meter: Option<Arc<dyn ComputeMeter>>,
     pub(super) member: Arc<Member>,
     /// The channel to the caller. It is closed if the caller has gone.
     pub(super) response: oneshot::Sender<ComputeResult>,
@@ -209,7 +211,8 @@ impl Execution<'_> {
         has_succeeded
     }
 
-    /// Adds the parts of the members at these positions in the time of an execution, whether or not it succeeded.
+    /// Adds the parts of the members at these positions in the time of an execution, whether or not it succeeded. Members
+    /// whose callers have gone meanwhile are charged too.
     fn charge(&mut self, positions: &[usize], took: Duration) {
         let members = positions.iter();
         let rows: Vec<u32> = members
@@ -221,6 +224,9 @@ impl Execution<'_> {
         for (position, part) in positions.iter().zip(parts_by_rows(took, &rows)) {
             if let Some(Some(entry)) = self.entries.get_mut(*position) {
                 entry.computed = entry.computed.saturating_add(part);
+                if let Some(meter) = &entry.meter {
+                    meter.add_compute(part);
+                }
             }
         }
     }
@@ -231,8 +237,15 @@ impl Execution<'_> {
 impl Entry {
     /// Delivers the result. The caller may have gone; the result is then dropped.
     pub(super) fn finish(self, result: ComputeResult, deliver: &mut dyn FnMut(Delivery)) {
-        self.member.finish();
-        let response = self.response;
+        let Entry {
+            meter,
+            member,
+            response,
+            ..
+        } = self;
+        // The usage is complete before the caller goes on.
+        drop(meter);
+        member.finish();
         deliver(Delivery { response, result });
     }
 }

@@ -12,6 +12,7 @@ use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::ThreadId;
 use wisp_backend::{BackendError, Rows};
+use wisp_sandbox::compute::{ComputeMeter, Payer};
 use wisp_tensor::{ElementType, Shape, Tensor, TensorSpec};
 
 /// A number that makes the graph return an error.
@@ -282,6 +283,61 @@ async fn a_request_pays_for_the_executions_that_another_has_made_fail() -> anyho
     assert!(good.await?.backend > Duration::ZERO);
     assert!(bad.await.is_err());
     assert!(graph.batches().starts_with(&[1, 2]));
+    Ok(())
+}
+
+/// A meter that sends what it is charged.
+#[derive(Debug)]
+struct Sending(Mutex<Sender<Duration>>);
+
+impl ComputeMeter for Sending {
+    fn add_compute(&self, time: Duration) {
+        let _ = self.0.lock().unwrap().send(time);
+    }
+}
+
+/// Returns options with a meter, and what it is charged.
+fn metered() -> (ComputeOptions, Receiver<Duration>) {
+    let (sender, charged) = channel();
+    let payer = Payer {
+        meter: Some(Arc::new(Sending(Mutex::new(sender)))),
+        ..Payer::default()
+    };
+    let options = ComputeOptions { payer, ..soon() };
+    (options, charged)
+}
+
+#[tokio::test]
+async fn a_computation_that_fails_is_charged() -> anyhow::Result<()> {
+    for (mode, bad) in [
+        (ExecutionMode::Queued, BAD),
+        (ExecutionMode::Queued, DREADFUL),
+        (ExecutionMode::Direct, BAD),
+    ] {
+        let batcher = of_mode(Doubling::new(None), None, mode)?;
+        let (options, charged) = metered();
+        let failed = batcher.compute(request(&[bad]), options).await;
+        assert!(failed.is_err());
+        // The batcher keeps no meter, so the channel has ended.
+        let times: Vec<Duration> = charged.iter().collect();
+        assert!(!times.is_empty() && !times.contains(&Duration::ZERO));
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_computation_whose_caller_has_gone_is_charged_once_it_has_ended() -> anyhow::Result<()> {
+    let (graph, control) = Doubling::gated();
+    let batcher = batcher(graph, None)?;
+    let (options, charged) = metered();
+    let mut computing = batcher.compute(request(&[1.0]), options);
+    assert_eq!(poll_once(computing.as_mut()), None);
+    control.begun.recv()?;
+    drop(computing);
+    assert!(charged.try_recv().is_err());
+    control.permissions.send(())?;
+    assert!(charged.recv()? > Duration::ZERO);
+    assert!(charged.recv().is_err(), "it is charged once");
     Ok(())
 }
 

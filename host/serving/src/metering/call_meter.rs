@@ -2,14 +2,16 @@
 //!
 //! Work may go on after its request has failed or its client has gone: a guest ends at its next epoch. Each of them
 //! holds the meter, and its numbers are added to those of the tenant with the last one, so that nothing is lost and
-//! nothing counted twice.
+//! nothing counted twice. The quota of the tenant is charged the same times.
 
 use super::usage_cell::UsageCell;
 use super::usage_counters::UsageCounters;
 use crate::cache_outcome::CacheOutcome;
-use std::sync::Arc;
+use crate::quota::{Cost, TimeCharge};
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use wisp_sandbox::compute::ComputeMeter;
 use wisp_sandbox::handler::Usage;
 
 /// The outcomes of a request.
@@ -27,6 +29,8 @@ pub struct CallMeter {
     bytes_in: AtomicU64,
     bytes_out: AtomicU64,
     outcome: AtomicU8,
+    /// The times that a quota is charged; `None` without one.
+    times: Mutex<Option<TimeCharge>>,
 }
 
 impl CallMeter {
@@ -40,6 +44,7 @@ impl CallMeter {
             bytes_in: AtomicU64::new(0),
             bytes_out: AtomicU64::new(0),
             outcome: AtomicU8::new(FAILED),
+            times: Mutex::new(None),
         })
     }
 
@@ -48,19 +53,49 @@ impl CallMeter {
         self.guest_nanoseconds.fetch_add(nanoseconds(time), Relaxed);
     }
 
-    /// Adds the memory of a guest that has ended and the computations made for it, or those of a request without a guest.
-    pub(crate) fn add_run(&self, usage: &Usage) {
+    /// Adds the memory of a guest that has ended.
+    pub(crate) fn add_memory(&self, usage: &Usage) {
         let bytes = u64::try_from(usage.peak_memory_bytes).unwrap_or(u64::MAX);
         self.peak_memory_bytes.fetch_max(bytes, Relaxed);
-        let backend = nanoseconds(usage.backend);
-        self.backend_nanoseconds.fetch_add(backend, Relaxed);
     }
 
     /// Adds a run whose guest and computations took this processor time on one thread. The guest is charged for its time
     /// by the clock, or that of the processor if it is less.
     pub(crate) fn add_inline_run(&self, usage: &Usage, used: Duration) {
         self.add_guest(usage.guest.min(used));
-        self.add_run(usage);
+        self.add_compute(usage.backend);
+        self.add_memory(usage);
+    }
+
+    /// Charges a quota for what is measured from now on, until all work for the request has ended.
+    pub(crate) fn charge(&self, times: TimeCharge) {
+        *self.lock() = Some(times);
+    }
+
+    /// Charges the quota for what the request has used so far.
+    pub(crate) fn settle(&self) {
+        if let Some(times) = &mut *self.lock() {
+            times.set(self.cost());
+        }
+    }
+
+    /// Charges the quota for what the request has used so far, or what was expected if that is more: work for it may go on.
+    pub(crate) fn settle_at_least(&self) {
+        if let Some(times) = &mut *self.lock() {
+            times.raise(self.cost());
+        }
+    }
+
+    fn cost(&self) -> Cost {
+        Cost {
+            guest: Duration::from_nanos(self.guest_nanoseconds.load(Relaxed)),
+            backend: Duration::from_nanos(self.backend_nanoseconds.load(Relaxed)),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<TimeCharge>> {
+        // The charge is replaced as a whole, and changes the quota under a lock of its own.
+        self.times.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Adds the bytes of the inputs.
@@ -94,8 +129,18 @@ impl CallMeter {
     }
 }
 
+impl ComputeMeter for CallMeter {
+    fn add_compute(&self, time: Duration) {
+        self.backend_nanoseconds
+            .fetch_add(nanoseconds(time), Relaxed);
+    }
+}
+
 impl Drop for CallMeter {
     fn drop(&mut self) {
+        if let Some(times) = self.lock().take() {
+            times.end(self.cost());
+        }
         self.cell.add(&self.used());
     }
 }
@@ -134,8 +179,8 @@ mod tests {
         drop(meter);
         assert!(cell.total().is_empty());
         guest.add_guest(Duration::from_millis(3));
-        guest.add_run(&Usage {
-            backend: Duration::from_millis(4),
+        guest.add_compute(Duration::from_millis(4));
+        guest.add_memory(&Usage {
             compute: Duration::from_millis(40),
             peak_memory_bytes: 5,
             ..Usage::default()

@@ -36,7 +36,7 @@ impl ModelControl {
     ) -> Result<(), ControlError> {
         self.check()?;
         let (control, registry) = (Arc::clone(self), Arc::clone(registry));
-        let lock = self.locks.load(&model).await;
+        let lock = self.locks.load(&model, self.owner).await;
         run(move || {
             let _lock = lock;
             // Checked here, so that requests which wait for their turn do not pass together.
@@ -162,7 +162,7 @@ impl ModelControl {
             }
         }
         for model in models {
-            let _lock = runtime.block_on(self.locks.load(model));
+            let _lock = runtime.block_on(self.locks.load(model, self.owner));
             self.load_changed(registry, model)?;
         }
         for (model, _) in registry.entries() {

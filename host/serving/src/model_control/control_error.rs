@@ -1,5 +1,6 @@
 //! The reasons for which a command that changes the served models fails.
 
+use crate::memory_pressure::ShortOfMemory;
 use crate::residency::NoRoom;
 use crate::uploads::upload_error::UploadError;
 use wisp_protocol::call::ModelName;
@@ -48,6 +49,8 @@ pub enum ControlError {
     ReleaseState(#[source] std::io::Error),
     #[error(transparent)]
     Upload(#[from] UploadError),
+    #[error(transparent)]
+    ShortOfMemory(#[from] ShortOfMemory),
     #[error("the server failed")]
     Lost,
 }

@@ -1,11 +1,13 @@
 //! Loads of dormant models for the requests that ask for them.
 //!
 //! The first request of a model loads it, and all others of that model wait for the same load. A load that has begun is
-//! completed even if its request has gone. While models in use leave no room, the load waits for one of them to become
-//! idle. A failed load is remembered for a while, in which requests are refused with its reason.
+//! completed even if its request has gone, and is one of the loads of the tenant that asked for it. While models in use
+//! leave no room, the load waits for one of them to become idle. A failed load is remembered for a while, in which requests are refused with its reason.
 
 use super::load_source::{Asked, ROOM_POLL};
 use super::{ControlError, ModelControl, enter_failure, run};
+use crate::load_locks::LoadLock;
+use crate::owner::Owner;
 use crate::registry::dormancy::dormant_entry;
 use crate::registry::omissions::log_omissions;
 use crate::registry::snapshot::ModelFiles;
@@ -30,21 +32,25 @@ impl ModelControl {
         }
     }
 
-    /// Loads a dormant model for a request, unless another request has loaded it meanwhile. Its failure is that of the
-    /// model's entry, which the caller looks up again.
+    /// Loads a dormant model for a request of an owner, unless another request has loaded it meanwhile. Its failure is that
+    /// of the model's entry, which the caller looks up again.
     pub(crate) async fn load_on_demand(
         self: &Arc<ModelControl>,
         registry: &Arc<Registry>,
         model: &ModelName,
+        owner: Owner,
     ) -> Result<(), ControlError> {
         let asked = Asked::at(Instant::now());
-        let mut lock = self.locks.unload(model).await;
-        // Those who have waited for the load of another request need no place among the loads.
-        if !self.is_wanted(registry, model) {
-            return Ok(());
-        }
-        self.locks.begin_load(&mut lock).await;
+        let mut held: Option<LoadLock> = None;
         loop {
+            let is_wanted = || self.is_wanted(registry, model);
+            let lock = match held.take() {
+                Some(lock) => lock,
+                None => match self.locks.load_for(model, owner, is_wanted).await {
+                    Some(lock) => lock,
+                    None => return Ok(()),
+                },
+            };
             let (control, registry) = (Arc::clone(self), Arc::clone(registry));
             let name = model.clone();
             // The work holds the lock, also without the request.
@@ -52,14 +58,15 @@ impl ModelControl {
                 let loaded = control.load_from_repository(&registry, &name, asked);
                 (lock, loaded)
             };
-            let (returned, loaded) = run(work).await?;
+            let (mut returned, loaded) = run(work).await?;
             match loaded {
                 Err(ControlError::NoRoom { .. }) => {
-                    lock = returned;
                     // Others may load meanwhile.
-                    lock.end_load();
+                    returned.end_load();
                     tokio::time::sleep(ROOM_POLL).await;
-                    self.locks.begin_load(&mut lock).await;
+                    // Without a place, the model is not kept from those that have one.
+                    let has_place = self.locks.try_begin_load(&mut returned, owner);
+                    held = has_place.then_some(returned);
                 }
                 // The entry of the model has the reason.
                 Err(ControlError::Failed { .. }) => return Ok(()),

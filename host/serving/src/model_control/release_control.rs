@@ -45,7 +45,7 @@ impl ModelControl {
     ) -> Result<ReleaseStatus, ControlError> {
         self.check()?;
         let (control, registry) = (Arc::clone(self), Arc::clone(registry));
-        let lock = self.locks.load(&model).await;
+        let lock = self.locks.load(&model, self.owner).await;
         run(move || {
             let _lock = lock;
             control.start_locked(&registry, &model, start)
@@ -168,6 +168,12 @@ impl ModelControl {
             return Err(refused(format!(
                 "version {candidate} is the stable version already; name another candidate"
             )));
+        }
+        let is_ready = |version: &Version| {
+            matches!(entry.versions.get(version), Some(LoadedVersion::Ready(_)))
+        };
+        if ![stable, candidate].iter().all(is_ready) {
+            self.pressure.check_load()?;
         }
         let versions = ([stable, candidate], asked);
         let prepared = self

@@ -26,6 +26,8 @@ impl ModelControl {
             files,
             asked,
         } = source;
+        // Before anything changes: the version that is served stays as it is.
+        self.pressure.check_load()?;
         let is_of_repository = files.is_some();
         // Until the registry has the new entry, no other load takes the room of the old one.
         let _loading = self.residency.loading(model);

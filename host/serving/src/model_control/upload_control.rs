@@ -44,7 +44,7 @@ impl ModelControl {
         self.uploads()?;
         let (control, registry) = (Arc::clone(self), Arc::clone(registry));
         let name = name.clone();
-        let lock = self.locks.load(&name.model).await;
+        let lock = self.locks.load(&name.model, self.owner).await;
         run(move || {
             let _lock = lock;
             control.commit_locked(&registry, &name)
@@ -61,7 +61,7 @@ impl ModelControl {
         self.uploads()?;
         let (control, registry) = (Arc::clone(self), Arc::clone(registry));
         let name = name.clone();
-        let lock = self.locks.load(&name.model).await;
+        let lock = self.locks.load(&name.model, self.owner).await;
         run(move || {
             let _lock = lock;
             control.delete_locked(&registry, &name)
@@ -138,6 +138,7 @@ impl ModelControl {
             let bytes = least;
             return Err(failed(NoRoom::TooLarge { bytes, budget }.to_string()));
         }
+        self.pressure.check_load()?;
         let reserve = || {
             self.residency
                 .make_more_room(registry, model, expected_bytes_of(&files))
@@ -181,6 +182,11 @@ impl ModelControl {
             };
         };
         self.check_unused(name)?;
+        let loads_others = existing.len() > 1 && self.mode != ControlMode::Poll;
+        let is_loaded = || registry.entry(model).is_ok_and(|entry| entry.has_loaded());
+        if loads_others && is_loaded() {
+            self.pressure.check_load()?;
+        }
         let model_directory = self.path.join(model.as_str());
         if existing.len() > 1 {
             staging.delete(directory)?;

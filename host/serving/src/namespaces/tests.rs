@@ -13,7 +13,7 @@ fn without_a_file_everyone_is_local_whatever_the_key() -> anyhow::Result<()> {
         assert!(caller.serving.tenant().id.is_local());
         assert_eq!(caller.role, Role::Deploy);
     }
-    assert!(!namespaces.has_tenants());
+    assert!(!namespaces.needs_keys());
     assert!(namespaces.tenants().is_empty());
     assert!(!namespaces.refresh()?);
     let changed = namespaces.change(|_| Ok(()));

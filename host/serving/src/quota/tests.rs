@@ -107,8 +107,7 @@ fn measured_time_refuses_further_requests_until_it_is_granted() {
             ..Limits::default()
         });
         let mut permit = quota.admit(now, 0).unwrap();
-        permit.settle(cost);
-        permit.settle(cost);
+        permit.take_times().unwrap().end(cost);
         drop(permit);
         let refusal = quota.admit(now, 0).unwrap_err();
         assert_eq!(refusal.limit, limit);
@@ -116,6 +115,50 @@ fn measured_time_refuses_further_requests_until_it_is_granted() {
         assert!(wait.abs_diff(Duration::from_secs(8)) < Duration::from_millis(1));
         assert_eq!(refused(quota.admit(now + wait, 0)), None);
     }
+}
+
+#[test]
+fn the_time_of_a_request_is_charged_as_it_becomes_known_and_once() {
+    let (quota, now) = limited(Limits {
+        backend_milliseconds_per_second: Some(100),
+        ..Limits::default()
+    });
+    let used = |milliseconds| Cost {
+        backend: Duration::from_millis(milliseconds),
+        ..Cost::default()
+    };
+    let mut times = quota.admit(now, 0).unwrap().take_times().unwrap();
+    times.set(used(150));
+    // The burst is 200 ms.
+    assert_eq!(refused(quota.admit(now, 0)), None);
+    times.raise(used(1000));
+    times.raise(used(1));
+    let refusal = quota.admit(now, 0).unwrap_err();
+    assert_eq!(refusal.limit, limits::BACKEND_MILLISECONDS);
+    times.end(used(150));
+    assert_eq!(refused(quota.admit(now, 0)), None);
+}
+
+#[test]
+fn a_request_that_was_not_measured_is_not_charged() {
+    let (quota, now) = limited(Limits {
+        guest_milliseconds_per_second: Some(100),
+        ..Limits::default()
+    });
+    let mut first = quota.admit(now, 0).unwrap();
+    first.take_times().unwrap().end(Cost {
+        guest: Duration::from_millis(160),
+        ..Cost::default()
+    });
+    // An eighth of it is expected of each of the others. 40 ms are left.
+    let others = [quota.admit(now, 0), quota.admit(now, 0)];
+    assert!(others.iter().all(Result::is_ok));
+    assert_eq!(
+        refused(quota.admit(now, 0)),
+        Some(limits::GUEST_MILLISECONDS)
+    );
+    drop(others);
+    assert_eq!(refused(quota.admit(now, 0)), None);
 }
 
 #[test]
@@ -242,7 +285,8 @@ fn check(steps: &[Step]) {
             }
             Step::End(position, milliseconds) if position < permits.len() => {
                 let (mut permit, _) = permits.swap_remove(position);
-                permit.settle(Cost {
+                let times = permit.take_times().unwrap();
+                times.end(Cost {
                     guest: Duration::from_millis(milliseconds),
                     ..Cost::default()
                 });

@@ -55,10 +55,15 @@ impl TimeBudget {
         estimate
     }
 
-    /// Replaces the expected time of a request by the measured one.
-    pub(super) fn correct(&mut self, estimate: Duration, cost: Duration) {
-        let difference = thousandths(cost).saturating_sub(thousandths(estimate));
+    /// Replaces the time that a request has been charged by another.
+    pub(super) fn replace(&mut self, charged: Duration, cost: Duration) {
+        let difference = thousandths(cost).saturating_sub(thousandths(charged));
         self.debt = self.debt.saturating_add(difference);
+    }
+
+    /// Replaces the time that a request has been charged by the one that it has used, which is expected of the next ones.
+    pub(super) fn correct(&mut self, charged: Duration, cost: Duration) {
+        self.replace(charged, cost);
         self.mean = (self.mean.saturating_mul(7).saturating_add(cost)) / 8;
     }
 }

@@ -16,6 +16,7 @@ mod selection;
 use self::comparison::{Basis, Contender, compare};
 use crate::file_state::FileState;
 use crate::registry::graph_file::GraphFile;
+use crate::registry::record_name::record_name;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -47,6 +48,8 @@ const MAX_RECORD_BYTES: u64 = 64 << 10;
 pub struct BackendSelectionStore {
     /// `None` if selections are not stored.
     directory: Option<PathBuf>,
+    /// The tenant whose models these selections are of; empty for the public ones.
+    tenant: String,
     /// Set once a record could not be stored, which is reported once.
     has_failed: Arc<AtomicBool>,
 }
@@ -80,6 +83,7 @@ impl BackendSelectionStore {
     pub fn new(directory: PathBuf) -> BackendSelectionStore {
         BackendSelectionStore {
             directory: Some(directory),
+            tenant: String::new(),
             has_failed: Arc::default(),
         }
     }
@@ -88,7 +92,16 @@ impl BackendSelectionStore {
     pub fn in_memory() -> BackendSelectionStore {
         BackendSelectionStore {
             directory: None,
+            tenant: String::new(),
             has_failed: Arc::default(),
+        }
+    }
+
+    /// Returns a store of the selections for a tenant's own models, in the same directory. It has none of those of others.
+    pub(crate) fn of_tenant(&self, tenant: &str) -> BackendSelectionStore {
+        BackendSelectionStore {
+            tenant: tenant.to_owned(),
+            ..self.clone()
         }
     }
 
@@ -225,8 +238,8 @@ impl BackendSelectionStore {
             };
             hasher.update(format!("\0{name}\0{state}").as_bytes());
         }
-        let name = format!("{}.toml", hasher.finalize().to_hex());
-        Some(directory.join(name))
+        let name = record_name(&hasher.finalize().to_hex(), &self.tenant);
+        Some(directory.join(format!("{name}.toml")))
     }
 
     /// Stores a selection. Returns the problem if that fails for the first time: the model is served anyway.

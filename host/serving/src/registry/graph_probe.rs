@@ -7,6 +7,7 @@
 
 use crate::file_state::FileState;
 use crate::registry::load_task::LoadTask;
+use crate::registry::record_name::record_name;
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io;
@@ -33,6 +34,8 @@ pub struct GraphProbe {
     program: ChildProgram,
     limits: ProcessLimits,
     passed: Option<PathBuf>,
+    /// The tenant whose files these are; empty for those of public models.
+    tenant: String,
     children: Arc<Mutex<IdleChildren>>,
 }
 
@@ -60,7 +63,18 @@ impl GraphProbe {
             program,
             limits,
             passed,
+            tenant: String::new(),
             children: Arc::default(),
+        }
+    }
+
+    /// Returns the probe of a tenant's own files. No child of it has loaded, or will load, a file of another tenant, so that
+    /// one that a hostile file has taken over reports on files of the same tenant only.
+    pub(crate) fn of_tenant(&self, tenant: &str) -> GraphProbe {
+        GraphProbe {
+            tenant: tenant.to_owned(),
+            children: Arc::default(),
+            ..self.clone()
         }
     }
 
@@ -126,9 +140,9 @@ impl GraphProbe {
         backend: &dyn Backend,
         options: &LoadOptions,
     ) -> io::Result<Option<PathBuf>> {
-        let name = record_name(path, backend, options)?;
-        let record = self.passed.as_ref().zip(name);
-        Ok(record.map(|(passed, name)| passed.join(name)))
+        let digest = digest(path, backend, options)?;
+        let record = self.passed.as_ref().zip(digest);
+        Ok(record.map(|(passed, digest)| passed.join(record_name(&digest, &self.tenant))))
     }
 
     /// Performs the task in a child: one that has loaded small files before, if this file is small too.
@@ -183,12 +197,8 @@ fn remember(record: &Path) -> io::Result<()> {
     File::create(record).map(drop)
 }
 
-/// Returns the record name of a file with a backend and its settings, if it can be recorded.
-fn record_name(
-    path: &Path,
-    backend: &dyn Backend,
-    options: &LoadOptions,
-) -> io::Result<Option<String>> {
+/// Returns the digest of a file with a backend and its settings, if it can be recorded.
+fn digest(path: &Path, backend: &dyn Backend, options: &LoadOptions) -> io::Result<Option<String>> {
     // Checked before the file is opened: opening a pipe waits for a writer.
     if !path.metadata()?.is_file() {
         return Err(io::ErrorKind::InvalidInput.into());
@@ -249,4 +259,52 @@ fn list(folder: &Path, neighbours: &mut Vec<OsString>) -> io::Result<bool> {
         neighbours.push(state);
     }
     Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wisp_backend::{BackendError, Graph, ModelSource};
+    use wisp_sandbox::aot::COMPILATION;
+
+    /// A backend that loads nothing.
+    #[derive(Debug)]
+    struct Empty;
+
+    impl Backend for Empty {
+        fn name(&self) -> &'static str {
+            "empty"
+        }
+
+        fn version(&self) -> String {
+            "1".to_owned()
+        }
+
+        fn load(
+            &self,
+            _: ModelSource<'_>,
+            _: &LoadOptions,
+        ) -> Result<Arc<dyn Graph>, BackendError> {
+            Err(BackendError::Cancelled)
+        }
+    }
+
+    #[test]
+    fn the_files_of_tenants_have_children_and_records_of_their_own() -> anyhow::Result<()> {
+        let directory = tempfile::tempdir()?;
+        let file = directory.path().join("model.onnx");
+        fs::write(&file, "a graph")?;
+        let program = ChildProgram::new("/nowhere", ["load"]);
+        let passed = directory.path().join("passed");
+        let public = GraphProbe::new(program, COMPILATION, Some(passed));
+        let (acme, other) = (public.of_tenant("acme"), public.of_tenant("other"));
+        let record = |probe: &GraphProbe| probe.record(&file, &Empty, &LoadOptions::default());
+        for (one, another) in [(&public, &acme), (&public, &other), (&acme, &other)] {
+            assert!(!Arc::ptr_eq(&one.children, &another.children));
+            let (one, another) = (record(one)?, record(another)?);
+            assert!(one.is_some() && one != another);
+        }
+        assert_eq!(record(&acme)?, record(&public.of_tenant("acme"))?);
+        Ok(())
+    }
 }

@@ -1,5 +1,5 @@
-//! Loaders for the models of tenants, which share everything with the loader of the server but its graphs and its compiled
-//! components.
+//! Loaders for the models of tenants, which share everything with the loader of the server but its graphs, its compiled
+//! components, its records of earlier loads and the children that try files.
 //!
 //! Models with the same files share a graph and the machine code of a handler. If tenants did, one could see by the time of
 //! a load, or by the batches of its requests, which files another one has.
@@ -42,8 +42,8 @@ impl Loader {
             graphs: GraphLoader {
                 backends: graphs.backends.clone(),
                 choice: graphs.choice.clone(),
-                selections: graphs.selections.clone(),
-                probe: graphs.probe.clone(),
+                selections: graphs.selections.of_tenant(tenant.as_str()),
+                probe: (graphs.probe.as_ref()).map(|probe| probe.of_tenant(tenant.as_str())),
                 workers: Arc::clone(&graphs.workers),
                 shared: graphs.shared.separate(),
             },

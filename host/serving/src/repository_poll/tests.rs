@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::fair_pool::{FairPool, PoolOptions};
+use crate::memory_pressure::MemoryPressure;
 use crate::model_control::ControlMode;
 use crate::registry::ResolveError;
 use crate::registry::backend_selection::BackendSelectionStore;
@@ -15,7 +16,7 @@ use crate::worker_pool::{PoolThreads, WorkerPool};
 use std::num::NonZeroUsize;
 use tempfile::TempDir;
 use wisp_backend::{Backend, BackendError, Backends, Graph, LoadOptions, ModelSource};
-use wisp_protocol::call::{Selection, VersionChoice};
+use wisp_protocol::call::{Selection, Target, VersionChoice};
 use wisp_sandbox::aot::AotStore;
 use wisp_sandbox::engine::{Engine, EngineOptions};
 use wisp_sandbox::limits::Limits;
@@ -70,6 +71,8 @@ struct Polled {
     repository: TempDir,
     _store: TempDir,
     poll: RepositoryPoll,
+    /// Of a process that may use 100 bytes.
+    pressure: Arc<MemoryPressure>,
 }
 
 impl Polled {
@@ -104,12 +107,15 @@ impl Polled {
         let baseline = Snapshot::take(repository.path())?;
         let registry = loader.load_repository(repository.path(), &|_, _| ())?;
         let path = repository.path().to_owned();
-        let control = ModelControl::new(loader, path, ControlMode::Poll, |_, _| ());
+        let pressure = Arc::new(MemoryPressure::new(Some(100)));
+        let control = ModelControl::new(loader, path, ControlMode::Poll, |_, _| ())
+            .with_pressure(Arc::clone(&pressure));
         let poll = RepositoryPoll::new(Arc::new(control), Arc::new(registry), baseline);
         Ok(Polled {
             repository,
             _store: store,
             poll,
+            pressure,
         })
     }
 
@@ -167,6 +173,35 @@ async fn a_reload_that_fails_is_tried_again_when_the_files_change() -> anyhow::R
     assert_eq!(polled.poll_once().await?, ["m Loaded"]);
     let served = polled.served()?;
     assert_eq!(served.description().version.to_string(), "2");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_change_is_held_back_while_the_server_is_short_of_memory() -> anyhow::Result<()> {
+    let mut polled = Polled::start(&[("m/1/model.onnx", "graph"), ("gone/1/model.onnx", "graph")])?;
+    let target = Target {
+        model: ModelName::new("m")?,
+        version: VersionChoice::Default,
+    };
+    let first = polled.poll.registry.resolve(&target)?;
+    write(&polled.repository, "m/2/model.onnx", "graph 2")?;
+    std::fs::remove_dir_all(polled.repository.path().join("gone"))?;
+    assert_eq!(polled.poll_once().await?, NONE);
+    polled.pressure.observe(90);
+    // What takes no memory is done.
+    assert_eq!(polled.poll_once().await?, ["gone Removed"]);
+    assert_eq!(polled.poll_once().await?, NONE);
+    let served = polled.poll.registry.resolve(&target)?;
+    assert!(Arc::ptr_eq(&first, &served), "it goes on serving");
+    assert_eq!(polled.poll.held_back.len(), 1);
+    let entry = polled.poll.registry.entry(&target.model)?;
+    assert!(entry.failure().is_none(), "it has not failed");
+    // The files have not changed since.
+    polled.pressure.observe(10);
+    assert_eq!(polled.poll_once().await?, ["m Loaded"]);
+    let served = polled.poll.registry.resolve(&target)?;
+    assert_eq!(served.description().version.to_string(), "2");
+    assert!(polled.poll.held_back.is_empty());
     Ok(())
 }
 

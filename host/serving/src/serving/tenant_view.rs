@@ -51,9 +51,13 @@ impl Serving {
         let releases = Arc::new(Releases::new(Some(releases)));
         let golden_cases = golden_cases(&self.options);
         let owner = account.share().map_or(Owner::LOCAL, |share| share.owner());
-        let control = control
+        let mut control = control
             .with_releases(Arc::clone(&releases), golden_cases)
-            .with_owner(owner);
+            .with_owner(owner)
+            .with_pressure(Arc::clone(&self.pressure));
+        if let Some(public) = &self.control {
+            control = control.sharing_places(public);
+        }
         Serving {
             public: Some(Arc::clone(self)),
             registry: Arc::new(registry),

@@ -159,11 +159,6 @@ impl TenantSet {
         }
     }
 
-    /// Returns whether no tenant is configured.
-    pub fn is_empty(&self) -> bool {
-        self.tenants.is_empty()
-    }
-
     /// Returns all tenants by name.
     pub fn tenants(&self) -> impl Iterator<Item = &Arc<Tenant>> {
         self.tenants.values()

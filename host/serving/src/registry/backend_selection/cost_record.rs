@@ -5,6 +5,7 @@
 
 use super::{BackendSelectionStore, MAX_RECORD_BYTES, write_text};
 use crate::cost_curve::{CostCurve, CostPoint, GraphCost};
+use crate::registry::record_name::record_name;
 use serde::{Deserialize, Serialize};
 use std::io;
 use std::num::{NonZeroUsize, TryFromIntError};
@@ -72,6 +73,7 @@ impl BackendSelectionStore {
     /// Returns the place of the record, if records are stored.
     fn cost_record(&self, key: &str, backend: &dyn Backend) -> Option<CostRecord> {
         let directory = self.directory.as_ref()?;
+        let key = record_name(key, &self.tenant);
         Some(CostRecord {
             path: directory.join(format!("{key}.{}.batches.toml", backend.name())),
             version: backend.version(),
@@ -222,6 +224,23 @@ mod tests {
         let again = fixed(&[(1, 5)]);
         start().store_cost("a", &newer, &again);
         assert_eq!(start().stored_cost("a", &newer), Some(again));
+        Ok(())
+    }
+
+    #[test]
+    fn a_cost_is_stored_for_one_tenant() -> anyhow::Result<()> {
+        let directory = tempfile::tempdir()?;
+        let public = BackendSelectionStore::new(directory.path().to_owned());
+        let (acme, other) = (public.of_tenant("acme"), public.of_tenant("other"));
+        acme.store_cost("a", &BACKEND, &fixed(&[(1, 7)]));
+        for store in [&public, &other] {
+            assert_eq!(store.stored_cost("a", &BACKEND), None);
+        }
+        public.store_cost("a", &BACKEND, &fixed(&[(1, 5)]));
+        for (store, expected) in [(&acme, Some(7)), (&public, Some(5)), (&other, None)] {
+            let expected = expected.map(|took| fixed(&[(1, took)]));
+            assert_eq!(store.stored_cost("a", &BACKEND), expected);
+        }
         Ok(())
     }
 

@@ -315,6 +315,35 @@ fn the_fastest_backend_is_kept_and_not_measured_again() -> anyhow::Result<()> {
 }
 
 #[test]
+fn a_tenant_uses_no_selection_of_another() -> anyhow::Result<()> {
+    let mut selections = Selections::new()?;
+    let (quick, slow) = (
+        Adding::new("quick", 1.0),
+        Adding::new(REFERENCE, 1.0).slow(),
+    );
+    let content = network("Conv");
+    selections.select(&[&quick, &slow], &content)?;
+    let public = selections.store.clone();
+    for (tenant, records) in [("acme", 2), ("other", 3)] {
+        selections.store = public.of_tenant(tenant);
+        let before = slow.computations();
+        selections.select(&[&quick, &slow], &content)?;
+        let measured = slow.computations();
+        assert!(measured > before, "{tenant}");
+        selections.select(&[&quick, &slow], &content)?;
+        assert_eq!(
+            (slow.computations(), selections.records()),
+            (measured, records)
+        );
+    }
+    let before = slow.computations();
+    selections.store = public;
+    selections.select(&[&quick, &slow], &content)?;
+    assert_eq!(slow.computations(), before);
+    Ok(())
+}
+
+#[test]
 fn a_slow_backend_is_computed_once_for_each_input() -> anyhow::Result<()> {
     let (quick, slow) = (Adding::new("quick", 1.0), Adding::new("slow", 1.0).slow());
     Selections::new()?.select(&[&quick, &slow], &network("Conv"))?;
