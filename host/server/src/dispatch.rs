@@ -2,7 +2,7 @@
 //!
 //! It only returns success or failure. Logging, request ids and responses belong to `service`.
 
-use crate::access::{Access, Requirement};
+use crate::access::{Access, Admission, Requirement};
 use crate::body::RequestBody;
 use crate::console;
 use crate::docs::Docs;
@@ -39,7 +39,8 @@ pub(crate) async fn dispatch(
     let path = head.uri.path();
     let call = route(&head.method, path, &head.headers);
     // Before anything is said about the route.
-    let serving = access.admit(&head.headers, Requirement::of_call(&call))?;
+    let admission = access.admit(&head.headers, Requirement::of_call(&call))?;
+    let Admission { serving, key } = admission;
     let serving = &*serving;
     let call = match call {
         // The paths of the protocols come first, so that no model can take them.
@@ -76,8 +77,8 @@ pub(crate) async fn dispatch(
             true => HttpResponse::document(predict::health(true)),
             false => HttpResponse::not_ready(predict::health(false)),
         },
-        RestCall::Console(view) => console::page(serving, view).await?,
-        RestCall::OpenApi => docs.openapi(serving, &head.headers).await?,
+        RestCall::Console(view) => console::page(serving, view, key).await?,
+        RestCall::OpenApi => docs.openapi(serving, key, &head.headers).await?,
         RestCall::Docs(file) => docs.file(file, serving, &head.headers).await?,
         RestCall::KserveLive => HttpResponse::document(tfs::alive()),
         RestCall::Limits => HttpResponse::document(serving.limits()),
