@@ -4,7 +4,7 @@
 
 use super::{Tenants, add, new_tenant, two_tenants};
 use crate::chromium;
-use crate::harness::{Repository, Response, TestServer, root, scale};
+use crate::harness::{Repository, Response, TestServer, component, root, scale};
 use crate::python::{self, OPENAPI};
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
@@ -224,6 +224,34 @@ fn schemathesis_finds_no_operation_that_ignores_its_key() -> Result<()> {
     let arguments = ["conform", &address, &examples, &key];
     let said = python::run_in(&OPENAPI, "openapi.py", &arguments)?;
     ensure!(said.contains("No issues found"), "{said}");
+    Ok(())
+}
+
+#[test]
+fn a_page_of_a_component_is_outside_of_the_origin_in_which_keys_are_entered() -> Result<()> {
+    let public = || -> Result<Repository> {
+        let guest = std::fs::read(component("web_guest")?)?;
+        Repository::empty()?.with_file("app/1/handler.wasm", guest)
+    };
+    let mut key = String::new();
+    let tenants = Tenants::start(public()?, Repository::empty()?, |file| {
+        key = add(file, &new_tenant("acme", Role::Infer)?)?;
+        Ok(())
+    })?;
+    let answer = tenants.get("/apps/app/key", &key)?;
+    let policy = answer
+        .header("content-security-policy")
+        .context("no policy")?;
+    let mut allowed = policy
+        .strip_prefix("sandbox ")
+        .context("no sandbox")?
+        .split(' ');
+    ensure!(
+        allowed.all(|allowed| allowed != "allow-same-origin"),
+        "{policy}"
+    );
+    let without = TestServer::start(public()?)?.get("/apps/app/key")?;
+    ensure!(without.status == 200 && without.header("content-security-policy").is_none());
     Ok(())
 }
 

@@ -11,6 +11,7 @@ use crate::http_response::HttpResponse;
 use crate::log;
 use crate::reply::Reply;
 use crate::upload;
+use crate::web_response::ComponentResponse;
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderValue, Request, Version, header};
@@ -48,7 +49,11 @@ pub(crate) async fn dispatch(
             let model = serving.web_model(path).ok_or(unknown)?;
             let mut shown = head.clone();
             access.hide_key(&mut shown.headers);
-            return call_component(serving, model, shown, body).await;
+            let responded = call_component(serving, model, shown, body).await?;
+            return Ok(Reply::Component(match access.needs_keys() {
+                true => responded.outside_origin(),
+                false => responded,
+            }));
         }
         call => call?,
     };
@@ -191,14 +196,14 @@ async fn call_component(
     model: ModelName,
     head: Parts,
     body: &mut RequestBody<Incoming>,
-) -> Result<Reply, Failure> {
+) -> Result<ComponentResponse, Failure> {
     let slot = serving.admit();
     let reading = async {
         let content = body.read(serving.max_body_bytes()).await?;
         Ok(Request::from_parts(head, content))
     };
     let responded = web::respond(serving, slot, model, reading).await?;
-    Ok(Reply::Component(responded.into()))
+    Ok(responded.into())
 }
 
 /// Refuses requests from pages of other origins. A browser sends such a POST without a preflight and only
