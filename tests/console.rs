@@ -77,6 +77,7 @@ fn a_browser_gets_the_console_and_kserve_its_liveness() -> Result<()> {
     for (file, content_type) in [
         ("console.css", "text/css; charset=utf-8"),
         ("console.js", "text/javascript; charset=utf-8"),
+        ("key.js", "text/javascript; charset=utf-8"),
     ] {
         ensure!(html.contains(&format!("\"/docs/{file}\"")), "{html}");
         let file = server.get(&format!("/docs/{file}"))?;

@@ -1,8 +1,9 @@
 //! Tests of tenants: keys, roles, namespaces, and what one tenant can find out about another.
 //!
-//! `audit` tries every route with every kind of key; `streams` are open while keys change.
+//! `audit` tries every route with every kind of key; `pages` are what browsers open; `streams` are open while keys change.
 
 mod audit;
+mod pages;
 mod streams;
 
 use crate::cli::wisp;

@@ -231,6 +231,28 @@ fn a_worker_answers_all_requests_of_its_tenant_and_of_nobody_else() -> Result<()
 }
 
 #[test]
+fn a_worker_makes_the_console_and_the_document_of_its_tenant() -> Result<()> {
+    let tenants = Tenants::start(Isolation::Worker, &[])?;
+    tenants.infer("own", &tenants.acme)?.ok()?;
+    let document = tenants.ask("GET /openapi.json", &tenants.acme, b"")?;
+    let described = document.ok()?;
+    ensure!(described["paths"].get("/v2/models/own/infer").is_some());
+    ensure!(described["components"].get("securitySchemes").is_some());
+    ensure!(document.header("cache-control") == Some("no-store"));
+    let head = format!(
+        "GET / HTTP/1.1\r\nhost: localhost\r\naccept: text/html\r\n\
+         authorization: Bearer {}\r\nconnection: close\r\n\r\n",
+        tenants.acme
+    );
+    let page = exchange(tenants.server.address().parse()?, head.as_bytes())?;
+    let html = String::from_utf8(page.body)?;
+    ensure!(page.status == 200, "{html}");
+    ensure!(html.contains("<form id=\"key\""), "{html}");
+    ensure!(html.contains("<tr data-model=\"own\""), "{html}");
+    Ok(())
+}
+
+#[test]
 fn a_worker_serves_grpc_with_its_trailers() -> Result<()> {
     let tenants = Tenants::start(Isolation::Worker, &[])?;
     // The name of the model, in a message of ten bytes with its prefix.

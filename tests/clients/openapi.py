@@ -4,6 +4,9 @@
 `openapi.py conform ADDRESS EXAMPLES` lets schemathesis make requests of it, as many for each operation at
 random as EXAMPLES says besides those at the edges of its schemas, and compares every answer with the
 document. The same server gets the same requests each time.
+
+With the API key of a tenant as one more argument, the requests are those of the tenant. schemathesis then also finds every
+operation that requires a key according to the document, and succeeds without one or with a wrong one.
 """
 
 import json
@@ -23,13 +26,20 @@ CONTROL = "^/v2/repository/models/"
 BY_NUMBER = "^/(v[12]/models|predict|batch_predict)/[^{]+/versions/"
 
 
-def validate(address):
-    with urllib.request.urlopen(f"http://{address}/openapi.json") as response:
+def headers_with(key):
+    """Returns the headers of a request with this key, or with none."""
+    return {"Authorization": f"Bearer {key}"} if key else {}
+
+
+def validate(address, key=None):
+    url = f"http://{address}/openapi.json"
+    request = urllib.request.Request(url, headers=headers_with(key))
+    with urllib.request.urlopen(request) as response:
         document = json.load(response)
     OpenAPIV31SpecValidator(document).validate()
 
 
-def conform(address, examples):
+def conform(address, examples, key=None):
     here = Path(__file__).resolve().parent
     arguments = [
         *["--config-file", here / "schemathesis.toml"],
@@ -40,6 +50,8 @@ def conform(address, examples):
         *["--seed", "1", "--generation-deterministic"],
         *["--continue-on-failure", "--warnings", "off", "--no-color"],
     ]
+    for name, value in headers_with(key).items():
+        arguments += ["--header", f"{name}: {value}"]
     with tempfile.TemporaryDirectory() as directory:
         # It leaves caches where it runs, and Python would leave some beside the hook.
         environment = os.environ | {

@@ -28,8 +28,18 @@ const PERMISSION_DENIED: &str = "7";
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Required {
     Open,
+    Optional,
     Infer,
     Deploy,
+}
+
+/// A request of the list.
+#[derive(Debug, Clone, Copy)]
+struct Route {
+    required: Required,
+    method: &'static str,
+    path: &'static str,
+    accept: Option<&'static str>,
 }
 
 /// The outcome of a request, as far as keys decide about it.
@@ -40,8 +50,7 @@ enum Outcome {
     Passed,
 }
 
-/// Returns the right, the method and the path of each route.
-fn routes() -> Result<Vec<(Required, &'static str, &'static str)>> {
+fn routes() -> Result<Vec<Route>> {
     let lines = ROUTES.lines().filter(|line| !line.starts_with('#'));
     let lines = lines.filter(|line| !line.is_empty());
     lines
@@ -49,12 +58,17 @@ fn routes() -> Result<Vec<(Required, &'static str, &'static str)>> {
             let mut words = line.split_whitespace();
             let required = match words.next().context(line)? {
                 "open" => Required::Open,
+                "optional" => Required::Optional,
                 "infer" => Required::Infer,
                 "deploy" => Required::Deploy,
                 other => bail!("`{other}` is no right"),
             };
-            let method = words.next().context(line)?;
-            Ok((required, method, words.next().context(line)?))
+            Ok(Route {
+                required,
+                method: words.next().context(line)?,
+                path: words.next().context(line)?,
+                accept: words.next(),
+            })
         })
         .collect()
 }
@@ -84,17 +98,18 @@ async fn grpc_status(address: SocketAddr, path: &str, key: Option<&str>) -> Resu
 }
 
 impl Tenants {
-    fn send(&self, (method, path): (&str, &str), key: Option<&str>) -> Result<Response> {
-        let request = format!("{method} {path}");
+    fn send(&self, route: Route, key: Option<&str>) -> Result<Response> {
+        let request = format!("{} {}", route.method, route.path);
         let header = key.map(|key| format!("Bearer {key}"));
         let header = header.as_deref().map(|header| ("authorization", header));
-        let headers: Vec<(&str, &str)> = header.into_iter().collect();
+        let accept = route.accept.map(|accept| ("accept", accept));
+        let headers: Vec<(&str, &str)> = header.into_iter().chain(accept).collect();
         self.server.request(&request, &headers, b"{}")
     }
 
-    fn outcome(&self, route: (&str, &str), key: Option<&str>) -> Result<Outcome> {
-        let (method, path) = route;
-        if method == "GRPC" {
+    fn outcome(&self, route: Route, key: Option<&str>) -> Result<Outcome> {
+        if route.method == "GRPC" {
+            let path = route.path;
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build()?;
@@ -149,23 +164,22 @@ fn every_route_asks_for_the_key_and_the_role_that_it_requires() -> Result<()> {
     })?;
     // The last digit of the altered key may have been the same one.
     refused.retain(|key| !keys.iter().any(|(_, valid)| key.as_ref() == Some(valid)));
-    for (required, method, path) in routes()? {
-        let route = (method, path);
+    for route in routes()? {
         for key in &refused {
-            let expected = match required {
-                Required::Open => Outcome::Passed,
-                Required::Infer | Required::Deploy => Outcome::Unauthenticated,
+            let expected = match (route.required, key) {
+                (Required::Open, _) | (Required::Optional, None) => Outcome::Passed,
+                _ => Outcome::Unauthenticated,
             };
             let found = tenants.outcome(route, key.as_deref())?;
-            ensure!(found == expected, "{method} {path} {key:?}: {found:?}");
+            ensure!(found == expected, "{route:?} {key:?}: {found:?}");
         }
         for (role, key) in &keys {
-            let expected = match (required, role) {
+            let expected = match (route.required, role) {
                 (Required::Deploy, Role::Infer) => Outcome::Forbidden,
                 _ => Outcome::Passed,
             };
             let found = tenants.outcome(route, Some(key))?;
-            ensure!(found == expected, "{method} {path} {role}: {found:?}");
+            ensure!(found == expected, "{route:?} {role}: {found:?}");
         }
     }
     Ok(())
@@ -182,13 +196,16 @@ fn every_refusal_of_a_key_is_the_same() -> Result<()> {
     let id = valid.rsplit_once('_').context("no secret")?.0;
     let wrong = format!("{id}_{}", "0".repeat(64));
     let mut bodies = Vec::new();
-    for (required, method, path) in routes()? {
-        if required == Required::Open || method == "GRPC" {
+    for route in routes()? {
+        if route.required == Required::Open || route.method == "GRPC" {
             continue;
         }
         for key in [None, Some("wrong"), Some(wrong.as_str())] {
-            let response = tenants.send((method, path), key)?;
-            ensure!(response.status == 401, "{method} {path}: {response:?}");
+            if route.required == Required::Optional && key.is_none() {
+                continue;
+            }
+            let response = tenants.send(route, key)?;
+            ensure!(response.status == 401, "{route:?}: {response:?}");
             ensure!(response.header("www-authenticate") == Some("Bearer"));
             bodies.push(response.body);
         }

@@ -10,8 +10,10 @@
 //! a schema forbids. For example, no schema requires that a tensor's `data` fits its `shape`.
 //!
 //! Invariant: the document contains no route that the server does not serve. It omits a verb that the
-//! model has no outputs for, and the load and unload routes if clients may not use them.
+//! model has no outputs for, and the load and unload routes if clients may not use them. It describes authentication
+//! (`authentication`) only if the server has tenants.
 
+mod authentication;
 mod element;
 mod error_response;
 mod example;
@@ -23,7 +25,7 @@ mod server;
 mod tfs;
 mod v2;
 
-pub use served::{Control, Served, ServedModel, ServedVersion};
+pub use served::{Authentication, Control, Served, ServedModel, ServedVersion};
 
 use crate::call::{InferRequest, ModelDescription};
 use bytes::Bytes;
@@ -33,17 +35,24 @@ use serde_json::json;
 
 /// Generates the document.
 pub fn document(served: &Served) -> Bytes {
-    let mut document = Document::default();
+    let mut document = Document {
+        authentication: served.authentication,
+        ..Document::default()
+    };
     server::add(&mut document);
     v2::add(&mut document, served);
     tfs::add(&mut document, served);
     predict::add(&mut document, served);
+    if served.authentication == Authentication::Keys {
+        server::add_limits(&mut document);
+    }
     let Document {
+        authentication,
         paths,
         schemas,
         responses,
     } = document;
-    let document = json!({
+    let mut document = json!({
         "openapi": "3.1.0",
         "info": {
             "title": "Wisp",
@@ -66,6 +75,9 @@ pub fn document(served: &Served) -> Bytes {
         "paths": paths,
         "components": {"schemas": schemas, "responses": responses},
     });
+    if authentication == Authentication::Keys {
+        authentication::describe(&mut document);
+    }
     Bytes::from(document.to_string())
 }
 

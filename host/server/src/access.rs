@@ -2,7 +2,8 @@
 //!
 //! Every call passes [`Access::admit`] before anything about it is answered, whether or not its path exists. The service
 //! that it returns is that of the caller's tenant, so that no later step can name the models of another one. A request
-//! without a valid key always gets the same response, and a gRPC request the same status.
+//! without a valid key always gets the same response, and a gRPC request the same status. Browsers open pages without a key:
+//! those who have none get the page and the document of the API without anything of a tenant ([`Requirement::Optional`]).
 //!
 //! The process of a tenant takes the role of the caller from the server that has identified it, with each request: the two
 //! need not agree on what a request is for nobody to get more rights than the key gives.
@@ -48,9 +49,30 @@ const DEPLOY_METHODS: [&str; 3] = [
 /// The right that a call requires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Requirement {
-    /// None: load balancers ask without a key.
+    /// None: load balancers ask without a key, and browsers for the files of the pages, which are the same for everyone.
     Open,
+    /// A valid key or none at all: without a key, the response contains nothing of a tenant. Browsers open pages so.
+    Optional,
     Role(Role),
+}
+
+/// The key of a caller, as far as pages and the API's document depend on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CallerKey {
+    /// The server has no tenants.
+    NotRequired,
+    /// The caller is a tenant, by a key or as the one that gets all requests without a key.
+    Valid,
+    /// The caller is nobody. The response may contain nothing of a tenant, nor of the public models.
+    Missing,
+}
+
+/// A request that may be made. Lifetime: one request.
+#[derive(Debug)]
+pub(crate) struct Admission {
+    /// The service of the caller's tenant, or that of the public models if there is no caller.
+    pub(crate) serving: Arc<Serving>,
+    pub(crate) key: CallerKey,
 }
 
 /// The check of the keys and roles of requests. Lifetime: the process.
@@ -81,7 +103,9 @@ impl Requirement {
             RestCall::ServerLive
             | RestCall::ServerReady
             | RestCall::Health
-            | RestCall::KserveLive => Requirement::Open,
+            | RestCall::KserveLive
+            | RestCall::Docs(_) => Requirement::Open,
+            RestCall::Console(_) | RestCall::OpenApi => Requirement::Optional,
             RestCall::RepositoryLoad(_)
             | RestCall::RepositoryUnload(_)
             | RestCall::ReleaseStatus(_)
@@ -105,9 +129,6 @@ impl Requirement {
             | RestCall::TraceSettings(_)
             | RestCall::LogSettings
             | RestCall::SharedMemoryStatus
-            | RestCall::Console(_)
-            | RestCall::OpenApi
-            | RestCall::Docs(_)
             | RestCall::Limits
             | RestCall::TfsModelList
             | RestCall::TfsModelStatus(_)
@@ -135,19 +156,34 @@ impl Access {
         Access { namespaces }
     }
 
-    /// Returns the service for a request with these headers, if it may make a call with this requirement. A call that
-    /// requires nothing gets that of the public models.
+    /// Returns the service for a request with these headers, if it may make a call with this requirement. A call without a
+    /// caller gets that of the public models.
     pub(crate) fn admit(
         &self,
         headers: &HeaderMap,
         requirement: Requirement,
-    ) -> Result<Arc<Serving>, Failure> {
+    ) -> Result<Admission, Failure> {
+        // Read before the caller is identified. If the first tenant is added in between, a caller without a key is nobody.
+        let key = match self.needs_keys() {
+            true => CallerKey::Valid,
+            false => CallerKey::NotRequired,
+        };
+        let nobody = || Admission {
+            serving: Arc::clone(self.namespaces.public()),
+            key: CallerKey::Missing,
+        };
         match requirement {
-            Requirement::Open => Ok(Arc::clone(self.namespaces.public())),
+            Requirement::Open => Ok(nobody()),
+            Requirement::Optional => match self.caller(headers) {
+                Ok(Caller { serving, .. }) => Ok(Admission { serving, key }),
+                Err(_) if presented_key(headers).is_none() => Ok(nobody()),
+                Err(failure) => Err(failure),
+            },
             Requirement::Role(role) => {
                 let caller = self.caller(headers)?;
                 expect_role(&caller, role)?;
-                Ok(caller.serving)
+                let serving = caller.serving;
+                Ok(Admission { serving, key })
             }
         }
     }
@@ -159,7 +195,7 @@ impl Access {
         path: &str,
     ) -> Result<Option<RequestCaller>, Failure> {
         let caller = match Requirement::of_method(path) {
-            Requirement::Open => self.caller(headers).ok(),
+            Requirement::Open | Requirement::Optional => self.caller(headers).ok(),
             Requirement::Role(role) => {
                 let caller = self.caller(headers)?;
                 expect_role(&caller, role)?;
@@ -187,6 +223,7 @@ impl Access {
         let caller = self.caller(&head.headers).ok()?;
         let may_call = match required {
             Requirement::Open => passes_open,
+            Requirement::Optional => true,
             Requirement::Role(role) => caller.role >= role,
         };
         let isolation = caller.serving.tenant().isolation;
@@ -201,6 +238,11 @@ impl Access {
             return Err(Failure::NoTenants);
         }
         expect_role(&self.caller(headers)?, Role::Admin)
+    }
+
+    /// Returns whether requests belong to tenants, here or in the process that has passed them on.
+    pub(crate) fn needs_keys(&self) -> bool {
+        self.namespaces.has_tenants() || self.namespaces.is_of_one_tenant()
     }
 
     /// Removes the key from the headers of a request that is passed on to a guest.
@@ -287,6 +329,7 @@ fn presented_key(headers: &HeaderMap) -> Option<&str> {
 mod tests {
     use super::*;
     use http::HeaderValue;
+    use http::header::ACCEPT;
 
     fn key_of(values: &[&str]) -> Option<String> {
         let mut headers = HeaderMap::new();
@@ -327,5 +370,20 @@ mod tests {
         let infer = Requirement::Role(Role::Infer);
         assert_eq!(Requirement::of_method("/nothing.Service/Method"), infer);
         assert_eq!(Requirement::of_call(&Err(RouteError::UnknownRoute)), infer);
+    }
+
+    #[test]
+    fn pages_open_without_a_key_and_their_files_are_the_same_for_everyone() {
+        let of_path = |path: &str, accept: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(ACCEPT, HeaderValue::from_static(accept));
+            Requirement::of_call(&route(&Method::GET, path, &headers))
+        };
+        assert_eq!(of_path("/", "text/html"), Requirement::Optional);
+        assert_eq!(of_path("/", "*/*"), Requirement::Open);
+        assert_eq!(of_path("/openapi.json", "*/*"), Requirement::Optional);
+        for path in ["/docs", "/docs/key.js", "/docs/console.js"] {
+            assert_eq!(of_path(path, "*/*"), Requirement::Open, "{path}");
+        }
     }
 }

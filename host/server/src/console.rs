@@ -5,12 +5,16 @@
 //! of a few ([`model`], [`traffic`], [`version`]) with their tables and plots. It refers to a style sheet and a script of
 //! this server. The script sends the example request of a version through the API; everything else works without it.
 //!
+//! On a server with tenants, the script also asks for an API key and loads the page with it ([`frame`]): a browser sends no
+//! key when it opens an address. Without a key, the page has no content.
+//!
 //! Every name and reason is escaped ([`page_text`]), and the content security policy blocks inline scripts and styles and
 //! other servers. Invariant: the length of a page has a bound whatever the number of models.
 
 mod batches;
 mod drift;
 mod failures;
+mod frame;
 mod model;
 mod overview;
 mod page_text;
@@ -21,6 +25,7 @@ mod snapshot;
 mod traffic;
 mod version;
 
+use crate::access::CallerKey;
 use crate::failure::Failure;
 use crate::http_response::{File, HttpResponse};
 use bytes::Bytes;
@@ -39,23 +44,39 @@ const POLICY: HeaderValue = HeaderValue::from_static(
 );
 
 /// Returns the page with these models. It is made on a thread of the blocking pool, because it reads many statistics.
-pub(crate) async fn page(serving: &Serving, view: ConsoleView) -> Result<HttpResponse, Failure> {
-    let snapshot = Snapshot::take(serving, view);
+/// Callers without a key that is necessary get the page without content.
+pub(crate) async fn page(
+    serving: &Serving,
+    view: ConsoleView,
+    key: CallerKey,
+) -> Result<HttpResponse, Failure> {
+    let has_key_form = match key {
+        CallerKey::NotRequired => false,
+        CallerKey::Valid => true,
+        CallerKey::Missing => return Ok(response(frame::empty_page())),
+    };
+    let snapshot = Snapshot {
+        has_key_form,
+        ..Snapshot::take(serving, view)
+    };
     let making = serving
         .blocking()
         .run_soon(move || overview::html(&snapshot));
-    let html = making.await.map_err(InferError::from)?;
+    Ok(response(making.await.map_err(InferError::from)?))
+}
+
+fn response(html: String) -> HttpResponse {
     let mut headers = HeaderMap::new();
     headers.insert(CONTENT_SECURITY_POLICY, POLICY);
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(VARY, HeaderValue::from_static("accept"));
-    Ok(HttpResponse::page(File {
+    HttpResponse::page(File {
         content_type: HeaderValue::from_static("text/html; charset=utf-8"),
         content: Some(Bytes::from(html)),
         coding: None,
         varies: false,
         headers,
-    }))
+    })
 }

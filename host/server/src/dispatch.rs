@@ -2,7 +2,7 @@
 //!
 //! It only returns success or failure. Logging, request ids and responses belong to `service`.
 
-use crate::access::{Access, Requirement};
+use crate::access::{Access, Admission, Requirement};
 use crate::body::RequestBody;
 use crate::console;
 use crate::docs::Docs;
@@ -11,6 +11,7 @@ use crate::http_response::HttpResponse;
 use crate::log;
 use crate::reply::Reply;
 use crate::upload;
+use crate::web_response::ComponentResponse;
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderValue, Request, Version, header};
@@ -39,7 +40,8 @@ pub(crate) async fn dispatch(
     let path = head.uri.path();
     let call = route(&head.method, path, &head.headers);
     // Before anything is said about the route.
-    let serving = access.admit(&head.headers, Requirement::of_call(&call))?;
+    let admission = access.admit(&head.headers, Requirement::of_call(&call))?;
+    let Admission { serving, key } = admission;
     let serving = &*serving;
     let call = match call {
         // The paths of the protocols come first, so that no model can take them.
@@ -47,7 +49,11 @@ pub(crate) async fn dispatch(
             let model = serving.web_model(path).ok_or(unknown)?;
             let mut shown = head.clone();
             access.hide_key(&mut shown.headers);
-            return call_component(serving, model, shown, body).await;
+            let responded = call_component(serving, model, shown, body).await?;
+            return Ok(Reply::Component(match access.needs_keys() {
+                true => responded.outside_origin(),
+                false => responded,
+            }));
         }
         call => call?,
     };
@@ -76,8 +82,8 @@ pub(crate) async fn dispatch(
             true => HttpResponse::document(predict::health(true)),
             false => HttpResponse::not_ready(predict::health(false)),
         },
-        RestCall::Console(view) => console::page(serving, view).await?,
-        RestCall::OpenApi => docs.openapi(serving, &head.headers).await?,
+        RestCall::Console(view) => console::page(serving, view, key).await?,
+        RestCall::OpenApi => docs.openapi(serving, key, &head.headers).await?,
         RestCall::Docs(file) => docs.file(file, serving, &head.headers).await?,
         RestCall::KserveLive => HttpResponse::document(tfs::alive()),
         RestCall::Limits => HttpResponse::document(serving.limits()),
@@ -190,14 +196,14 @@ async fn call_component(
     model: ModelName,
     head: Parts,
     body: &mut RequestBody<Incoming>,
-) -> Result<Reply, Failure> {
+) -> Result<ComponentResponse, Failure> {
     let slot = serving.admit();
     let reading = async {
         let content = body.read(serving.max_body_bytes()).await?;
         Ok(Request::from_parts(head, content))
     };
     let responded = web::respond(serving, slot, model, reading).await?;
-    Ok(Reply::Component(responded.into()))
+    Ok(responded.into())
 }
 
 /// Refuses requests from pages of other origins. A browser sends such a POST without a preflight and only

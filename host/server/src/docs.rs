@@ -5,24 +5,30 @@
 //! refers to no other server, and its content security policy would block that. The content of the document
 //! is defined in `protocol::openapi`.
 //!
+//! On a server with tenants, the page and its files need no key, and the document has models only for callers with one.
+//! Without a key it describes what every server of this version has, so that the page can ask for the key, and that
+//! generators of clients can read it.
+//!
 //! Invariant: all requests share the same bytes; the document and the inflated files are made once.
 
+use crate::access::CallerKey;
 use crate::failure::Failure;
 use crate::http_response::{File, HttpResponse};
 use bytes::Bytes;
 use http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, ETAG, IF_NONE_MATCH, REFERRER_POLICY,
-    X_CONTENT_TYPE_OPTIONS,
+    AUTHORIZATION, CACHE_CONTROL, CONTENT_SECURITY_POLICY, ETAG, IF_NONE_MATCH, REFERRER_POLICY,
+    VARY, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderMap, HeaderValue};
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hasher};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{OnceCell, watch};
+use wisp_protocol::call::ModelName;
 use wisp_protocol::content_coding::{AcceptedCoding, Coding, Inflater, Progress};
-use wisp_protocol::openapi::{self, Control, Served, ServedModel, ServedVersion};
+use wisp_protocol::openapi::{self, Authentication, Control, Served, ServedModel, ServedVersion};
 use wisp_protocol::route::DocsFile;
-use wisp_serving::registry::LoadedVersion;
+use wisp_serving::registry::{LoadedVersion, ModelEntry};
 use wisp_serving::tenants::tenant_id::TenantId;
 use wisp_serving::{InferError, Serving};
 
@@ -40,6 +46,8 @@ const MAX_INFLATED_BYTES: usize = 16 << 20;
 pub(crate) struct Docs {
     /// The documents by tenant. An operator has as many of them as tenants.
     documents: Mutex<BTreeMap<TenantId, Current>>,
+    /// The document without models, for callers without a key. It is the same as long as the process runs.
+    without_models: OnceCell<Document>,
     script: Viewer,
     style: Viewer,
     icon: Viewer,
@@ -50,6 +58,8 @@ pub(crate) struct Docs {
 struct Current {
     /// Notified of changes of the tenant's own models, and of the public ones.
     changes: [watch::Receiver<()>; 2],
+    /// Changes when the server gets its first tenant, and when the last one is removed.
+    authentication: Authentication,
     /// Built for the first request; concurrent requests wait for it.
     document: Arc<OnceCell<Document>>,
 }
@@ -82,35 +92,33 @@ impl Docs {
     pub(crate) fn new() -> Docs {
         Docs {
             documents: Mutex::default(),
+            without_models: OnceCell::new(),
             script: viewer_file!("swagger-ui-bundle.js"),
             style: viewer_file!("swagger-ui.css"),
             icon: viewer_file!("favicon-32x32.png"),
         }
     }
 
-    /// Returns the document for the models that are served now, for a client with these headers.
+    /// Returns the document for the models that are served to this caller now, for a client with these headers.
     pub(crate) async fn openapi(
         &self,
         serving: &Serving,
+        key: CallerKey,
         headers: &HeaderMap,
     ) -> Result<HttpResponse, Failure> {
-        let cell = self.current(serving);
-        let document = cell.get_or_try_init(|| make_document(serving)).await?;
-        let (content, coding) = match (is_known(&document.tag, headers), gzip(headers)) {
-            (true, _) => (None, None),
-            (false, Some(coding)) => (Some(document.gzip.clone()), Some(coding)),
-            (false, None) => (Some(document.plain.clone()), None),
+        let authentication = match key {
+            CallerKey::NotRequired => Authentication::None,
+            CallerKey::Valid => Authentication::Keys,
+            CallerKey::Missing => {
+                let making = || make_document(serving, Vec::new(), Authentication::Keys);
+                let document = self.without_models.get_or_try_init(making).await?;
+                return Ok(document_response(document, key, headers));
+            }
         };
-        let mut own = HeaderMap::new();
-        own.insert(ETAG, document.tag.clone());
-        own.insert(CACHE_CONTROL, ASKED_EACH_TIME);
-        Ok(HttpResponse::file(File {
-            content_type: HeaderValue::from_static("application/json"),
-            content,
-            coding,
-            varies: true,
-            headers: own,
-        }))
+        let cell = self.current(serving, authentication);
+        let making = || make_document(serving, serving.entries(), authentication);
+        let document = cell.get_or_try_init(making).await?;
+        Ok(document_response(document, key, headers))
     }
 
     /// Returns a file of the page, for a client with these headers.
@@ -127,6 +135,10 @@ impl Docs {
             }
             DocsFile::Initializer => {
                 let script = include_str!("docs/initializer.js");
+                return Ok(text("text/javascript; charset=utf-8", script, headers));
+            }
+            DocsFile::KeyScript => {
+                let script = include_str!("docs/key.js");
                 return Ok(text("text/javascript; charset=utf-8", script, headers));
             }
             DocsFile::ConsoleScript => {
@@ -159,9 +171,14 @@ impl Docs {
     }
 
     /// Returns the cell for the document of the models that are served now. It may still be empty.
-    fn current(&self, serving: &Serving) -> Arc<OnceCell<Document>> {
+    fn current(
+        &self,
+        serving: &Serving,
+        authentication: Authentication,
+    ) -> Arc<OnceCell<Document>> {
         let subscribe = || Current {
             changes: serving.changes(),
+            authentication,
             document: Arc::default(),
         };
         // Each change of the map is a single assignment.
@@ -172,17 +189,21 @@ impl Docs {
         // The registry reports a change once it is visible. That of a tenant who was removed and added again is another
         // one, and the sender of its receiver is gone.
         let mut changes = current.changes.iter();
-        if changes.any(|changes| changes.has_changed().unwrap_or(true)) {
+        let has_changed = changes.any(|changes| changes.has_changed().unwrap_or(true));
+        if has_changed || current.authentication != authentication {
             *current = subscribe();
         }
         Arc::clone(&current.document)
     }
 }
 
-/// Builds the document on a thread of the blocking pool: it takes some kilobytes for each version, so many
-/// models make it long.
-async fn make_document(serving: &Serving) -> Result<Document, InferError> {
-    let entries = serving.entries();
+/// Builds the document of these models on a thread of the blocking pool: it takes some kilobytes for each version, so
+/// many models make it long.
+async fn make_document(
+    serving: &Serving,
+    entries: Vec<(ModelName, Arc<ModelEntry>)>,
+    authentication: Authentication,
+) -> Result<Document, InferError> {
     let control = match serving.is_controlled_by_clients() {
         true => Control::Clients,
         false => Control::Nobody,
@@ -212,6 +233,7 @@ async fn make_document(serving: &Serving) -> Result<Document, InferError> {
             version: env!("CARGO_PKG_VERSION"),
             models: models.collect(),
             control,
+            authentication,
         });
         Document {
             gzip: Coding::Gzip.compress(std::slice::from_ref(&plain)),
@@ -220,6 +242,33 @@ async fn make_document(serving: &Serving) -> Result<Document, InferError> {
         }
     };
     Ok(serving.blocking().run_soon(make).await?)
+}
+
+/// Returns a document for a client with this key and these headers.
+fn document_response(document: &Document, key: CallerKey, headers: &HeaderMap) -> HttpResponse {
+    let (content, coding) = match (is_known(&document.tag, headers), gzip(headers)) {
+        (true, _) => (None, None),
+        (false, Some(coding)) => (Some(document.gzip.clone()), Some(coding)),
+        (false, None) => (Some(document.plain.clone()), None),
+    };
+    let mut own = HeaderMap::new();
+    own.insert(ETAG, document.tag.clone());
+    // The names of a tenant's models do not stay in a browser that others use too.
+    let caching = match key {
+        CallerKey::NotRequired | CallerKey::Missing => ASKED_EACH_TIME,
+        CallerKey::Valid => HeaderValue::from_static("no-store"),
+    };
+    own.insert(CACHE_CONTROL, caching);
+    if key != CallerKey::NotRequired {
+        own.insert(VARY, HeaderValue::from(AUTHORIZATION));
+    }
+    HttpResponse::file(File {
+        content_type: HeaderValue::from_static("application/json"),
+        content,
+        coding,
+        varies: true,
+        headers: own,
+    })
 }
 
 /// Returns a file that is short enough to be sent uncompressed.
@@ -314,7 +363,6 @@ fn inflate(stream: Bytes) -> Bytes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use wisp_protocol::call::ModelName;
     use wisp_serving::ServingOptions;
     use wisp_serving::registry::Registry;
 
@@ -356,8 +404,9 @@ mod tests {
         let serving = serving();
         let docs = Docs::new();
         let made = async || -> anyhow::Result<Bytes> {
-            let cell = docs.current(&serving);
-            let document = cell.get_or_try_init(|| make_document(&serving)).await?;
+            let cell = docs.current(&serving, Authentication::None);
+            let making = || make_document(&serving, serving.entries(), Authentication::None);
+            let document = cell.get_or_try_init(making).await?;
             let inflated = inflate(document.gzip.clone());
             assert_eq!(inflated, document.plain);
             Ok(document.plain.clone())
@@ -377,15 +426,28 @@ mod tests {
         let serving = serving();
         let docs = Docs::new();
         let mut headers = HeaderMap::new();
-        let first = docs.openapi(&serving, &headers).await?;
+        let key = CallerKey::NotRequired;
+        let first = docs.openapi(&serving, key, &headers).await?;
         assert_eq!(first.status(), 200);
         let tag = docs
-            .current(&serving)
+            .current(&serving, Authentication::None)
             .get()
             .map(|document| document.tag.clone());
         headers.insert(IF_NONE_MATCH, tag.unwrap());
-        let again = docs.openapi(&serving, &headers).await?;
+        let again = docs.openapi(&serving, key, &headers).await?;
         assert_eq!(again.status(), 304);
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn the_document_is_made_again_when_the_first_tenant_is_added() -> anyhow::Result<()> {
+        let serving = serving();
+        let docs = Docs::new();
+        let without = docs.current(&serving, Authentication::None);
+        let with = docs.current(&serving, Authentication::Keys);
+        assert!(!Arc::ptr_eq(&without, &with));
+        let again = docs.current(&serving, Authentication::Keys);
+        assert!(Arc::ptr_eq(&with, &again));
         Ok(())
     }
 }

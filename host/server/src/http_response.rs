@@ -266,7 +266,7 @@ impl HttpResponse {
             headers.insert(CONTENT_ENCODING, HeaderValue::from_static(coding.name()));
         }
         if self.varies {
-            headers.insert(VARY, HeaderValue::from_static("accept-encoding"));
+            headers.append(VARY, HeaderValue::from_static("accept-encoding"));
         }
         let is_refused = matches!(
             self.status,

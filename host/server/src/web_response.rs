@@ -3,15 +3,24 @@
 //! While the component works on the next piece, the request counts as work in progress, no matter how much has been
 //! sent already. A component that fails within its body ends the connection or stream, so that the client does not
 //! take the part for the whole.
+//!
+//! On a server with tenants, a page of a component has an origin of its own ([`ComponentResponse::outside_origin`]).
 
 use crate::connection_activity::RequestGuard;
 use crate::server_timing::{SERVER_TIMING, server_timing};
 use bytes::Bytes;
+use http::header::CONTENT_SECURITY_POLICY;
 use http::{HeaderValue, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use wisp_serving::web::{WebBody, WebBodyError, WebResponded};
+
+/// What a page of a component may do outside of the server's origin. Without `allow-same-origin`, it has an origin of its
+/// own, and so no access to the storage, the windows and the service workers of the server's pages.
+const OUTSIDE_ORIGIN: HeaderValue = HeaderValue::from_static(
+    "sandbox allow-scripts allow-forms allow-modals allow-popups allow-downloads",
+);
 
 /// A response that is not yet bound to a connection. Lifetime: one request.
 #[derive(Debug)]
@@ -44,6 +53,14 @@ impl From<WebResponded> for ComponentResponse {
 impl ComponentResponse {
     pub(crate) fn status(&self) -> StatusCode {
         self.0.status()
+    }
+
+    /// Gives a page of the component an origin of its own: in that of the server, people enter the keys of tenants. The
+    /// policies of the component stay, because a browser enforces all policies of a response.
+    pub(crate) fn outside_origin(mut self) -> ComponentResponse {
+        let headers = self.0.headers_mut();
+        headers.append(CONTENT_SECURITY_POLICY, OUTSIDE_ORIGIN);
+        self
     }
 
     pub(crate) fn into_response(self, mut guard: RequestGuard) -> Response<ComponentBody> {

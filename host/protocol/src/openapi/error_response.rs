@@ -122,6 +122,12 @@ fn response(protocol: RestProtocol, status: StatusCode) -> Value {
             json!({"description": "Seconds to wait.", "schema": {"type": "integer", "minimum": 0}}),
         );
     }
+    if status == StatusCode::UNAUTHORIZED {
+        headers.insert(
+            "WWW-Authenticate".to_owned(),
+            json!({"description": "The scheme of the keys.", "schema": {"const": "Bearer"}}),
+        );
+    }
     if status == StatusCode::UNSUPPORTED_MEDIA_TYPE {
         headers.insert(
             "Accept-Encoding".to_owned(),

@@ -1,6 +1,8 @@
 //! An operation of the document, and the parts that operations share.
 
+use super::authentication::RequiredKey;
 use super::error_response::{self, ErrorResponse};
+use super::served::Authentication;
 use crate::error::ErrorKind;
 use crate::rest::RestProtocol;
 use serde_json::{Map, Value, json};
@@ -37,6 +39,7 @@ pub(super) const DOCUMENTATION: &str = "Documentation";
 /// The parts of the document as they are added.
 #[derive(Default)]
 pub(super) struct Document {
+    pub(super) authentication: Authentication,
     pub(super) paths: Map<String, Value>,
     pub(super) schemas: Map<String, Value>,
     pub(super) responses: Map<String, Value>,
@@ -70,9 +73,15 @@ impl Document {
             errors,
         } = operation;
         let path = path.into();
+        let key = match self.authentication {
+            Authentication::None => None,
+            Authentication::Keys => Some(RequiredKey::of_path(&path)),
+        };
+        let unauthenticated = key.map(RequiredKey::errors).unwrap_or_default();
+        let errors = [errors, unauthenticated].concat();
         let mut responses = Map::new();
         responses.insert("200".to_owned(), success);
-        for error in error_response::responses(RestProtocol::from_path(&path), errors) {
+        for error in error_response::responses(RestProtocol::from_path(&path), &errors) {
             let ErrorResponse {
                 status,
                 name,
@@ -88,6 +97,9 @@ impl Document {
             "summary": summary,
             "responses": responses,
         });
+        if let Some(requirement) = key.and_then(RequiredKey::requirement) {
+            described["security"] = requirement;
+        }
         if !has_example(&parameters, body.as_ref()) {
             described["x-no-example"] = json!(true);
         }

@@ -10,6 +10,7 @@ pub struct Served<'a> {
     pub version: &'a str,
     pub models: Vec<ServedModel<'a>>,
     pub control: Control,
+    pub authentication: Authentication,
 }
 
 /// A model of the repository.
@@ -35,6 +36,16 @@ pub struct ServedVersion<'a> {
 pub enum Control {
     Clients,
     Nobody,
+}
+
+/// The way in which clients identify themselves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Authentication {
+    /// Not at all: the server has no tenants.
+    #[default]
+    None,
+    /// With the API keys of tenants.
+    Keys,
 }
 
 /// One way to address a version that accepts calls.

@@ -1,5 +1,6 @@
-//! The routes of the server itself: health and documentation.
+//! The routes of the server itself: health, documentation, and the limits of tenants.
 
+use super::authentication::TENANTS;
 use super::error_response;
 use super::operation::{DOCUMENTATION, Document, HEALTH, Operation, json_response, object};
 use serde_json::{Value, json};
@@ -59,6 +60,25 @@ pub(super) fn add(document: &mut Document) {
             "This document as an interactive page",
             page,
         ),
+    );
+}
+
+/// Adds the route that only a server with tenants needs.
+pub(super) fn add_limits(document: &mut Document) {
+    let limits = json!({
+        "type": "object",
+        "description": "A limit that is not set is missing.",
+        "additionalProperties": {"type": "integer", "minimum": 0},
+    });
+    let schema = object(json!({
+        "tenant": {"type": "string"},
+        "weight": {"type": "integer", "minimum": 0},
+        "limits": limits,
+    }));
+    let success = json_response("Success.", &schema);
+    document.add(
+        "/v1/limits",
+        get_operation("limits", TENANTS, "The limits of the tenant", success),
     );
 }
 

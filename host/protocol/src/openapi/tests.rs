@@ -42,6 +42,14 @@ fn served(description: &ModelDescription) -> ServedVersion<'_> {
 }
 
 fn document_of(models: &[&[&ModelDescription]], control: Control) -> Value {
+    document_with(models, control, Authentication::None)
+}
+
+fn document_with(
+    models: &[&[&ModelDescription]],
+    control: Control,
+    authentication: Authentication,
+) -> Value {
     let models = models.iter().map(|versions| ServedModel {
         name: &versions[0].model,
         versions: versions.iter().map(|model| served(model)).collect(),
@@ -51,6 +59,7 @@ fn document_of(models: &[&[&ModelDescription]], control: Control) -> Value {
         version: "1.2.3",
         models: models.collect(),
         control,
+        authentication,
     };
     serde_json::from_slice(&document(&all)).unwrap()
 }
@@ -145,6 +154,7 @@ fn a_request_that_the_version_accepts_is_the_example_on_every_route() {
             labels: Vec::new(),
         }],
         control: Control::Nobody,
+        authentication: Authentication::None,
     };
     let document: Value = serde_json::from_slice(&document(&all)).unwrap();
     let example = |path: &str| {
@@ -267,6 +277,7 @@ fn the_default_is_the_version_labelled_stable() {
                 labels,
             }],
             control: Control::Nobody,
+            authentication: Authentication::None,
         };
         let document: Value = serde_json::from_slice(&document(&served)).unwrap();
         let infer = document["paths"]["/v2/models/wine/infer"].to_string();
@@ -288,6 +299,7 @@ fn every_version_and_label_has_its_own_path_and_id() {
             labels: vec![(&label, Version::FIRST)],
         }],
         control: Control::Clients,
+        authentication: Authentication::None,
     };
     let document: Value = serde_json::from_slice(&document(&all)).unwrap();
     let paths = document["paths"].as_object().unwrap();
@@ -335,8 +347,10 @@ fn every_reference_has_a_target() {
     }
     let wine = wine();
     for models in [&[][..], &[&[&wine][..]][..]] {
-        let document = document_of(models, Control::Clients);
-        check(&document, &document);
+        for authentication in [Authentication::None, Authentication::Keys] {
+            let document = document_with(models, Control::Clients, authentication);
+            check(&document, &document);
+        }
     }
 }
 
@@ -355,6 +369,54 @@ fn statuses_are_those_of_the_protocol() {
     // In TF Serving's protocol, a handler's failure is a 500.
     let tfs: Vec<_> = v2.into_iter().filter(|status| *status != "502").collect();
     assert_eq!(statuses("/v1/models/wine:predict"), tfs);
+}
+
+#[test]
+fn authentication_is_described_if_the_server_has_tenants() {
+    let wine = wine();
+    let without = document_of(&[&[&wine]], Control::Clients).to_string();
+    for absent in ["security", "bearer", "Error401", "Tenants", "/v1/limits"] {
+        assert!(!without.contains(absent), "{absent}");
+    }
+    let document = document_with(&[&[&wine]], Control::Clients, Authentication::Keys);
+    let scheme = &document["components"]["securitySchemes"]["tenantKey"];
+    assert_eq!(scheme["type"], "http");
+    assert_eq!(scheme["scheme"], "bearer");
+    let of_role = |role: &str| json!([{"tenantKey": [role]}]);
+    assert_eq!(document["security"], of_role("infer"));
+    let get = |path: &str| document["paths"][path]["get"].clone();
+    let post = |path: &str| document["paths"][path]["post"].clone();
+    for open in ["/", "/health", "/v2/health/live", "/docs"] {
+        assert_eq!(get(open)["security"], json!([]), "{open}");
+        assert!(get(open)["responses"].get("401").is_none(), "{open}");
+    }
+    let itself = get("/openapi.json");
+    assert_eq!(itself["security"], json!([{}, {"tenantKey": ["infer"]}]));
+    let load = post("/v2/repository/models/{model}/load");
+    assert_eq!(load["security"], of_role("deploy"));
+    let infer = post("/v2/models/wine/infer");
+    assert!(infer.get("security").is_none(), "{infer}");
+    for (operation, statuses) in [
+        (&itself, &["401"][..]),
+        (&load, &["401", "403", "429"]),
+        (&infer, &["401", "429"]),
+        (&post("/v1/models/wine:predict"), &["401", "429"]),
+        (&post("/predict/wine"), &["401", "429"]),
+        (&get("/v1/limits"), &["401"]),
+        (&get("/v2"), &["401"]),
+        (&get("/v2/models/{model}/stats"), &["401", "403"]),
+    ] {
+        for status in statuses {
+            let response = &operation["responses"][status]["$ref"];
+            assert!(response.is_string(), "{status}: {operation}");
+        }
+    }
+    let headers = |name: &str| document["components"]["responses"][name]["headers"].clone();
+    for unauthenticated in ["Error401", "TfsError401"] {
+        let header = &headers(unauthenticated)["WWW-Authenticate"];
+        assert_eq!(header["schema"]["const"], "Bearer", "{unauthenticated}");
+    }
+    assert!(headers("Error429")["Retry-After"].is_object());
 }
 
 #[test]

@@ -75,6 +75,8 @@ pub enum DocsFile {
     Script,
     Style,
     Icon,
+    /// The script for the API key of a tenant, which both pages use.
+    KeyScript,
     /// The script of the console.
     ConsoleScript,
     ConsoleStyle,

@@ -246,6 +246,8 @@ fn a_browser_gets_the_console_and_others_the_liveness() -> anyhow::Result<()> {
     }
     let script = route(&Method::GET, "/docs/console.js", &HeaderMap::new())?;
     assert_eq!(script, RestCall::Docs(DocsFile::ConsoleScript));
+    let key = route(&Method::GET, "/docs/key.js", &HeaderMap::new())?;
+    assert_eq!(key, RestCall::Docs(DocsFile::KeyScript));
     let style = route(&Method::GET, "/docs/console.css", &HeaderMap::new())?;
     assert_eq!(style, RestCall::Docs(DocsFile::ConsoleStyle));
     let console = RestCall::Console(ConsoleView::default());

@@ -1,5 +1,6 @@
 //! The frame of the page: the server, a search, the table of the models of one page, and the details of a few.
 
+use super::frame;
 use super::model::add_model;
 use super::page_text::PageText;
 use super::quantity::{bytes, count, mean, number};
@@ -16,11 +17,10 @@ const MAX_SKIPPED: usize = 20;
 /// Returns the page.
 pub(super) fn html(snapshot: &Snapshot) -> String {
     let mut page = PageText::default();
-    page.markup("<!DOCTYPE html><html lang=\"en\"><head><meta charset=\"utf-8\">");
-    page.markup("<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">");
-    page.markup("<meta name=\"color-scheme\" content=\"light dark\"><title>Wisp</title>");
-    page.markup("<link rel=\"stylesheet\" href=\"/docs/console.css\">");
-    page.markup("<script src=\"/docs/console.js\" defer></script></head><body>");
+    frame::open_page(&mut page);
+    if snapshot.has_key_form {
+        frame::add_key_form(&mut page);
+    }
     add_server(&mut page, snapshot);
     page.markup("<main>");
     add_search(&mut page, snapshot);
@@ -34,7 +34,8 @@ pub(super) fn html(snapshot: &Snapshot) -> String {
         _ => add_models(&mut page, snapshot, &shown),
     }
     add_skipped(&mut page, snapshot);
-    page.markup("</main></body></html>");
+    page.markup("</main>");
+    frame::close_page(&mut page);
     page.into_html()
 }
 
@@ -47,8 +48,12 @@ fn add_server(page: &mut PageText, snapshot: &Snapshot) {
         (false, true) => "ready",
         (false, false) => "not ready",
     });
-    page.markup("</strong>. <a href=\"/docs\">API</a> <a href=\"/v2/models/stats\">");
-    page.markup("Statistics</a></p><dl id=\"server\">");
+    page.markup("</strong>. <a href=\"/docs\">API</a>");
+    if !snapshot.has_key_form {
+        // A link has no key.
+        page.markup(" <a href=\"/v2/models/stats\">Statistics</a>");
+    }
+    page.markup("</p><dl id=\"server\">");
     let versions = snapshot.versions_by_state();
     let mut facts: Vec<(&str, String)> = vec![
         ("models", number(snapshot.models.len())),
@@ -275,6 +280,21 @@ mod tests {
         assert!(html.contains("id=\"choose\""), "{html}");
         assert!(!html.contains("<article"), "{html}");
         assert!(html.len() < 64 * 1024, "{} bytes", html.len());
+    }
+
+    #[test]
+    fn a_page_with_a_key_form_has_no_link_to_what_needs_a_key() {
+        let html = |has_key_form| {
+            html(&Snapshot {
+                has_key_form,
+                ..Snapshot::default()
+            })
+        };
+        let (with, without) = (html(true), html(false));
+        assert!(with.contains("<form id=\"key\""), "{with}");
+        assert!(!without.contains("id=\"key\""), "{without}");
+        assert!(!with.contains("/v2/models/stats"), "{with}");
+        assert!(without.contains("/v2/models/stats"), "{without}");
     }
 
     #[test]

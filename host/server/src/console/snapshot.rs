@@ -24,6 +24,8 @@ pub(super) type Model = (ModelName, Arc<ModelEntry>);
 #[derive(Debug, Default)]
 pub(super) struct Snapshot {
     pub(super) view: ConsoleView,
+    /// Set if the page has a form for an API key, because the server has tenants.
+    pub(super) has_key_form: bool,
     pub(super) is_ready: bool,
     pub(super) is_draining: bool,
     /// All models, by name.
@@ -60,13 +62,14 @@ pub(super) struct VersionsByState {
 }
 
 impl Snapshot {
-    /// Reads the state of the server for this view.
+    /// Reads the state of the server for this view, for a page without a form for a key.
     pub(super) fn take(serving: &Serving, view: ConsoleView) -> Snapshot {
         let residency = serving.residency();
         // The numbers of public models and of the server are those of all tenants.
         let is_owner = serving.owns_server();
         Snapshot {
             view,
+            has_key_form: false,
             is_ready: serving.is_ready(),
             is_draining: serving.is_draining(),
             models: serving.own_entries(),
