@@ -47,6 +47,7 @@ impl Certificate {
         TlsFiles {
             certificate: self.path().join("server.pem"),
             key: self.path().join("server.key"),
+            client_ca: None,
         }
     }
 
