@@ -22,6 +22,7 @@ mod serve;
 mod telemetry;
 mod tenancy;
 mod tenant;
+mod tls;
 mod upload;
 mod value;
 
@@ -55,14 +56,17 @@ pub(crate) use release::{
 };
 pub(crate) use response_cache::ResponseCacheArgs;
 pub(crate) use serve::{
-    CONFIG_VARIABLE, DEFAULT_GRPC, DEFAULT_METRICS, LogFormat, ModelControlMode, ServeArgs, TlsArgs,
+    CONFIG_VARIABLE, DEFAULT_GRPC, DEFAULT_METRICS, LogFormat, ModelControlMode, ServeArgs,
 };
 pub(crate) use telemetry::{CollectorUrl, PayloadDestination, TelemetryArgs};
 pub(crate) use tenancy::TenancyArgs;
 pub(crate) use tenant::{
-    NewKeyArgs, TenantAddArgs, TenantCommand, TenantCommandArgs, TenantDirectoryArgs,
-    TenantListArgs, TenantRemoveArgs, TenantRevokeArgs, TenantRotateArgs,
+    NewKeyArgs, SigningKeyCommand, SubjectCommand, TenantAddArgs, TenantCommand, TenantCommandArgs,
+    TenantDirectoryArgs, TenantListArgs, TenantRemoveArgs, TenantRequireSignatureArgs,
+    TenantRevokeArgs, TenantRotateArgs, TenantSigningKeyAddArgs, TenantSigningKeyRemoveArgs,
+    TenantSubjectAddArgs, TenantSubjectRemoveArgs,
 };
+pub(crate) use tls::TlsArgs;
 pub(crate) use upload::UploadArgs;
 pub(crate) use value::{
     AdditionalAddress, InputShape, InputSource, Milliseconds, NamedInput, NamedShape, Seconds,

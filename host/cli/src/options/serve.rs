@@ -4,7 +4,7 @@
 
 use super::{
     AdditionalAddress, BackendArgs, CacheArgs, HandlerLimitArgs, MeteringArgs, Milliseconds,
-    ResponseCacheArgs, Seconds, TelemetryArgs, TenancyArgs, UploadArgs, value,
+    ResponseCacheArgs, Seconds, TelemetryArgs, TenancyArgs, TlsArgs, UploadArgs, value,
 };
 use crate::configuration::EffectiveConfiguration;
 use clap::{ArgAction, Args};
@@ -530,34 +530,6 @@ impl ServeArgs {
     pub(crate) fn exits_on_error(&self) -> bool {
         self.exit_on_error && !self.no_exit_on_error
     }
-}
-
-/// The certificate and key for TLS. `configuration` checks that both or neither are given: clap's
-/// `requires` does not count values from the file.
-#[derive(Debug, Args)]
-pub(crate) struct TlsArgs {
-    /// Use TLS (1.2 and 1.3) on the ports for HTTP and gRPC, with this certificate: a PEM file that begins with the
-    /// server's own certificate, followed by the intermediate ones. Requires `--tls-key`.
-    ///
-    /// Both files are read again a few seconds after they have changed, and on SIGHUP. Open connections
-    /// continue. If the new certificate cannot be used, the reason is logged and the old one stays in
-    /// use.
-    #[arg(
-        long,
-        value_name = "FILE",
-        env = "WISP_TLS_CERT",
-        hide_env_values = true
-    )]
-    pub(crate) tls_cert: Option<PathBuf>,
-
-    /// The private key of `--tls-cert`, in PEM and not encrypted.
-    #[arg(
-        long,
-        value_name = "FILE",
-        env = "WISP_TLS_KEY",
-        hide_env_values = true
-    )]
-    pub(crate) tls_key: Option<PathBuf>,
 }
 
 /// The model control modes of Triton.

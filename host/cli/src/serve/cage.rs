@@ -211,8 +211,9 @@ fn file_rules(args: &ServeArgs, cache: Option<&Path>, models: &[PathBuf]) -> Fil
     let mut read = models.to_vec();
     read.extend(places::system());
     // These are replaced while the server runs.
-    let settings = [&args.config, &args.tls.tls_cert, &args.tls.tls_key];
-    for file in settings.into_iter().flatten() {
+    let tls = &args.tls;
+    let certificates = [&tls.tls_cert, &tls.tls_key, &tls.tls_client_ca];
+    for file in certificates.into_iter().chain([&args.config]).flatten() {
         read.extend(places::directories_of(file));
     }
     read.extend(args.response_cache.response_cache_ca.clone());

@@ -1,0 +1,44 @@
+//! The settings of TLS: the certificate of the server, and the authorities of those of clients.
+
+use clap::Args;
+use std::path::PathBuf;
+
+/// The certificate and key for TLS, and the authorities of clients. `configuration` checks that the first two are given if
+/// any is: clap's `requires` does not count values from the file.
+#[derive(Debug, Args)]
+pub(crate) struct TlsArgs {
+    /// Use TLS (1.2 and 1.3) on the ports for HTTP and gRPC, with this certificate: a PEM file that begins with the
+    /// server's own certificate, followed by the intermediate ones. Requires `--tls-key`.
+    ///
+    /// Both files are read again a few seconds after they have changed, and on SIGHUP. Open connections
+    /// continue. If the new certificate cannot be used, the reason is logged and the old one stays in
+    /// use.
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "WISP_TLS_CERT",
+        hide_env_values = true
+    )]
+    pub(crate) tls_cert: Option<PathBuf>,
+
+    /// The private key of `--tls-cert`, in PEM and not encrypted.
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "WISP_TLS_KEY",
+        hide_env_values = true
+    )]
+    pub(crate) tls_key: Option<PathBuf>,
+
+    /// Identify tenants by the certificates of clients too, if one of the authorities in this PEM file has issued them. A
+    /// client without one needs a key, as without this setting. Requires `--tls-cert` and `--tenants`; `wisp tenant subject`
+    /// says which names are those of a tenant. The file is read again with that of `--tls-cert`, and a certificate whose
+    /// authority it has no more identifies nobody, also on open connections [default: none].
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "WISP_TLS_CLIENT_CA",
+        hide_env_values = true
+    )]
+    pub(crate) tls_client_ca: Option<PathBuf>,
+}
