@@ -1,8 +1,11 @@
 //! Tests of tenants: keys, roles, namespaces, and what one tenant can find out about another.
 //!
-//! `audit` tries every route with every kind of key; `streams` are open while keys change.
+//! `audit` tries every route with every kind of key; `streams` are open while keys change. `certificates` identify tenants
+//! too, and `signatures` are those of the keys of one tenant.
 
 mod audit;
+mod certificates;
+mod signatures;
 mod streams;
 
 use crate::cli::wisp;
@@ -38,12 +41,21 @@ impl Tenants {
         directory: Repository,
         add: impl FnOnce(&TenantFile) -> Result<()>,
     ) -> Result<Tenants> {
+        Tenants::with_options((public, directory), TestOptions::default(), add)
+    }
+
+    /// Starts the same server with other options.
+    fn with_options(
+        (public, directory): (Repository, Repository),
+        options: TestOptions,
+        add: impl FnOnce(&TenantFile) -> Result<()>,
+    ) -> Result<Tenants> {
         let file = TenantFile::new(directory.path());
         add(&file)?;
         let options = TestOptions {
             tenants: Some(directory.path().to_owned()),
             uploads: Some(UploadLimits::default()),
-            ..TestOptions::default()
+            ..options
         };
         Ok(Tenants {
             server: TestServer::with_options(public, options)?,
@@ -620,6 +632,80 @@ fn a_component_is_compiled_for_each_tenant() -> Result<()> {
         );
         kept.push(component);
     }
+    Ok(())
+}
+
+#[test]
+fn the_command_changes_names_of_certificates_and_rules_for_signatures() -> Result<()> {
+    let directory = Repository::empty()?;
+    let path = directory.path().join("tenants");
+    let run = |arguments: &[&str]| -> Result<std::process::Output> {
+        let mut command = wisp();
+        command.arg("tenant").args(arguments);
+        Ok(command.arg("--tenants").arg(&path).output()?)
+    };
+    let key_file = directory.path().join("minisign.pub");
+    let key = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3";
+    fs::write(&key_file, format!("untrusted comment: a key\n{key}\n"))?;
+    let key_file = key_file.to_str().context("not Unicode")?;
+    let name = "dn:CN=acme,O=Example";
+    for (arguments, expected) in [
+        (&["add", "acme"][..], None),
+        (&["add", "local"], None),
+        (&["subject", "add", "acme", name, "--role", "deploy"], None),
+        (&["subject", "add", "acme", "acme"], Some("expected a name")),
+        (
+            &["subject", "add", "acme", "dns:*.example"],
+            Some("expected a name"),
+        ),
+        (
+            &["subject", "add", "local", name],
+            Some("of tenant `acme` already"),
+        ),
+        (
+            &["subject", "add", "other", "dns:a"],
+            Some("no tenant `other`"),
+        ),
+        (&["signing-key", "add", "acme", key_file], None),
+        (&["signing-key", "add", "acme", key_file], Some("already")),
+        (
+            &["signing-key", "add", "local", key_file],
+            Some("--trusted-key"),
+        ),
+        (
+            &["signing-key", "remove", "acme", "key"],
+            Some("public key of minisign"),
+        ),
+        (&["require-signature", "acme"], None),
+    ] {
+        let output = run(arguments)?;
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        let is_expected = match expected {
+            Some(part) => !output.status.success() && error.contains(part),
+            None => output.status.success(),
+        };
+        ensure!(is_expected, "{arguments:?}: {error}");
+    }
+    let listed = String::from_utf8(run(&["list"])?.stdout)?;
+    for line in [
+        format!("  subject {name}  deploy\n"),
+        format!("  signing key {key}\n"),
+        "  require_signature true\n".to_owned(),
+    ] {
+        ensure!(listed.contains(&line), "{listed}");
+    }
+    for arguments in [
+        &["subject", "remove", "acme", name][..],
+        &["signing-key", "remove", "acme", key],
+        &["require-signature", "acme", "false"],
+    ] {
+        ensure!(run(arguments)?.status.success(), "{arguments:?}");
+    }
+    let listed = String::from_utf8(run(&["list"])?.stdout)?;
+    ensure!(
+        !listed.contains("sign") && !listed.contains("subject"),
+        "{listed}"
+    );
     Ok(())
 }
 

@@ -13,7 +13,7 @@ use x509_parser::x509::X509Name;
 /// The maximum number of alternative names of a certificate that identifies somebody.
 const MAX_NAMES: usize = 100;
 
-/// The types of attributes in a distinguished name, as RFC 4514 writes them, and two that are common besides. Others would
+/// The types of attributes in a distinguished name, as OpenSSL writes them for RFC 2253 and RFC 4514. Others would
 /// be written as numbers, and differently by different programs.
 const ATTRIBUTES: [(&str, &str); 11] = [
     ("2.5.4.3", "CN"),
@@ -21,7 +21,7 @@ const ATTRIBUTES: [(&str, &str); 11] = [
     ("2.5.4.6", "C"),
     ("2.5.4.7", "L"),
     ("2.5.4.8", "ST"),
-    ("2.5.4.9", "STREET"),
+    ("2.5.4.9", "street"),
     ("2.5.4.10", "O"),
     ("2.5.4.11", "OU"),
     ("0.9.2342.19200300.100.1.1", "UID"),
