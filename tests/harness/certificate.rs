@@ -52,6 +52,7 @@ impl Certificate {
             certificate: self.directory.path().join("server.pem"),
             key: self.directory.path().join("server.key"),
             client_ca: None,
+            client_crl: None,
         }
     }
 

@@ -100,6 +100,11 @@ fn name_variable(error: clap::Error) -> anyhow::Error {
 
 /// Checks that TLS has a certificate and a key, or nothing at all.
 fn check_tls(args: &TlsArgs) -> anyhow::Result<()> {
+    if args.tls_client_crl.is_some() && args.tls_client_ca.is_none() {
+        return Err(bad_configuration(
+            "--tls-client-crl has the certificates that authorities have revoked; --tls-client-ca is not set",
+        ));
+    }
     let missing = match (&args.tls_cert, &args.tls_key, &args.tls_client_ca) {
         (Some(_), None, _) => "--tls-key",
         (None, Some(_), _) => "--tls-cert",

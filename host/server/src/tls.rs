@@ -3,7 +3,8 @@
 //! A new certificate applies to new connections; open connections keep their session. Renewal tools write
 //! two files one after the other, or move a link, and send no notification. The files are therefore checked
 //! every few seconds, and files that are still changing are left for the next check. A signal can request a
-//! reload at once. The authorities of client certificates are a third file, which is followed in the same way.
+//! reload at once. The authorities of client certificates, and what they have revoked, are further files
+//! that are followed in the same way.
 //!
 //! Invariant: once loaded, there is always a certificate, since an invalid one changes nothing. No error or
 //! log line repeats the content of a file.
@@ -41,6 +42,8 @@ pub struct TlsFiles {
     pub key: PathBuf,
     /// The certificates of the authorities that issue those of clients; `None` if clients are not asked for one.
     pub client_ca: Option<PathBuf>,
+    /// The lists of the certificates of clients that these authorities have revoked, if they are checked.
+    pub client_crl: Option<PathBuf>,
 }
 
 /// The current TLS configuration and the files that it is loaded from. Lifetime: the process.
@@ -68,9 +71,10 @@ struct FileStates {
     certificate: Option<FileState>,
     key: Option<FileState>,
     client_ca: Option<FileState>,
+    client_crl: Option<FileState>,
 }
 
-/// What the files contain. Lifetime: a load.
+/// The content of the files. Lifetime: a load.
 #[derive(Debug)]
 struct Content {
     config: ServerConfig,
@@ -89,8 +93,9 @@ impl TlsFiles {
     fn read(&self) -> Result<Content, Reason> {
         let provider = Arc::new(ring::default_provider());
         let key = self.certified_key(&provider)?;
+        let revoked = self.client_crl.as_deref();
         let clients = self.client_ca.as_deref();
-        let clients = clients.map(|file| ClientAuthority::read(file, &provider));
+        let clients = clients.map(|file| ClientAuthority::read((file, revoked), &provider));
         let clients = clients.transpose()?;
         let builder = ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&TLS13, &TLS12])
@@ -137,11 +142,12 @@ impl TlsFiles {
     }
 
     fn states(&self) -> FileStates {
-        let client_ca = self.client_ca.as_deref();
+        let state = |file: &PathBuf| FileState::of(file).ok();
         FileStates {
-            certificate: FileState::of(&self.certificate).ok(),
-            key: FileState::of(&self.key).ok(),
-            client_ca: client_ca.and_then(|file| FileState::of(file).ok()),
+            certificate: state(&self.certificate),
+            key: state(&self.key),
+            client_ca: self.client_ca.as_ref().and_then(state),
+            client_crl: self.client_crl.as_ref().and_then(state),
         }
     }
 }

@@ -41,4 +41,15 @@ pub(crate) struct TlsArgs {
         hide_env_values = true
     )]
     pub(crate) tls_client_ca: Option<PathBuf>,
+
+    /// Refuse the certificates of clients that their authorities have revoked: a PEM file with a current revocation list (CRL) of
+    /// each authority of `--tls-client-ca` that issues them. The file is read again with that of `--tls-cert`. A certificate
+    /// whose issuer has no list there, or one that has expired, is refused [default: no certificate is checked].
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "WISP_TLS_CLIENT_CRL",
+        hide_env_values = true
+    )]
+    pub(crate) tls_client_crl: Option<PathBuf>,
 }

@@ -212,8 +212,14 @@ fn file_rules(args: &ServeArgs, cache: Option<&Path>, models: &[PathBuf]) -> Fil
     read.extend(places::system());
     // These are replaced while the server runs.
     let tls = &args.tls;
-    let certificates = [&tls.tls_cert, &tls.tls_key, &tls.tls_client_ca];
-    for file in certificates.into_iter().chain([&args.config]).flatten() {
+    let settings = [
+        &args.config,
+        &tls.tls_cert,
+        &tls.tls_key,
+        &tls.tls_client_ca,
+        &tls.tls_client_crl,
+    ];
+    for file in settings.into_iter().flatten() {
         read.extend(places::directories_of(file));
     }
     read.extend(args.response_cache.response_cache_ca.clone());

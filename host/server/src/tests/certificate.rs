@@ -48,6 +48,7 @@ impl Certificate {
             certificate: self.path().join("server.pem"),
             key: self.path().join("server.key"),
             client_ca: None,
+            client_crl: None,
         }
     }
 

@@ -2,6 +2,9 @@
 //!
 //! A client need not have a certificate. One that has must prove with its signature that it is its own, and the chain must
 //! lead to an authority of the file; else the handshake fails. rustls does both, with webpki.
+//!
+//! With revocation lists, a certificate is accepted only if a current list of its issuer does not have it. An expired list, or
+//! an issuer without one, refuses.
 
 use super::file_error::{Part, Reason, read, unreadable};
 use std::path::Path;
@@ -10,7 +13,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use tokio_rustls::rustls::RootCertStore;
 use tokio_rustls::rustls::crypto::CryptoProvider;
 use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
-use tokio_rustls::rustls::pki_types::{CertificateDer, UnixTime};
+use tokio_rustls::rustls::pki_types::{CertificateDer, CertificateRevocationListDer, UnixTime};
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
 use tokio_rustls::rustls::server::danger::ClientCertVerifier;
 
@@ -21,30 +24,26 @@ pub(crate) struct ClientAuthority {
 }
 
 impl ClientAuthority {
-    /// Reads the certificates of the authorities, in PEM.
+    /// Reads the certificates of the authorities, and their revocation lists if there is a file for these, in PEM.
     pub(super) fn read(
-        file: &Path,
+        (file, revoked): (&Path, Option<&Path>),
         provider: &Arc<CryptoProvider>,
     ) -> Result<ClientAuthority, Reason> {
-        let part = Part::ClientAuthority;
-        let text = read(part, file)?;
-        let damaged = || Reason::Damaged {
-            part,
-            file: file.to_owned(),
-        };
-        let mut roots = RootCertStore::empty();
-        for certificate in CertificateDer::pem_slice_iter(&text) {
-            let certificate = certificate.map_err(|error| unreadable(part, file, &error))?;
-            roots.add(certificate).map_err(|_| damaged())?;
-        }
-        if roots.is_empty() {
-            return Err(unreadable(part, file, &pem::Error::NoItemsFound));
-        }
         let provider = Arc::clone(provider);
-        let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
-        let verifier = builder.allow_unauthenticated().build();
+        let roots = Arc::new(read_roots(file)?);
+        let mut builder = WebPkiClientVerifier::builder_with_provider(roots, provider);
+        let mut last = (Part::ClientAuthority, file);
+        if let Some(revoked) = revoked {
+            builder = builder
+                .with_crls(read_lists(revoked)?)
+                .only_check_end_entity_revocation()
+                .enforce_revocation_expiration();
+            last = (Part::RevocationList, revoked);
+        }
+        let (part, file) = last;
+        let built = builder.allow_unauthenticated().build();
         Ok(ClientAuthority {
-            verifier: verifier.map_err(|_| damaged())?,
+            verifier: built.map_err(|_| damaged(part, file))?,
         })
     }
 
@@ -68,5 +67,40 @@ impl ClientAuthority {
             tracing::debug!(%error, "the certificate of a client is not accepted any more");
         }
         verified.is_ok()
+    }
+}
+
+fn read_roots(file: &Path) -> Result<RootCertStore, Reason> {
+    let part = Part::ClientAuthority;
+    let text = read(part, file)?;
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(&text) {
+        let certificate = certificate.map_err(|error| unreadable(part, file, &error))?;
+        roots.add(certificate).map_err(|_| damaged(part, file))?;
+    }
+    match roots.is_empty() {
+        true => Err(unreadable(part, file, &pem::Error::NoItemsFound)),
+        false => Ok(roots),
+    }
+}
+
+fn read_lists(file: &Path) -> Result<Vec<CertificateRevocationListDer<'static>>, Reason> {
+    let part = Part::RevocationList;
+    let text = read(part, file)?;
+    let mut lists = Vec::new();
+    for list in CertificateRevocationListDer::pem_slice_iter(&text) {
+        lists.push(list.map_err(|error| unreadable(part, file, &error))?);
+    }
+    // Without one, nothing would be revoked.
+    match lists.is_empty() {
+        true => Err(unreadable(part, file, &pem::Error::NoItemsFound)),
+        false => Ok(lists),
+    }
+}
+
+fn damaged(part: Part, file: &Path) -> Reason {
+    Reason::Damaged {
+        part,
+        file: file.to_owned(),
     }
 }

@@ -34,6 +34,7 @@ pub(super) enum Part {
     Certificate,
     Key,
     ClientAuthority,
+    RevocationList,
 }
 
 /// Reads a file.
@@ -71,6 +72,7 @@ impl Part {
             Part::Certificate => "certificate",
             Part::Key => "private key",
             Part::ClientAuthority => "certificate of an authority of clients",
+            Part::RevocationList => "revocation list of an authority of clients",
         }
     }
 
@@ -84,6 +86,9 @@ impl Part {
             }
             Part::ClientAuthority => {
                 "it must contain the certificates of authorities (`-----BEGIN CERTIFICATE-----`)"
+            }
+            Part::RevocationList => {
+                "it must contain the lists of the authorities of clients (`-----BEGIN X509 CRL-----`)"
             }
         }
     }

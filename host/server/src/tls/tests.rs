@@ -170,6 +170,7 @@ async fn a_link_that_is_moved_is_a_change() -> anyhow::Result<()> {
         certificate: link.join("server.pem"),
         key: link.join("server.key"),
         client_ca: None,
+        client_crl: None,
     })?;
     std::os::unix::fs::symlink(new.path(), &moved)?;
     std::fs::rename(moved, &link)?;

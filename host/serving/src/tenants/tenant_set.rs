@@ -59,7 +59,7 @@ struct StoredSubject {
     role: Role,
 }
 
-/// What a request identifies itself with. Lifetime: one request.
+/// The proofs of identity that a request presents. Lifetime: one request.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Presented<'a> {
     /// The key of the request as it was sent.
