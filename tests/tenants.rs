@@ -794,6 +794,35 @@ fn administer(
 }
 
 #[test]
+fn a_page_of_another_origin_changes_no_tenant() -> Result<()> {
+    let public = Repository::empty()?.with_model("shared", "progression", None)?;
+    let mut operator = String::new();
+    let tenants = Tenants::start(public, Repository::empty()?, |file| {
+        operator = add(file, &new_tenant("operator", Role::Admin)?)?;
+        Ok(())
+    })?;
+    let ask = |request: &str, origin: &str| {
+        let body = r#"{"id": "late"}"#;
+        let text = format!(
+            "{request} HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\nauthorization: Bearer {operator}\r\n\
+             origin: {origin}\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        exchange(tenants.server.admin_address(), text.as_bytes())
+    };
+    for origin in ["https://other.example", "null"] {
+        for request in ["POST /v1/tenants", "DELETE /v1/tenants/operator"] {
+            let refused = ask(request, origin)?;
+            ensure!(refused.status == 403, "{request} {origin}: {refused:?}");
+        }
+    }
+    ask("POST /v1/tenants", "https://127.0.0.1")?.ok()?;
+    let names: Vec<String> = tenants.file.read()?.tenants.into_keys().collect();
+    ensure!(names == ["late", "operator"], "{names:?}");
+    Ok(())
+}
+
+#[test]
 fn an_administrator_changes_the_tenants_while_the_server_runs() -> Result<()> {
     let public = Repository::empty()?.with_model("shared", "progression", None)?;
     let mut keys = Vec::new();

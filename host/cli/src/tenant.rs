@@ -117,7 +117,18 @@ fn rotate(file: &TenantFile, args: &TenantRotateArgs) -> anyhow::Result<()> {
 fn revoke(file: &TenantFile, args: &TenantRevokeArgs) -> anyhow::Result<()> {
     match args.key {
         Some(key) => file.change(|records| records.revoke(&args.id, key))?,
-        None => file.change(|records| records.revoke_all(&args.id))?,
+        None => {
+            let names = file.change(|records| {
+                records.revoke_all(&args.id)?;
+                let record = records.tenants.get(args.id.as_str());
+                Ok(record.map_or(0, |record| record.subjects.len()))
+            })?;
+            if names > 0 {
+                eprintln!(
+                    "The certificates of its clients stay valid ({names} names): see `wisp tenant subject remove`."
+                );
+            }
+        }
     }
     eprintln!("Running servers refuse it within a second.");
     Ok(())
