@@ -40,7 +40,7 @@ pub(crate) enum Failure {
     TransferCoding,
     #[error("the system has no thread left for the request")]
     NoThread,
-    #[error("pages of other origins may not load or unload models")]
+    #[error("pages of other origins may not change models or tenants")]
     ForeignOrigin,
     #[error(transparent)]
     Identity(#[from] NotAuthenticated),
