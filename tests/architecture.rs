@@ -76,7 +76,7 @@ const SHARED: [(&str, &[&str]); 24] = [
 ];
 
 /// The paths below `host/` to which foreign crates are limited, where these are less than whole crates.
-const ROOMS: [(&str, &[&str]); 34] = [
+const ROOMS: [(&str, &[&str]); 35] = [
     (
         "serde",
         &[
@@ -128,6 +128,7 @@ const ROOMS: [(&str, &[&str]); 34] = [
     ),
     ("utoipa_swagger_ui_vendored", &["server/build.rs"]),
     ("tokio_rustls", &["server/src", "cli/src/oci"]),
+    ("x509_parser", &["server/src/peer_certificate"]),
     ("wac_graph", &["cli/src/bundle"]),
     (
         "ureq",

@@ -1,9 +1,12 @@
 //! Tests of tenants: keys, roles, namespaces, and what one tenant can find out about another.
 //!
 //! `audit` tries every route with every kind of key; `pages` are what browsers open; `streams` are open while keys change.
+//! `certificates` identify tenants too, and `signatures` are those of the keys of one tenant.
 
 mod audit;
+mod certificates;
 mod pages;
+mod signatures;
 mod streams;
 
 use crate::cli::wisp;
@@ -39,12 +42,21 @@ impl Tenants {
         directory: Repository,
         add: impl FnOnce(&TenantFile) -> Result<()>,
     ) -> Result<Tenants> {
+        Tenants::with_options((public, directory), TestOptions::default(), add)
+    }
+
+    /// Starts the same server with other options.
+    fn with_options(
+        (public, directory): (Repository, Repository),
+        options: TestOptions,
+        add: impl FnOnce(&TenantFile) -> Result<()>,
+    ) -> Result<Tenants> {
         let file = TenantFile::new(directory.path());
         add(&file)?;
         let options = TestOptions {
             tenants: Some(directory.path().to_owned()),
             uploads: Some(UploadLimits::default()),
-            ..TestOptions::default()
+            ..options
         };
         Ok(Tenants {
             server: TestServer::with_options(public, options)?,
@@ -714,6 +726,80 @@ fn a_component_is_compiled_for_each_tenant() -> Result<()> {
 }
 
 #[test]
+fn the_command_changes_names_of_certificates_and_rules_for_signatures() -> Result<()> {
+    let directory = Repository::empty()?;
+    let path = directory.path().join("tenants");
+    let run = |arguments: &[&str]| -> Result<std::process::Output> {
+        let mut command = wisp();
+        command.arg("tenant").args(arguments);
+        Ok(command.arg("--tenants").arg(&path).output()?)
+    };
+    let key_file = directory.path().join("minisign.pub");
+    let key = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3";
+    fs::write(&key_file, format!("untrusted comment: a key\n{key}\n"))?;
+    let key_file = key_file.to_str().context("not Unicode")?;
+    let name = "dn:CN=acme,O=Example";
+    for (arguments, expected) in [
+        (&["add", "acme"][..], None),
+        (&["add", "local"], None),
+        (&["subject", "add", "acme", name, "--role", "deploy"], None),
+        (&["subject", "add", "acme", "acme"], Some("expected a name")),
+        (
+            &["subject", "add", "acme", "dns:*.example"],
+            Some("expected a name"),
+        ),
+        (
+            &["subject", "add", "local", name],
+            Some("of tenant `acme` already"),
+        ),
+        (
+            &["subject", "add", "other", "dns:a"],
+            Some("no tenant `other`"),
+        ),
+        (&["signing-key", "add", "acme", key_file], None),
+        (&["signing-key", "add", "acme", key_file], Some("already")),
+        (
+            &["signing-key", "add", "local", key_file],
+            Some("--trusted-key"),
+        ),
+        (
+            &["signing-key", "remove", "acme", "key"],
+            Some("public key of minisign"),
+        ),
+        (&["require-signature", "acme"], None),
+    ] {
+        let output = run(arguments)?;
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        let is_expected = match expected {
+            Some(part) => !output.status.success() && error.contains(part),
+            None => output.status.success(),
+        };
+        ensure!(is_expected, "{arguments:?}: {error}");
+    }
+    let listed = String::from_utf8(run(&["list"])?.stdout)?;
+    for line in [
+        format!("  subject {name}  deploy\n"),
+        format!("  signing key {key}\n"),
+        "  require_signature true\n".to_owned(),
+    ] {
+        ensure!(listed.contains(&line), "{listed}");
+    }
+    for arguments in [
+        &["subject", "remove", "acme", name][..],
+        &["signing-key", "remove", "acme", key],
+        &["require-signature", "acme", "false"],
+    ] {
+        ensure!(run(arguments)?.status.success(), "{arguments:?}");
+    }
+    let listed = String::from_utf8(run(&["list"])?.stdout)?;
+    ensure!(
+        !listed.contains("sign") && !listed.contains("subject"),
+        "{listed}"
+    );
+    Ok(())
+}
+
+#[test]
 fn the_command_makes_a_key_that_a_server_accepts_and_prints_it_alone() -> Result<()> {
     let directory = Repository::empty()?;
     let path = directory.path().join("tenants");
@@ -795,6 +881,35 @@ fn administer(
         "{request} HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n{key}content-length: {length}\r\n\r\n{body}"
     );
     exchange(address, text.as_bytes())
+}
+
+#[test]
+fn a_page_of_another_origin_changes_no_tenant() -> Result<()> {
+    let public = Repository::empty()?.with_model("shared", "progression", None)?;
+    let mut operator = String::new();
+    let tenants = Tenants::start(public, Repository::empty()?, |file| {
+        operator = add(file, &new_tenant("operator", Role::Admin)?)?;
+        Ok(())
+    })?;
+    let ask = |request: &str, origin: &str| {
+        let body = r#"{"id": "late"}"#;
+        let text = format!(
+            "{request} HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\nauthorization: Bearer {operator}\r\n\
+             origin: {origin}\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        exchange(tenants.server.admin_address(), text.as_bytes())
+    };
+    for origin in ["https://other.example", "null"] {
+        for request in ["POST /v1/tenants", "DELETE /v1/tenants/operator"] {
+            let refused = ask(request, origin)?;
+            ensure!(refused.status == 403, "{request} {origin}: {refused:?}");
+        }
+    }
+    ask("POST /v1/tenants", "https://127.0.0.1")?.ok()?;
+    let names: Vec<String> = tenants.file.read()?.tenants.into_keys().collect();
+    ensure!(names == ["late", "operator"], "{names:?}");
+    Ok(())
 }
 
 #[test]

@@ -5,6 +5,8 @@
 
 use super::serve::{Serve, serve};
 use crate::harness::{Repository, Response, TIMEOUT, exchange, root, wait_until};
+use crate::minisign::SigningKey;
+use crate::python;
 use anyhow::{Context, Result, bail, ensure};
 use bytes::Bytes;
 use futures_util::stream;
@@ -249,6 +251,46 @@ fn a_worker_makes_the_console_and_the_document_of_its_tenant() -> Result<()> {
     ensure!(page.status == 200, "{html}");
     ensure!(html.contains("<form id=\"key\""), "{html}");
     ensure!(html.contains("<tr data-model=\"own\""), "{html}");
+    Ok(())
+}
+
+#[test]
+fn a_worker_loads_only_what_the_keys_of_its_tenant_have_signed() -> Result<()> {
+    let (own, of_server) = (SigningKey::generate()?, SigningKey::generate()?);
+    let trusted = of_server.public();
+    let trusted = trusted.to_str().context("not Unicode")?;
+    let tenants = Tenants::start(Isolation::Worker, &["--trusted-key", trusted])?;
+    tenants.infer("own", &tenants.acme)?.ok()?;
+    let directory = tenants.directory.path().display().to_string();
+    let wisp = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_wisp"));
+        let command = command.args(["tenant"]).args(arguments);
+        python::succeed(command.args(["--tenants", &directory]))
+    };
+    let file = own.public();
+    let file = file.to_str().context("not Unicode")?;
+    wisp(&["signing-key", "add", "acme", file])?;
+    wisp(&["require-signature", "acme"])?;
+    // The server gives the tenant another worker, with its new rules.
+    let is_refused = |part: &str| {
+        let response = tenants.infer("own", &tenants.acme);
+        let refused = response.and_then(|response| response.error(503));
+        refused.is_ok_and(|error| error.contains(part))
+    };
+    wait_until("a signature is required", || is_refused("is not signed"))?;
+    let models = tenants.directory.path().join("tenants/acme/models");
+    let load = || tenants.ask("POST /v2/repository/models/own/load", &tenants.acme, b"");
+    for (key, expected) in [(&of_server, 400), (&own, 200)] {
+        key.sign(&models, "own/1", &["own/1/model.onnx"])?;
+        let loaded = load()?;
+        ensure!(loaded.status == expected, "{loaded:?}");
+    }
+    tenants.infer("own", &tenants.acme)?.ok()?;
+    // The public models are those of the server.
+    tenants.infer("shared", &tenants.acme)?.ok()?;
+    let listed = wisp(&["list", "--json"])?;
+    let listed = String::from_utf8(listed.stdout)?;
+    ensure!(listed.contains("\"require_signature\":true"), "{listed}");
     Ok(())
 }
 

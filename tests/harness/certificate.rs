@@ -51,6 +51,8 @@ impl Certificate {
         TlsFiles {
             certificate: self.directory.path().join("server.pem"),
             key: self.directory.path().join("server.key"),
+            client_ca: None,
+            client_crl: None,
         }
     }
 

@@ -145,7 +145,9 @@ fn settings(directory: &Path, access: &Access) -> Result<Value> {
             std::fs::write(&path, PASSWORD_FILE)?;
             settings["auth"] = json!({"htpasswd": {"realm": "tests", "path": path}});
         }
-        Access::Tls(TlsFiles { certificate, key }) => {
+        Access::Tls(TlsFiles {
+            certificate, key, ..
+        }) => {
             settings["http"]["tls"] = json!({"certificate": certificate, "key": key});
         }
     }

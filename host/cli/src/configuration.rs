@@ -98,11 +98,21 @@ fn name_variable(error: clap::Error) -> anyhow::Error {
     }
 }
 
-/// Checks that TLS has a certificate and a key, or neither.
+/// Checks that TLS has a certificate and a key, or nothing at all.
 fn check_tls(args: &TlsArgs) -> anyhow::Result<()> {
-    let missing = match (&args.tls_cert, &args.tls_key) {
-        (Some(_), None) => "--tls-key",
-        (None, Some(_)) => "--tls-cert",
+    if args.tls_client_crl.is_some() && args.tls_client_ca.is_none() {
+        return Err(bad_configuration(
+            "--tls-client-crl has the certificates that authorities have revoked; --tls-client-ca is not set",
+        ));
+    }
+    let missing = match (&args.tls_cert, &args.tls_key, &args.tls_client_ca) {
+        (Some(_), None, _) => "--tls-key",
+        (None, Some(_), _) => "--tls-cert",
+        (None, None, Some(_)) => {
+            return Err(bad_configuration(
+                "--tls-client-ca is for the certificates of clients that use TLS; --tls-cert is not set",
+            ));
+        }
         _ => return Ok(()),
     };
     Err(bad_configuration(format!(

@@ -66,8 +66,10 @@ pub(crate) use serve::{CONFIG_VARIABLE, DEFAULT_GRPC, DEFAULT_METRICS, LogFormat
 pub(crate) use telemetry::{CollectorUrl, PayloadDestination, TelemetryArgs};
 pub(crate) use tenancy::TenancyArgs;
 pub(crate) use tenant::{
-    NewKeyArgs, TenantAddArgs, TenantCommand, TenantCommandArgs, TenantDirectoryArgs,
-    TenantListArgs, TenantRemoveArgs, TenantRevokeArgs, TenantRotateArgs,
+    NewKeyArgs, SigningKeyCommand, SubjectCommand, TenantAddArgs, TenantCommand, TenantCommandArgs,
+    TenantDirectoryArgs, TenantListArgs, TenantRemoveArgs, TenantRequireSignatureArgs,
+    TenantRevokeArgs, TenantRotateArgs, TenantSigningKeyAddArgs, TenantSigningKeyRemoveArgs,
+    TenantSubjectAddArgs, TenantSubjectRemoveArgs,
 };
 pub(crate) use tls::TlsArgs;
 pub(crate) use upload::UploadArgs;

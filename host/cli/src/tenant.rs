@@ -4,18 +4,22 @@
 //! written to standard error.
 
 use crate::options::{
-    NewKeyArgs, TenantAddArgs, TenantCommand, TenantCommandArgs, TenantDirectoryArgs,
-    TenantListArgs, TenantRemoveArgs, TenantRevokeArgs, TenantRotateArgs,
+    NewKeyArgs, SigningKeyCommand, SubjectCommand, TenantAddArgs, TenantCommand, TenantCommandArgs,
+    TenantDirectoryArgs, TenantListArgs, TenantRemoveArgs, TenantRequireSignatureArgs,
+    TenantRevokeArgs, TenantRotateArgs, TenantSigningKeyAddArgs, TenantSigningKeyRemoveArgs,
+    TenantSubjectAddArgs, TenantSubjectRemoveArgs,
 };
 use anyhow::Context;
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
+use wisp_backend::bounded_file::read_regular_text;
 use wisp_serving::tenants::api_key::ApiKey;
 use wisp_serving::tenants::document::tenants_document;
 use wisp_serving::tenants::limits::Limits;
 use wisp_serving::tenants::records::{NewKey, NewTenant, TenantRecords};
+use wisp_serving::tenants::signing_key::SigningKey;
 use wisp_serving::tenants::tenant_file::TenantFile;
 use wisp_serving::tenants::tenant_id::TenantId;
 
@@ -24,6 +28,8 @@ const NO_TENANTS: &str = "There are no tenants: every request is refused until o
 
 /// The effect of a directory without a file.
 const NO_FILE: &str = "There are no tenants yet: every request is one of `local`.";
+/// The size limit of the file of a public key, which has two lines.
+const MAX_SIGNING_KEY_BYTES: u64 = 4 << 10;
 
 /// Runs the selected subcommand of `wisp tenant`.
 pub(crate) fn run(args: &TenantCommandArgs) -> anyhow::Result<ExitCode> {
@@ -32,6 +38,21 @@ pub(crate) fn run(args: &TenantCommandArgs) -> anyhow::Result<ExitCode> {
         TenantCommand::List(args) => list(&file(&args.directory), args)?,
         TenantCommand::Rotate(args) => rotate(&file(&args.directory), args)?,
         TenantCommand::Revoke(args) => revoke(&file(&args.directory), args)?,
+        TenantCommand::Subject(SubjectCommand::Add(args)) => {
+            add_subject(&file(&args.directory), args)?;
+        }
+        TenantCommand::Subject(SubjectCommand::Remove(args)) => {
+            remove_subject(&file(&args.directory), args)?;
+        }
+        TenantCommand::SigningKey(SigningKeyCommand::Add(args)) => {
+            add_signing_key(&file(&args.directory), args)?;
+        }
+        TenantCommand::SigningKey(SigningKeyCommand::Remove(args)) => {
+            remove_signing_key(&file(&args.directory), args)?;
+        }
+        TenantCommand::RequireSignature(args) => {
+            require_signature(&file(&args.directory), args)?;
+        }
         TenantCommand::Remove(args) => remove(&file(&args.directory), args)?,
     }
     Ok(ExitCode::SUCCESS)
@@ -107,9 +128,64 @@ fn rotate(file: &TenantFile, args: &TenantRotateArgs) -> anyhow::Result<()> {
 fn revoke(file: &TenantFile, args: &TenantRevokeArgs) -> anyhow::Result<()> {
     match args.key {
         Some(key) => file.change(|records| records.revoke(&args.id, key))?,
-        None => file.change(|records| records.revoke_all(&args.id))?,
+        None => {
+            let names = file.change(|records| {
+                records.revoke_all(&args.id)?;
+                let record = records.tenants.get(args.id.as_str());
+                Ok(record.map_or(0, |record| record.subjects.len()))
+            })?;
+            if names > 0 {
+                eprintln!(
+                    "The certificates of its clients stay valid ({names} names): see `wisp tenant subject remove`."
+                );
+            }
+        }
     }
     eprintln!("Running servers refuse it within a second.");
+    Ok(())
+}
+
+fn add_subject(file: &TenantFile, args: &TenantSubjectAddArgs) -> anyhow::Result<()> {
+    file.change(|records| records.add_subject(&args.id, &args.subject, args.role))?;
+    let TenantSubjectAddArgs {
+        id, subject, role, ..
+    } = args;
+    eprintln!(
+        "Clients whose certificates have the name `{subject}` are tenant `{id}`, with the role {role}."
+    );
+    Ok(())
+}
+
+fn remove_subject(file: &TenantFile, args: &TenantSubjectRemoveArgs) -> anyhow::Result<()> {
+    file.change(|records| records.remove_subject(&args.id, &args.subject))?;
+    eprintln!("Running servers refuse it within a second.");
+    Ok(())
+}
+
+fn add_signing_key(file: &TenantFile, args: &TenantSigningKeyAddArgs) -> anyhow::Result<()> {
+    let shown = args.file.display();
+    let text = read_regular_text(&args.file, MAX_SIGNING_KEY_BYTES);
+    let text = text.with_context(|| format!("cannot read `{shown}`"))?;
+    let key = SigningKey::parse(&text).with_context(|| format!("cannot use `{shown}`"))?;
+    file.change(|records| records.add_signing_key(&args.id, &key))?;
+    let (id, key) = (&args.id, key.as_str());
+    eprintln!("Signatures of the key {key} are valid for versions of tenant `{id}`.");
+    Ok(())
+}
+
+fn remove_signing_key(file: &TenantFile, args: &TenantSigningKeyRemoveArgs) -> anyhow::Result<()> {
+    file.change(|records| records.remove_signing_key(&args.id, &args.key))?;
+    eprintln!("Running servers load nothing more that it has signed.");
+    Ok(())
+}
+
+fn require_signature(file: &TenantFile, args: &TenantRequireSignatureArgs) -> anyhow::Result<()> {
+    file.change(|records| records.require_signature(&args.id, args.is_required))?;
+    let id = &args.id;
+    match args.is_required {
+        true => eprintln!("Versions of tenant `{id}` are loaded with a valid signature only."),
+        false => eprintln!("Versions of tenant `{id}` need a signature if the server requires it."),
+    }
     Ok(())
 }
 
@@ -165,6 +241,15 @@ fn text(records: &TenantRecords) -> String {
             };
             let _ = writeln!(text, "  key {}  {}{end}", key.id, key.role);
         }
+        for subject in &record.subjects {
+            let _ = writeln!(text, "  subject {}  {}", subject.name, subject.role);
+        }
+        for key in &record.signing_keys {
+            let _ = writeln!(text, "  signing key {key}");
+        }
+        if record.require_signature {
+            let _ = writeln!(text, "  require_signature true");
+        }
         let limits = serde_json::to_value(record.limits).unwrap_or_default();
         for (name, limit) in limits.as_object().into_iter().flatten() {
             let _ = writeln!(text, "  {name} {limit}");
@@ -197,13 +282,19 @@ mod tests {
             },
         };
         let key = records.add(&new, SystemTime::now())?;
-        assert_eq!(
-            text(&records),
-            format!(
-                "acme  weight 2, isolation cordon, also for requests without a key\n  key {}  deploy\n  models 3\n",
-                key.id()
-            )
-        );
+        let signing_key = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3";
+        records.add_subject(&new.id, &"dns:acme.example".parse()?, Role::Infer)?;
+        records.add_signing_key(&new.id, &SigningKey::parse(signing_key)?)?;
+        records.require_signature(&new.id, true)?;
+        let expected = [
+            "acme  weight 2, isolation cordon, also for requests without a key".to_owned(),
+            format!("  key {}  deploy", key.id()),
+            "  subject dns:acme.example  infer".to_owned(),
+            format!("  signing key {signing_key}"),
+            "  require_signature true".to_owned(),
+            "  models 3\n".to_owned(),
+        ];
+        assert_eq!(text(&records), expected.join("\n"));
         Ok(())
     }
 }

@@ -2,8 +2,12 @@
 //!
 //! Every call passes [`Access::admit`] before anything about it is answered, whether or not its path exists. The service
 //! that it returns is that of the caller's tenant, so that no later step can name the models of another one. A request
-//! without a valid key always gets the same response, and a gRPC request the same status. Browsers open pages without a key:
-//! those who have none get the page and the document of the API without anything of a tenant ([`Requirement::Optional`]).
+//! without a valid key or certificate always gets the same response, and a gRPC request the same status. Browsers open pages
+//! without a key: those who have none get the page and the document of the API without anything of a tenant
+//! ([`Requirement::Optional`]).
+//!
+//! A certificate is the one of the connection's handshake, and never one that a header such as
+//! `x-forwarded-client-cert` describes.
 //!
 //! The process of a tenant takes the role of the caller from the server that has identified it, with each request: the two
 //! need not agree on what a request is for nobody to get more rights than the key gives.
@@ -12,6 +16,7 @@
 //! chosen. `tests/tenants/audit.rs` tries every route with every kind of key.
 
 use crate::failure::Failure;
+use crate::peer_certificate::PeerCertificate;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
 use http::{HeaderMap, Method};
@@ -23,6 +28,7 @@ use wisp_serving::namespaces::{Caller, Namespaces};
 use wisp_serving::tenants::api_key::KeyId;
 use wisp_serving::tenants::isolation::Isolation;
 use wisp_serving::tenants::role::Role;
+use wisp_serving::tenants::tenant_set::{NotAuthenticated, Presented};
 
 /// The scheme of the header in which clients send their keys.
 const SCHEME: &str = "bearer";
@@ -56,12 +62,12 @@ pub(crate) enum Requirement {
     Role(Role),
 }
 
-/// The key of a caller, as far as pages and the API's document depend on it.
+/// The identity of a caller, as far as pages and the API's document depend on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CallerKey {
     /// The server has no tenants.
     NotRequired,
-    /// The caller is a tenant, by a key or as the one that gets all requests without a key.
+    /// The caller is a tenant, by a key or a certificate, or as the one that gets all requests without either.
     Valid,
     /// The caller is nobody. The response may contain nothing of a tenant, nor of the public models.
     Missing,
@@ -75,13 +81,13 @@ pub(crate) struct Admission {
     pub(crate) key: CallerKey,
 }
 
-/// The check of the keys and roles of requests. Lifetime: the process.
+/// The check of the keys, certificates and roles of requests. Lifetime: the process.
 #[derive(Debug)]
 pub(crate) struct Access {
     namespaces: Arc<Namespaces>,
 }
 
-/// The caller of a request, which may be a stream that outlives its key. Lifetime: one request.
+/// The caller of a request, which may be a stream that outlives its key or its certificate. Lifetime: one request.
 #[derive(Debug, Clone)]
 pub(crate) struct RequestCaller {
     namespaces: Arc<Namespaces>,
@@ -89,6 +95,8 @@ pub(crate) struct RequestCaller {
     role: Role,
     /// The key that was verified.
     key: Option<KeyId>,
+    /// The certificate of the client, which may end before the request.
+    peer: Option<Arc<PeerCertificate>>,
 }
 
 // === impl Requirement ===
@@ -156,11 +164,11 @@ impl Access {
         Access { namespaces }
     }
 
-    /// Returns the service for a request with these headers, if it may make a call with this requirement. A call without a
+    /// Returns the service for a request with this head, if it may make a call with this requirement. A call without a
     /// caller gets that of the public models.
     pub(crate) fn admit(
         &self,
-        headers: &HeaderMap,
+        head: &Parts,
         requirement: Requirement,
     ) -> Result<Admission, Failure> {
         // Read before the caller is identified. If the first tenant is added in between, a caller without a key is nobody.
@@ -174,13 +182,13 @@ impl Access {
         };
         match requirement {
             Requirement::Open => Ok(nobody()),
-            Requirement::Optional => match self.caller(headers) {
+            Requirement::Optional => match self.caller(head) {
                 Ok(Caller { serving, .. }) => Ok(Admission { serving, key }),
-                Err(_) if presented_key(headers).is_none() => Ok(nobody()),
+                Err(_) if presented_key(&head.headers).is_none() => Ok(nobody()),
                 Err(failure) => Err(failure),
             },
             Requirement::Role(role) => {
-                let caller = self.caller(headers)?;
+                let caller = self.caller(head)?;
                 expect_role(&caller, role)?;
                 let serving = caller.serving;
                 Ok(Admission { serving, key })
@@ -189,20 +197,16 @@ impl Access {
     }
 
     /// Returns the caller of a gRPC request, or `None` for a call that requires no key and has no valid one.
-    pub(crate) fn admit_grpc(
-        &self,
-        headers: &HeaderMap,
-        path: &str,
-    ) -> Result<Option<RequestCaller>, Failure> {
-        let caller = match Requirement::of_method(path) {
-            Requirement::Open | Requirement::Optional => self.caller(headers).ok(),
+    pub(crate) fn admit_grpc(&self, head: &Parts) -> Result<Option<RequestCaller>, Failure> {
+        let caller = match Requirement::of_method(head.uri.path()) {
+            Requirement::Open | Requirement::Optional => self.caller(head).ok(),
             Requirement::Role(role) => {
-                let caller = self.caller(headers)?;
+                let caller = self.caller(head)?;
                 expect_role(&caller, role)?;
                 Some(caller)
             }
         };
-        Ok(caller.map(|caller| self.request_caller(caller)))
+        Ok(caller.map(|caller| self.request_caller(caller, head)))
     }
 
     /// Returns the caller, if the process of its tenant answers a request with this head, and if it may make the request.
@@ -220,7 +224,7 @@ impl Access {
             true => Requirement::of_method(head.uri.path()),
             false => Requirement::of_call(&route(&head.method, head.uri.path(), &head.headers)),
         };
-        let caller = self.caller(&head.headers).ok()?;
+        let caller = self.caller(head).ok()?;
         let may_call = match required {
             Requirement::Open => passes_open,
             Requirement::Optional => true,
@@ -228,21 +232,21 @@ impl Access {
         };
         let isolation = caller.serving.tenant().isolation;
         let is_isolated = isolation == Isolation::Worker;
-        (may_call && is_isolated).then(|| self.request_caller(caller))
+        (may_call && is_isolated).then(|| self.request_caller(caller, head))
     }
 
     /// Returns the caller, if it may change the tenants.
-    pub(crate) fn expect_admin(&self, headers: &HeaderMap) -> Result<(), Failure> {
+    pub(crate) fn expect_admin(&self, head: &Parts) -> Result<(), Failure> {
         // Without tenants everyone would be the administrator.
         if !self.namespaces.needs_keys() {
             return Err(Failure::NoTenants);
         }
-        expect_role(&self.caller(headers)?, Role::Admin)
+        expect_role(&self.caller(head)?, Role::Admin)
     }
 
     /// Returns whether requests belong to tenants, here or in the process that has passed them on.
     pub(crate) fn needs_keys(&self) -> bool {
-        self.namespaces.has_tenants() || self.namespaces.is_of_one_tenant()
+        self.namespaces.needs_keys() || self.namespaces.is_of_one_tenant()
     }
 
     /// Removes the key from the headers of a request that is passed on to a guest.
@@ -255,21 +259,26 @@ impl Access {
         }
     }
 
-    fn caller(&self, headers: &HeaderMap) -> Result<Caller, Failure> {
-        let key = presented_key(headers);
-        let mut caller = self.namespaces.identify(key, SystemTime::now())?;
+    fn caller(&self, head: &Parts) -> Result<Caller, Failure> {
+        let now = SystemTime::now();
+        let presented = Presented {
+            key: presented_key(&head.headers),
+            subjects: PeerCertificate::of(head).map(|peer| peer.subjects(now)),
+        };
+        let mut caller = self.namespaces.identify(presented, now)?;
         if self.namespaces.is_of_one_tenant() {
-            caller.role = forwarded_role(headers);
+            caller.role = forwarded_role(&head.headers);
         }
         Ok(caller)
     }
 
-    fn request_caller(&self, caller: Caller) -> RequestCaller {
+    fn request_caller(&self, caller: Caller, head: &Parts) -> RequestCaller {
         RequestCaller {
             namespaces: Arc::clone(&self.namespaces),
             serving: caller.serving,
             role: caller.role,
             key: caller.key,
+            peer: PeerCertificate::of(head).map(Arc::clone),
         }
     }
 }
@@ -287,10 +296,18 @@ impl RequestCaller {
         self.role
     }
 
-    /// Returns the service of the tenant now, unless the key is not valid any more. Each role allows inference.
+    /// Returns the service of the tenant now, unless the key or the certificate is not valid any more. Each role allows
+    /// inference.
     pub(crate) fn renewed(&self) -> Result<Arc<Serving>, Failure> {
-        let caller = self.namespaces.renew(self.key, SystemTime::now())?;
-        Ok(caller.serving)
+        let now = SystemTime::now();
+        let subjects = self.peer.as_ref().map(|peer| peer.subjects(now));
+        let caller = self.namespaces.renew((self.key, subjects), now)?;
+        // A name can be given to another tenant, a key cannot.
+        let is_moved = caller.serving.tenant().id != self.serving.tenant().id;
+        match self.peer.is_some() && is_moved {
+            true => Err(NotAuthenticated.into()),
+            false => Ok(caller.serving),
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! The API for changes of the tenants, on a listener of its own: `/v1/tenants`, for keys with the role `admin`.
+//! The API for changes of the tenants, on a listener of its own: `/v1/tenants`, for keys and certificates with the role `admin`.
 //!
 //! It shares the identification of requests with the API for models, and nothing else. The documents are those of
 //! `wisp_serving::tenants::document`; a key is in the response to the request that made it, and nowhere else. Changes are
@@ -8,7 +8,7 @@ use crate::access::Access;
 use crate::authority::AllowedHosts;
 use crate::body::RequestBody;
 use crate::connection_activity::RequestGuard;
-use crate::dispatch::check_host;
+use crate::dispatch::{check_host, check_origin};
 use crate::document_body::DocumentBody;
 use crate::failure::Failure;
 use crate::framing::Framing;
@@ -122,7 +122,11 @@ impl AdminService {
         head: &Parts,
         body: &mut RequestBody<Incoming>,
     ) -> Result<Bytes, Failure> {
-        self.access.expect_admin(&head.headers)?;
+        self.access.expect_admin(head)?;
+        if head.method != Method::GET && head.method != Method::HEAD {
+            // A browser presents a certificate by itself, whatever page makes the request.
+            check_origin(head)?;
+        }
         let call = AdminCall::of(&head.method, head.uri.path())?;
         let content = body.read(MAX_BODY_BYTES).await.map_err(InferError::from)?;
         let namespaces = Arc::clone(&self.namespaces);

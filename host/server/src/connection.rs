@@ -7,8 +7,10 @@
 use crate::authority::AllowedHosts;
 use crate::connection_activity::{ConnectionActivity, Multiplexing, TimeoutCheck, Timeouts};
 use crate::drain::DrainWatch;
+use crate::peer_certificate::PeerCertificate;
 use crate::responder::Responder;
 use crate::socket::Socket;
+use crate::tls::Tls;
 use crate::transport::{MonitoredStream, Transport};
 use http::{Request, Version};
 use hyper::body::Incoming;
@@ -65,8 +67,8 @@ const REFUSAL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
 #[derive(Debug)]
 pub(crate) struct Connection {
     pub(crate) stream: TcpStream,
-    /// The configuration for TLS, if it is enabled.
-    pub(crate) tls: Option<Arc<ServerConfig>>,
+    /// The certificate for TLS, if it is enabled.
+    pub(crate) tls: Option<Arc<Tls>>,
     /// The hosts that its requests may name, if they are checked.
     pub(crate) hosts: Option<Arc<AllowedHosts>>,
     pub(crate) activity: Arc<ConnectionActivity>,
@@ -108,20 +110,26 @@ impl Connection {
             responder,
             drain,
         } = self;
+        // The connection keeps this certificate even if it is renewed later.
+        let config = tls.as_ref().map(|tls| tls.config());
         let socket = tokio::select! {
-            socket = open(MonitoredStream::new(stream, Arc::clone(&activity)), tls) => socket,
+            socket = open(MonitoredStream::new(stream, Arc::clone(&activity)), config) => socket,
             () = activity.close_requested() => None,
         };
         let Some(socket) = socket else {
             return;
         };
+        let peer = peer_certificate(&socket, tls);
         let socket = TokioIo::new(socket);
         let respond = {
             let activity = Arc::clone(&activity);
-            service_fn(move |request: Request<Incoming>| {
+            service_fn(move |mut request: Request<Incoming>| {
                 // Outside of the future, which HTTP/2 runs later in another task.
                 let guard = activity.begin(multiplexing(&request));
                 let (responder, hosts) = (responder.clone(), hosts.clone());
+                if let Some(peer) = &peer {
+                    request.extensions_mut().insert(Arc::clone(peer));
+                }
                 async move {
                     let response = responder.respond(request, guard, hosts.as_deref());
                     Ok::<_, Infallible>(response.await)
@@ -226,6 +234,12 @@ async fn open(stream: MonitoredStream, tls: Option<Arc<ServerConfig>>) -> Option
             None
         }
     }
+}
+
+/// Returns the certificate of the client, if it has presented one in the handshake.
+fn peer_certificate(socket: &Socket, tls: Option<Arc<Tls>>) -> Option<Arc<PeerCertificate>> {
+    let chain = socket.transport().peer_certificates()?;
+    Some(Arc::new(PeerCertificate::new(chain, tls?)))
 }
 
 /// Refuses a connection above the limit. With TLS this takes a handshake, which is limited in number and

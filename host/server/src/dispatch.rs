@@ -40,7 +40,7 @@ pub(crate) async fn dispatch(
     let path = head.uri.path();
     let call = route(&head.method, path, &head.headers);
     // Before anything is said about the route.
-    let admission = access.admit(&head.headers, Requirement::of_call(&call))?;
+    let admission = access.admit(head, Requirement::of_call(&call))?;
     let Admission { serving, key } = admission;
     let serving = &*serving;
     let call = match call {
@@ -209,7 +209,7 @@ async fn call_component(
 /// Refuses requests from pages of other origins. A browser sends such a POST without a preflight and only
 /// keeps the response from the page, so any page could load and unload models on the computer of its
 /// visitor. The `Origin` header identifies these requests.
-fn check_origin(head: &Parts) -> Result<(), Failure> {
+pub(crate) fn check_origin(head: &Parts) -> Result<(), Failure> {
     let Some(origin) = head.headers.get(header::ORIGIN) else {
         return Ok(());
     };

@@ -40,7 +40,7 @@ pub(crate) enum Failure {
     TransferCoding,
     #[error("the system has no thread left for the request")]
     NoThread,
-    #[error("pages of other origins may not load or unload models")]
+    #[error("pages of other origins may not change models or tenants")]
     ForeignOrigin,
     #[error(transparent)]
     Identity(#[from] NotAuthenticated),
@@ -190,8 +190,15 @@ fn tenants_kind(error: &TenantsChangeError) -> ErrorKind {
         ChangeError::Exists(_)
         | ChangeError::SecondAnonymous(_)
         | ChangeError::Weight
+        | ChangeError::SubjectExists { .. }
+        | ChangeError::SigningKeyExists(_)
+        | ChangeError::TooManySigningKeys { .. }
+        | ChangeError::LocalSignatures
         | ChangeError::LocalIsolation => ErrorKind::InvalidRequest,
-        ChangeError::Unknown(_) | ChangeError::UnknownKey { .. } => ErrorKind::NotFound,
+        ChangeError::Unknown(_)
+        | ChangeError::UnknownKey { .. }
+        | ChangeError::UnknownSubject { .. }
+        | ChangeError::UnknownSigningKey(_) => ErrorKind::NotFound,
         ChangeError::Random(_) => ErrorKind::Internal,
     }
 }

@@ -45,6 +45,7 @@ mod metrics_listener;
 mod open_connections;
 mod options;
 mod panic;
+mod peer_certificate;
 mod reply;
 mod request_counts;
 mod request_id;

@@ -200,13 +200,11 @@ impl Connections {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "failed to set TCP_NODELAY");
         }
-        // The connection keeps this certificate even if it is renewed later.
-        let tls = self.tls.as_ref().map(|tls| tls.config());
         if self.open.len() < self.max || self.open.make_room(Instant::now()) {
             let activity = Arc::new(ConnectionActivity::new());
             let connection = Connection {
                 stream,
-                tls,
+                tls: self.tls.clone(),
                 hosts,
                 activity: Arc::clone(&activity),
                 protocols: Arc::clone(&self.protocols),
@@ -223,6 +221,7 @@ impl Connections {
         self.counts.add_refused();
         if self.tasks.len() - self.open.tasks() < self.max_refusals {
             tracing::debug!(max_connections = self.max, "too many connections are open");
+            let tls = self.tls.as_ref().map(|tls| tls.config());
             self.tasks.spawn(connection::refuse(stream, tls));
         }
     }

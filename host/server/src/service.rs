@@ -165,7 +165,7 @@ impl Service {
         let line = self.log.begin(&head).for_grpc();
         let work = async {
             check?;
-            let caller = self.access.admit_grpc(&head.headers, head.uri.path())?;
+            let caller = self.access.admit_grpc(&head)?;
             admitted.set_caller(caller);
             let call = self.grpc.call(head.clone(), incoming, admitted.clone());
             call.await

@@ -54,6 +54,11 @@ impl Socket {
         }
     }
 
+    /// Returns the stream below.
+    pub(crate) fn transport(&self) -> &Transport {
+        &self.transport
+    }
+
     /// Writes `bytes`, or their replacement.
     fn poll_write_bytes(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         if self.replacement.is_none() {

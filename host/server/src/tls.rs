@@ -3,14 +3,19 @@
 //! A new certificate applies to new connections; open connections keep their session. Renewal tools write
 //! two files one after the other, or move a link, and send no notification. The files are therefore checked
 //! every few seconds, and files that are still changing are left for the next check. A signal can request a
-//! reload at once.
+//! reload at once. The authorities of client certificates, and what they have revoked, are further files
+//! that are followed in the same way.
 //!
 //! Invariant: once loaded, there is always a certificate, since an invalid one changes nothing. No error or
 //! log line repeats the content of a file.
 
+mod client_authority;
+mod file_error;
+
+pub(crate) use self::client_authority::ClientAuthority;
+
+use self::file_error::{Part, Reason, read, unreadable};
 use std::error::Error;
-use std::fmt;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -29,12 +34,16 @@ const LOOK_AGAIN: Duration = Duration::from_secs(3);
 /// The protocols that clients may negotiate, in the order of the server's preference.
 const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
 
-/// The paths of the certificate and its key, both in PEM.
+/// The paths of the certificate and its key, and of the authorities of clients, all in PEM.
 #[derive(Debug, Clone)]
 pub struct TlsFiles {
     /// The server's own certificate, followed by the intermediate certificates.
     pub certificate: PathBuf,
     pub key: PathBuf,
+    /// The certificates of the authorities that issue those of clients; `None` if clients are not asked for one.
+    pub client_ca: Option<PathBuf>,
+    /// The lists of the certificates of clients that these authorities have revoked, if they are checked.
+    pub client_crl: Option<PathBuf>,
 }
 
 /// The current TLS configuration and the files that it is loaded from. Lifetime: the process.
@@ -49,16 +58,27 @@ pub struct Tls {
 #[derive(Debug)]
 struct Current {
     config: Arc<ServerConfig>,
+    /// The authorities whose certificates clients may present, if they may.
+    clients: Option<Arc<ClientAuthority>>,
     /// The state of the files when they were last read, successfully or not.
     read: FileStates,
 }
 
-/// The state of both files, to detect changes; `None` for a file whose metadata cannot be read. Lifetime:
+/// The state of the files, to detect changes; `None` for a file whose metadata cannot be read. Lifetime:
 /// one check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct FileStates {
     certificate: Option<FileState>,
     key: Option<FileState>,
+    client_ca: Option<FileState>,
+    client_crl: Option<FileState>,
+}
+
+/// The content of the files. Lifetime: a load.
+#[derive(Debug)]
+struct Content {
+    config: ServerConfig,
+    clients: Option<ClientAuthority>,
 }
 
 /// The error for a certificate or a key that cannot be used.
@@ -66,48 +86,27 @@ struct FileStates {
 #[error(transparent)]
 pub struct TlsError(#[from] Reason);
 
-#[derive(Debug, thiserror::Error)]
-enum Reason {
-    #[error("failed to read {part} `{}`{}", file.display(), hint(source))]
-    Read {
-        part: Part,
-        file: PathBuf,
-        source: io::Error,
-    },
-    #[error("`{}` contains no {} in PEM; {}", file.display(), part.noun(), part.expected())]
-    Missing { part: Part, file: PathBuf },
-    #[error("{part} `{}` is damaged; {}", file.display(), part.expected())]
-    Damaged { part: Part, file: PathBuf },
-    #[error(
-        "the private key `{}` does not match the first certificate in `{}`",
-        key.display(),
-        certificate.display()
-    )]
-    Mismatch { certificate: PathBuf, key: PathBuf },
-}
-
-/// One of the two files.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Part {
-    Certificate,
-    Key,
-}
-
 // === impl TlsFiles ===
 
 impl TlsFiles {
     /// Reads the files and returns the configuration for their content.
-    fn read(&self) -> Result<ServerConfig, Reason> {
+    fn read(&self) -> Result<Content, Reason> {
         let provider = Arc::new(ring::default_provider());
         let key = self.certified_key(&provider)?;
+        let revoked = self.client_crl.as_deref();
+        let clients = self.client_ca.as_deref();
+        let clients = clients.map(|file| ClientAuthority::read((file, revoked), &provider));
+        let clients = clients.transpose()?;
         let builder = ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&TLS13, &TLS12])
             .expect("ring has cipher suites for both versions");
-        let mut config = builder
-            .with_no_client_auth()
-            .with_cert_resolver(Arc::new(SingleCertAndKey::from(key)));
+        let builder = match &clients {
+            Some(clients) => builder.with_client_cert_verifier(clients.verifier()),
+            None => builder.with_no_client_auth(),
+        };
+        let mut config = builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(key)));
         config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).to_vec();
-        Ok(config)
+        Ok(Content { config, clients })
     }
 
     fn certified_key(&self, provider: &CryptoProvider) -> Result<CertifiedKey, Reason> {
@@ -143,52 +142,34 @@ impl TlsFiles {
     }
 
     fn states(&self) -> FileStates {
+        let state = |file: &PathBuf| FileState::of(file).ok();
         FileStates {
-            certificate: FileState::of(&self.certificate).ok(),
-            key: FileState::of(&self.key).ok(),
+            certificate: state(&self.certificate),
+            key: state(&self.key),
+            client_ca: self.client_ca.as_ref().and_then(state),
+            client_crl: self.client_crl.as_ref().and_then(state),
         }
-    }
-}
-
-fn read(part: Part, file: &Path) -> Result<Vec<u8>, Reason> {
-    std::fs::read(file).map_err(|source| Reason::Read {
-        part,
-        file: file.to_owned(),
-        source,
-    })
-}
-
-/// Returns the error for a file that is not valid PEM. The original error may contain a line of the file,
-/// which for a key without line ends is the key.
-fn unreadable(part: Part, file: &Path, error: &pem::Error) -> Reason {
-    let file = file.to_owned();
-    match error {
-        pem::Error::NoItemsFound => Reason::Missing { part, file },
-        _ => Reason::Damaged { part, file },
-    }
-}
-
-fn hint(error: &io::Error) -> &'static str {
-    match error.kind() {
-        io::ErrorKind::PermissionDenied => "; the server's user needs read permission",
-        _ => "",
     }
 }
 
 // === impl Tls ===
 
 impl Tls {
-    /// Loads both files. Blocks until they are read.
+    /// Loads the files. Blocks until they are read.
     pub fn load(files: TlsFiles) -> Result<Tls, TlsError> {
         // Taken before the files are read, so that a change in between is detected later.
         let read = files.states();
-        let config = Arc::new(files.read()?);
-        let current = Mutex::new(Current { config, read });
+        let Content { config, clients } = files.read()?;
+        let current = Mutex::new(Current {
+            config: Arc::new(config),
+            clients: clients.map(Arc::new),
+            read,
+        });
         Ok(Tls { files, current })
     }
 
-    /// Reloads both files for new connections. An error is logged, and the current certificate stays in
-    /// use.
+    /// Reloads the files: the certificate for new connections, and the authorities of clients for open ones too. An error is
+    /// logged, and the current certificate and authorities stay in use.
     pub async fn reload(&self) {
         let files = self.files.clone();
         let read = blocking(move || (files.states(), files.read())).await;
@@ -198,8 +179,9 @@ impl Tls {
         let mut current = self.current();
         current.read = states;
         match outcome {
-            Ok(config) => {
+            Ok(Content { config, clients }) => {
                 current.config = Arc::new(config);
+                current.clients = clients.map(Arc::new);
                 let file = self.files.certificate.display();
                 tracing::info!(%file, "reloaded the certificate for new connections");
             }
@@ -234,6 +216,11 @@ impl Tls {
         Arc::clone(&self.current().config)
     }
 
+    /// Returns the authorities whose certificates clients may present now, if they may.
+    pub(crate) fn client_authority(&self) -> Option<Arc<ClientAuthority>> {
+        self.current().clients.clone()
+    }
+
     fn current(&self) -> MutexGuard<'_, Current> {
         self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -250,34 +237,6 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
             }
             None
         }
-    }
-}
-
-// === impl Part ===
-
-impl Part {
-    fn noun(self) -> &'static str {
-        match self {
-            Part::Certificate => "certificate",
-            Part::Key => "private key",
-        }
-    }
-
-    fn expected(self) -> &'static str {
-        match self {
-            Part::Certificate => {
-                "it must begin with the server's certificate (`-----BEGIN CERTIFICATE-----`)"
-            }
-            Part::Key => {
-                "it must be an unencrypted RSA, ECDSA or Ed25519 key (`-----BEGIN PRIVATE KEY-----`)"
-            }
-        }
-    }
-}
-
-impl fmt::Display for Part {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the {}", self.noun())
     }
 }
 

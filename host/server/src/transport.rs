@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio_rustls::rustls::pki_types::CertificateDer;
 use tokio_rustls::server::TlsStream;
 
 /// A client's TCP connection, which updates its activity on every read and write. Lifetime: a connection.
@@ -114,6 +115,14 @@ macro_rules! either {
 }
 
 impl Transport {
+    /// Returns the chain of certificates that the client has proved to be its own, if it has presented one.
+    pub(crate) fn peer_certificates(&self) -> Option<&[CertificateDer<'static>]> {
+        match self {
+            Transport::Plain(_) => None,
+            Transport::Tls(stream) => stream.get_ref().1.peer_certificates(),
+        }
+    }
+
     pub(crate) fn monitored(&mut self) -> &mut MonitoredStream {
         match self {
             Transport::Plain(stream) => stream,

@@ -1,4 +1,4 @@
-//! The services of all tenants, and the one that a request gets by its key.
+//! The services of all tenants, and the one that a request gets by its key or its client's certificate.
 //!
 //! The tenants are those of a file, which is read again when it changes: [`Namespaces::refresh`] replaces the tenants and
 //! their services in one step, so that a request finds either all of a change or nothing of it; those of new tenants follow
@@ -20,9 +20,12 @@ use crate::tenants::api_key::KeyId;
 use crate::tenants::isolation::Isolation;
 use crate::tenants::records::{ChangeError, TenantRecords};
 use crate::tenants::role::Role;
+use crate::tenants::subject::Subject;
 use crate::tenants::tenant_file::{TenantError, TenantFile, TenantFileError};
 use crate::tenants::tenant_id::TenantId;
-use crate::tenants::tenant_set::{Identity, NotAuthenticated, RecordError, TenantSet};
+use crate::tenants::tenant_set::{
+    Identity, NotAuthenticated, Presented, RecordError, Tenant, TenantSet,
+};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
@@ -70,7 +73,7 @@ struct Current {
 pub struct Caller {
     pub serving: Arc<Serving>,
     pub role: Role,
-    /// The key that was verified, by which the caller of a long request is found again.
+    /// The key that was verified, by which the caller of a long request is found again; `None` for a certificate alone.
     pub key: Option<KeyId>,
 }
 
@@ -137,7 +140,7 @@ impl Namespaces {
         &self.local
     }
 
-    /// Returns whether requests are identified by keys, which then are no part of what is passed on to guests. Without any
+    /// Returns whether requests are identified, mostly by keys, which then are no part of what is passed on to guests. Without any
     /// tenant left, no key is valid.
     pub fn needs_keys(&self) -> bool {
         let configured = self.configured.as_ref();
@@ -171,14 +174,23 @@ impl Namespaces {
         tenants
     }
 
-    /// Returns the service for a request with this key, which is valid `now`, or for one without a key.
-    pub fn identify(&self, key: Option<&str>, now: SystemTime) -> Result<Caller, NotAuthenticated> {
-        self.caller(|tenants| tenants.identify(key, now))
+    /// Returns the service for a request that presents this key or this certificate, valid `now`, or nothing.
+    pub fn identify(
+        &self,
+        presented: Presented<'_>,
+        now: SystemTime,
+    ) -> Result<Caller, NotAuthenticated> {
+        self.caller(|tenants| tenants.identify(presented, now))
     }
 
-    /// Returns the service that a request has `now` whose key was verified before, or one without a key.
-    pub fn renew(&self, key: Option<KeyId>, now: SystemTime) -> Result<Caller, NotAuthenticated> {
-        self.caller(|tenants| tenants.renew(key, now))
+    /// Returns the service that a request has `now` whose key was verified before, or that has none, and whose client has a
+    /// certificate with these names, if it has one.
+    pub fn renew(
+        &self,
+        verified: (Option<KeyId>, Option<&[Subject]>),
+        now: SystemTime,
+    ) -> Result<Caller, NotAuthenticated> {
+        self.caller(|tenants| tenants.renew(verified, now))
     }
 
     fn caller(
@@ -357,7 +369,7 @@ impl Configured {
                     Arc::new(local.with_tenant(Arc::clone(tenant), account))
                 }
                 // Its models stay, with the limits with which they were opened.
-                Some(open) if open.tenant().isolation == tenant.isolation => {
+                Some(open) if are_opened_alike(open.tenant(), tenant) => {
                     Arc::new(open.with_tenant(Arc::clone(tenant), account))
                 }
                 _ => {
@@ -365,7 +377,8 @@ impl Configured {
                     let Some(open) = open else {
                         continue;
                     };
-                    // As it was, until its models are open at the new level of isolation.
+                    // As it was, until its models are open at the new level of isolation, or by the new rules for
+                    // signatures.
                     Arc::clone(open)
                 }
             };
@@ -393,6 +406,12 @@ impl Configured {
         let mut place = self.current.write().unwrap_or_else(PoisonError::into_inner);
         *place = current;
     }
+}
+
+/// Returns whether the models of a tenant are opened in the same way after its settings have changed. Those by other rules
+/// for signatures are not: each version must be verified by the new ones.
+fn are_opened_alike(before: &Tenant, now: &Tenant) -> bool {
+    before.isolation == now.isolation && before.signatures == now.signatures
 }
 
 #[cfg(test)]

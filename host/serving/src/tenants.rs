@@ -1,12 +1,13 @@
 //! The tenants of a server: who may use it, what each may do, and within which limits.
 //!
-//! A [`tenant_set::Tenant`] is identified by an [`api_key`] only, whose [`role`] bounds what a request may do. The
-//! operator's [`records`] are in a [`tenant_file`], and a [`tenant_set`] is what they mean once they are checked.
-//! [`document`] is their form in the API for administration. The models that a tenant can name are those of its
-//! namespace (`crate::namespaces`); its [`limits`] are enforced where requests are admitted. Its [`isolation`] says which
-//! threads, or which process, work for it.
+//! A [`tenant_set::Tenant`] is identified by an [`api_key`], or by the name in a verified client certificate (a
+//! [`subject`]), either of which has a [`role`] that bounds what a request may do. The operator's [`records`] are in a
+//! [`tenant_file`], and a [`tenant_set`] is what they mean once they are checked; [`trust_changes`] are the changes of
+//! names and of the keys that sign. [`document`] is their form in the API for administration. The models that a tenant
+//! can name are those of its namespace (`crate::namespaces`), loaded by the rules of its [`signing_key`]s; its [`limits`]
+//! are enforced where requests are admitted. Its [`isolation`] says which threads, or which process, work for it.
 //!
-//! Invariant: a tenant follows from a verified key and from nothing else in a request.
+//! Invariant: a tenant follows from a verified key or a verified certificate, and from nothing else in a request.
 
 pub mod api_key;
 pub mod document;
@@ -14,6 +15,9 @@ pub mod isolation;
 pub mod limits;
 pub mod records;
 pub mod role;
+pub mod signing_key;
+pub mod subject;
 pub mod tenant_file;
 pub mod tenant_id;
 pub mod tenant_set;
+pub mod trust_changes;

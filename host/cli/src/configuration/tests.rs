@@ -176,6 +176,12 @@ fn a_certificate_needs_a_key_from_any_source() -> anyhow::Result<()> {
     for (content, arguments, missing) in [
         ("tls_cert = 'a.pem'", ".", "--tls-key is not set"),
         ("", "--tls-key a.key .", "--tls-cert is not set"),
+        ("tls_client_ca = 'ca.pem'", ".", "--tls-cert is not set"),
+        (
+            "tls_client_crl = 'a.crl'",
+            ".",
+            "--tls-client-ca is not set",
+        ),
     ] {
         let error = parsed(content, arguments).err().context(missing)?;
         assert!(error.is::<BadConfiguration>(), "{error:#}");

@@ -1,14 +1,16 @@
 //! The arguments of `wisp tenant`.
 
 use super::value;
-use clap::{Args, Subcommand};
+use clap::{ArgAction, Args, Subcommand};
 use std::path::PathBuf;
 use wisp_serving::tenants::api_key::KeyId;
 use wisp_serving::tenants::isolation::Isolation;
 use wisp_serving::tenants::role::Role;
+use wisp_serving::tenants::signing_key::SigningKey;
+use wisp_serving::tenants::subject::Subject;
 use wisp_serving::tenants::tenant_id::TenantId;
 
-/// Add, list and change the tenants of a server, and their keys.
+/// Add, list and change the tenants of a server, their keys, and the names in their client certificates.
 ///
 /// The tenants are in a file of the directory that `wisp serve --tenants` names. Running servers follow it, so a change
 /// needs no restart. A key is printed once; the file has only a hash of it.
@@ -22,7 +24,9 @@ Examples:
   wisp tenant add operator --role admin --tenants /var/lib/wisp/tenants
   wisp tenant list --tenants /var/lib/wisp/tenants
   wisp tenant rotate acme --role deploy --tenants /var/lib/wisp/tenants
-  wisp tenant revoke acme --key 0123456789abcdef --tenants /var/lib/wisp/tenants"
+  wisp tenant revoke acme --key 0123456789abcdef --tenants /var/lib/wisp/tenants
+  wisp tenant subject add acme uri:spiffe://example.org/acme --tenants /var/lib/wisp/tenants
+  wisp tenant signing-key add acme minisign.pub --tenants /var/lib/wisp/tenants"
 )]
 pub(crate) struct TenantCommandArgs {
     #[command(subcommand)]
@@ -40,11 +44,18 @@ pub(crate) struct TenantDirectoryArgs {
 #[derive(Debug, Subcommand)]
 pub(crate) enum TenantCommand {
     Add(Box<TenantAddArgs>),
-    /// List the tenants with their limits and the ids of their keys.
+    /// List the tenants with their limits, the ids of their keys, and their names in certificates.
     #[command(after_help = "Example:\n\n  wisp tenant list --json --tenants DIR")]
     List(TenantListArgs),
     Rotate(TenantRotateArgs),
     Revoke(TenantRevokeArgs),
+    /// Add and remove the names in client certificates that identify a tenant.
+    #[command(subcommand)]
+    Subject(SubjectCommand),
+    /// Add and remove the keys that sign the versions of a tenant's own models.
+    #[command(subcommand)]
+    SigningKey(SigningKeyCommand),
+    RequireSignature(TenantRequireSignatureArgs),
     /// Remove a tenant with all its keys. The files of its models stay.
     #[command(after_help = "Example:\n\n  wisp tenant remove acme --tenants DIR")]
     Remove(TenantRemoveArgs),
@@ -197,6 +208,115 @@ pub(crate) struct TenantRevokeArgs {
 pub(crate) struct TenantRemoveArgs {
     /// The name of the tenant.
     pub(crate) id: TenantId,
+
+    #[command(flatten)]
+    pub(crate) directory: TenantDirectoryArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SubjectCommand {
+    Add(TenantSubjectAddArgs),
+    Remove(TenantSubjectRemoveArgs),
+}
+
+/// Let clients be a tenant whose certificates have a name.
+///
+/// The server verifies the certificates of clients with `wisp serve --tls-client-ca`. A name is that of one tenant, and the
+/// same byte by byte.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+
+  wisp tenant subject add acme uri:spiffe://example.org/acme --tenants DIR
+  wisp tenant subject add acme dns:deploy.acme.example --role deploy --tenants DIR
+  wisp tenant subject add acme 'dn:CN=acme,O=Example' --tenants DIR")]
+pub(crate) struct TenantSubjectAddArgs {
+    /// The name of the tenant.
+    pub(crate) id: TenantId,
+
+    /// The name in the certificates: `uri:` or `dns:` with an alternative name of that kind, or `dn:` with the whole
+    /// subject, as `openssl x509 -noout -subject -nameopt RFC2253,utf8,-esc_msb` prints it.
+    #[arg(value_name = "NAME")]
+    pub(crate) subject: Subject,
+
+    /// The role of the clients: `infer`, `deploy` or `admin`, as that of a key.
+    #[arg(long, value_name = "ROLE", default_value_t = Role::Infer)]
+    pub(crate) role: Role,
+
+    #[command(flatten)]
+    pub(crate) directory: TenantDirectoryArgs,
+}
+
+/// Remove a name of a tenant, also for connections that are open.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n\n  wisp tenant subject remove acme dns:deploy.acme.example --tenants DIR"
+)]
+pub(crate) struct TenantSubjectRemoveArgs {
+    /// The name of the tenant.
+    pub(crate) id: TenantId,
+
+    /// The name in the certificates, as the list shows it.
+    #[arg(value_name = "NAME")]
+    pub(crate) subject: Subject,
+
+    #[command(flatten)]
+    pub(crate) directory: TenantDirectoryArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SigningKeyCommand {
+    Add(TenantSigningKeyAddArgs),
+    Remove(TenantSigningKeyRemoveArgs),
+}
+
+/// Trust a key that signs versions of a tenant's own models.
+///
+/// As soon as a tenant has such a key, those of `wisp serve --trusted-key` do not count for its models.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n\n  wisp tenant signing-key add acme minisign.pub --tenants DIR")]
+pub(crate) struct TenantSigningKeyAddArgs {
+    /// The name of the tenant.
+    pub(crate) id: TenantId,
+
+    /// The file of the public key, which `minisign -G` writes.
+    pub(crate) file: PathBuf,
+
+    #[command(flatten)]
+    pub(crate) directory: TenantDirectoryArgs,
+}
+
+/// Trust a key no more. Versions that only it has signed are not loaded again.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n\n  wisp tenant signing-key remove acme RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3 --tenants DIR"
+)]
+pub(crate) struct TenantSigningKeyRemoveArgs {
+    /// The name of the tenant.
+    pub(crate) id: TenantId,
+
+    /// The key, as the list shows it: the second line of its file.
+    #[arg(value_name = "KEY", value_parser = SigningKey::parse)]
+    pub(crate) key: SigningKey,
+
+    #[command(flatten)]
+    pub(crate) directory: TenantDirectoryArgs,
+}
+
+/// Load versions of a tenant's own models only with a valid signature.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+
+  wisp tenant require-signature acme --tenants DIR
+  wisp tenant require-signature acme false --tenants DIR")]
+pub(crate) struct TenantRequireSignatureArgs {
+    /// The name of the tenant.
+    pub(crate) id: TenantId,
+
+    /// `false` to leave it to `wisp serve --require-signature`.
+    #[arg(value_name = "BOOL", action = ArgAction::Set, default_value_t = true)]
+    pub(crate) is_required: bool,
 
     #[command(flatten)]
     pub(crate) directory: TenantDirectoryArgs,

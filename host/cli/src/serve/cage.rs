@@ -211,7 +211,14 @@ fn file_rules(args: &ServeArgs, cache: Option<&Path>, models: &[PathBuf]) -> Fil
     let mut read = models.to_vec();
     read.extend(places::system());
     // These are replaced while the server runs.
-    let settings = [&args.config, &args.tls.tls_cert, &args.tls.tls_key];
+    let tls = &args.tls;
+    let settings = [
+        &args.config,
+        &tls.tls_cert,
+        &tls.tls_key,
+        &tls.tls_client_ca,
+        &tls.tls_client_crl,
+    ];
     for file in settings.into_iter().flatten() {
         read.extend(places::directories_of(file));
     }

@@ -136,9 +136,11 @@ pub(super) fn load_certificate(args: &TlsArgs) -> anyhow::Result<Option<Arc<Tls>
     let files = TlsFiles {
         certificate: certificate.clone(),
         key: key.clone(),
+        client_ca: args.tls_client_ca.clone(),
+        client_crl: args.tls_client_crl.clone(),
     };
     let tls = Tls::load(files).context(BadConfiguration::new(
-        "cannot use TLS with the files of --tls-cert and --tls-key",
+        "cannot use TLS with the files of --tls-cert, --tls-key and --tls-client-ca",
     ))?;
     Ok(Some(Arc::new(tls)))
 }

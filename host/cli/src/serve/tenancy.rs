@@ -25,9 +25,15 @@ pub(super) const INTERVAL: Duration = Duration::from_secs(1);
 /// Checks the settings and the file of the tenants.
 pub(super) fn check(args: &ServeArgs) -> anyhow::Result<()> {
     let Some(directory) = &args.tenancy.tenants else {
-        return match args.tenancy.admin {
-            Some(_) => Err(bad_configuration(
+        if args.tenancy.admin.is_some() {
+            return Err(bad_configuration(
                 "--admin changes the tenants: name their directory with --tenants",
+            ));
+        }
+        // Without tenants it would look like a protection, and everyone could call.
+        return match args.tls.tls_client_ca {
+            Some(_) => Err(bad_configuration(
+                "--tls-client-ca identifies tenants: name their directory with --tenants",
             )),
             None => Ok(()),
         };

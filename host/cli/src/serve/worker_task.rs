@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use std::io::{Read, Write};
 use wisp_serving::tenants::isolation::Isolation;
 use wisp_serving::tenants::limits::Limits;
+use wisp_serving::tenants::signing_key::{SigningKey, SigningRules};
 use wisp_serving::tenants::tenant_set::Tenant;
 
 /// The size limit of the message.
@@ -19,24 +20,39 @@ pub(super) struct WorkerTask {
     tenant: String,
     weight: u32,
     limits: Limits,
+    /// The public keys that sign its versions.
+    #[serde(default)]
+    signing_keys: Vec<String>,
+    #[serde(default)]
+    require_signature: bool,
 }
 
 impl WorkerTask {
     pub(super) fn of(tenant: &Tenant) -> WorkerTask {
+        let keys = tenant.signatures.keys.iter();
         WorkerTask {
             tenant: tenant.id.to_string(),
             weight: tenant.weight,
             limits: tenant.limits,
+            signing_keys: keys.map(|key| key.as_str().to_owned()).collect(),
+            require_signature: tenant.signatures.is_required,
         }
     }
 
     /// Returns the tenant. In its process nobody else is served, and so it shares all of it.
     pub(super) fn tenant(&self) -> anyhow::Result<Tenant> {
+        let keys = self.signing_keys.iter().map(|key| SigningKey::parse(key));
+        let keys: Result<Vec<SigningKey>, _> = keys.collect();
         Ok(Tenant {
             id: self.tenant.parse()?,
             weight: self.weight,
             isolation: Isolation::Shared,
             limits: self.limits,
+            // A key that is left out would let versions pass that it has not signed.
+            signatures: SigningRules {
+                keys: keys?,
+                is_required: self.require_signature,
+            },
         })
     }
 
@@ -67,6 +83,8 @@ impl WorkerTask {
 mod tests {
     use super::*;
 
+    const KEY: &str = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3";
+
     #[test]
     fn a_worker_learns_its_tenant_and_leaves_what_follows() -> anyhow::Result<()> {
         let tenant = Tenant {
@@ -77,6 +95,10 @@ mod tests {
                 models: Some(3),
                 ..Limits::default()
             },
+            signatures: SigningRules {
+                keys: vec![SigningKey::parse(KEY)?],
+                is_required: true,
+            },
         };
         let mut bytes = Vec::new();
         WorkerTask::of(&tenant).write(&mut bytes)?;
@@ -85,6 +107,7 @@ mod tests {
         let read = WorkerTask::read(&mut input)?.tenant()?;
         assert_eq!((read.id, read.weight), (tenant.id, 7));
         assert_eq!(read.limits, tenant.limits);
+        assert_eq!(read.signatures, tenant.signatures);
         assert_eq!(input, b"PRI");
         Ok(())
     }
@@ -94,8 +117,11 @@ mod tests {
         assert!(WorkerTask::read(&b"{}"[..]).is_err());
         assert!(WorkerTask::read(vec![b'x'; MAX_BYTES * 2].as_slice()).is_err());
         let path = br#"{"tenant": "../other", "weight": 1, "limits": {}}"#;
-        let task = WorkerTask::read([&path[..], b"\n"].concat().as_slice())?;
-        assert!(task.tenant().is_err());
+        let key = br#"{"tenant": "acme", "weight": 1, "limits": {}, "signing_keys": ["a"]}"#;
+        for message in [&path[..], key] {
+            let task = WorkerTask::read([message, b"\n"].concat().as_slice())?;
+            assert!(task.tenant().is_err());
+        }
         Ok(())
     }
 }

@@ -47,6 +47,8 @@ impl Certificate {
         TlsFiles {
             certificate: self.path().join("server.pem"),
             key: self.path().join("server.key"),
+            client_ca: None,
+            client_crl: None,
         }
     }
 

@@ -1,7 +1,9 @@
 //! Tests of invalid files, and of reloading.
 
+use super::file_error::hint;
 use super::*;
 use crate::tests::certificate::{Certificate, pair};
+use std::io;
 use tokio::task::JoinSet;
 
 /// Returns the error for the files, without the directory.
@@ -167,9 +169,75 @@ async fn a_link_that_is_moved_is_a_change() -> anyhow::Result<()> {
     let mut watch = Watch::start(TlsFiles {
         certificate: link.join("server.pem"),
         key: link.join("server.key"),
+        client_ca: None,
+        client_crl: None,
     })?;
     std::os::unix::fs::symlink(new.path(), &moved)?;
     std::fs::rename(moved, &link)?;
     assert!(watch.has_changed_after(3).await);
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_authorities_of_clients_are_followed_and_never_replaced_by_none() -> anyhow::Result<()>
+{
+    let certificate = Certificate::new()?;
+    let file = certificate.path().join("clients.pem");
+    let files = TlsFiles {
+        client_ca: Some(file.clone()),
+        ..certificate.files()
+    };
+    std::fs::write(&file, pair()?.cert.pem())?;
+    let mut watch = Watch::start(files)?;
+    tokio::time::sleep(LOOK_AGAIN / 2).await;
+    assert!(!watch.has_changed_after(3).await);
+    std::fs::write(&file, pair()?.cert.pem())?;
+    let before = watch.tls.client_authority();
+    assert!(watch.has_changed_after(3).await);
+    let after = watch.tls.client_authority();
+    let (Some(before), Some(after)) = (before, after) else {
+        anyhow::bail!("no authorities");
+    };
+    assert!(!Arc::ptr_eq(&before, &after));
+    for invalid in ["", "no certificate"] {
+        std::fs::write(&file, invalid)?;
+        assert!(!watch.has_changed_after(3).await, "{invalid:?}");
+        let now = watch.tls.client_authority();
+        assert!(now.is_some_and(|now| Arc::ptr_eq(&now, &after)));
+    }
+    Ok(())
+}
+
+#[test]
+fn what_is_wrong_with_the_authorities_of_clients_is_said() -> anyhow::Result<()> {
+    let certificate = Certificate::new()?;
+    let file = certificate.path().join("clients.pem");
+    let files = TlsFiles {
+        client_ca: Some(file.clone()),
+        ..certificate.files()
+    };
+    let good = pair()?.cert.pem();
+    let key = std::fs::read_to_string(certificate.files().key)?;
+    let nothing = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    for (content, expected) in [
+        (good.clone(), None),
+        (good.clone() + &good, None),
+        (
+            String::new(),
+            Some("contains no certificate of an authority"),
+        ),
+        (key, Some("contains no certificate of an authority")),
+        (nothing.to_owned(), Some("is damaged; it must contain")),
+        (good + nothing, Some("is damaged; it must contain")),
+    ] {
+        std::fs::write(&file, &content)?;
+        let error = Tls::load(files.clone()).err();
+        let error = error.map(|error| error.to_string());
+        let is_expected = match (&error, expected) {
+            (Some(error), Some(part)) => error.contains("clients.pem") && error.contains(part),
+            (error, part) => error.is_none() && part.is_none(),
+        };
+        assert!(is_expected, "{error:?}, expected {expected:?}");
+    }
     Ok(())
 }

@@ -119,18 +119,22 @@ impl NamespaceOpener {
         serving
     }
 
-    /// Returns the loader for the models of a tenant. Threads of its own that cannot be started are logged, and it uses
-    /// those of the server until the next start.
+    /// Returns the loader for the models of a tenant, with its rules for signatures. Threads of its own that cannot be
+    /// started are logged, and it uses those of the server until the next start.
     fn loader_for(&self, tenant: &Tenant) -> Loader {
-        if tenant.isolation != Isolation::Cordon {
-            return self.loader.for_tenant(&tenant.id);
+        let shared = || self.loader.for_tenant(&tenant.id);
+        let loader = match tenant.isolation {
+            Isolation::Cordon => self.loader.cordoned(&tenant.id).unwrap_or_else(|error| {
+                let error = &error as &dyn std::error::Error;
+                tracing::error!(tenant = %tenant.id, error, "no threads for the tenant, which shares those of the server");
+                shared()
+            }),
+            Isolation::Shared | Isolation::Worker => shared(),
+        };
+        Loader {
+            signatures: tenant.signatures.policy(&self.loader.signatures),
+            ..loader
         }
-        let cordoned = self.loader.cordoned(&tenant.id);
-        cordoned.unwrap_or_else(|error| {
-            let error = &error as &dyn std::error::Error;
-            tracing::error!(tenant = %tenant.id, error, "no threads for the tenant, which shares those of the server");
-            self.loader.for_tenant(&tenant.id)
-        })
     }
 
     /// Opens the models of a tenant for uploads, if there are uploads. A failure is logged.

@@ -9,7 +9,11 @@ fn without_a_file_everyone_is_local_whatever_the_key() -> anyhow::Result<()> {
     let serving = Serving::new(Registry::default(), None, ServingOptions::default());
     let namespaces = Namespaces::local(Arc::new(serving));
     for key in [None, Some(""), Some("wisp_0_0")] {
-        let caller = namespaces.identify(key, SystemTime::now())?;
+        let presented = Presented {
+            key,
+            subjects: Some(&[]),
+        };
+        let caller = namespaces.identify(presented, SystemTime::now())?;
         assert!(caller.serving.tenant().id.is_local());
         assert_eq!(caller.role, Role::Deploy);
     }

@@ -8,12 +8,12 @@ use wisp_protocol::upload::{CHECKSUMS_FILE, SIGNATURE_FILE};
 #[derive(Debug, thiserror::Error)]
 pub enum VersionSignatureError {
     #[error(
-        "the version is not signed, and this server requires signatures (--require-signature): it has no \
+        "the version is not signed, and signatures are required (--require-signature): it has no \
          {SIGNATURE_FILE}"
     )]
     Unsigned,
     #[error(
-        "a single file has no signature, and this server requires them (--require-signature): serve the directory of \
+        "a single file has no signature, and signatures are required (--require-signature): serve the directory of \
          a model"
     )]
     SingleFile,

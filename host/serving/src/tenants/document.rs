@@ -138,6 +138,13 @@ fn tenant(id: &str, record: &TenantRecord) -> Value {
         })
     });
     let keys: Vec<Value> = keys.collect();
+    let subjects = record.subjects.iter().map(|subject| {
+        json!({
+            "name": subject.name,
+            "role": subject.role.name(),
+        })
+    });
+    let subjects: Vec<Value> = subjects.collect();
     json!({
         "id": id,
         "weight": record.weight,
@@ -145,6 +152,9 @@ fn tenant(id: &str, record: &TenantRecord) -> Value {
         "isolation": record.isolation,
         "limits": record.limits,
         "keys": keys,
+        "subjects": subjects,
+        "signing_keys": record.signing_keys,
+        "require_signature": record.require_signature,
     })
 }
 
@@ -164,6 +174,7 @@ mod tests {
         let new = decode_tenant(body)?;
         let mut records = TenantRecords::default();
         let key = records.add(&new, SystemTime::now())?;
+        records.add_subject(&new.id, &"dns:acme.example".parse()?, Role::Infer)?;
         let listed = tenants_document(&records);
         let text = String::from_utf8(listed.to_vec())?;
         assert!(!text.contains(&key.hash().to_string()), "{text}");
@@ -173,6 +184,9 @@ mod tests {
         assert_eq!(acme["limits"], json!({ "concurrency": 8 }));
         assert_eq!(acme["keys"][0]["role"], "deploy");
         assert_eq!(acme["keys"][0]["id"], key.id().to_string());
+        let subjects = json!([{ "name": "dns:acme.example", "role": "infer" }]);
+        assert_eq!(acme["subjects"], subjects);
+        assert_eq!(acme["require_signature"], false);
         let one = tenant_document(&records, &new.id).unwrap_or_default();
         assert_eq!(serde_json::from_slice::<Value>(&one)?, *acme);
         assert!(tenant_document(&records, &"other".parse()?).is_none());

@@ -1,12 +1,14 @@
 //! The tenants as their file has them, and the changes that an operator makes to them.
 //!
 //! Everything in a record is text or a number and not checked yet; [`crate::tenants::tenant_set`] checks it. A change
-//! that needs a key returns it, and its secret is nowhere else.
+//! that needs a key returns it, and its secret is nowhere else. Changes of certificate names and signing keys are in
+//! [`crate::tenants::trust_changes`].
 
 use crate::tenants::api_key::{ApiKey, KeyId};
 use crate::tenants::isolation::Isolation;
 use crate::tenants::limits::Limits;
 use crate::tenants::role::Role;
+use crate::tenants::subject::Subject;
 use crate::tenants::tenant_id::TenantId;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -37,11 +39,20 @@ pub struct TenantRecord {
     /// The level of isolation; `None` for the one that the server gives tenants of this kind.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub isolation: Option<Isolation>,
+    /// Set if versions of the tenant's own models are loaded only with a valid signature.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub require_signature: bool,
+    /// The public keys of minisign whose signatures are trusted; none for those of the server.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub signing_keys: Vec<String>,
     #[serde(default, skip_serializing_if = "Limits::is_empty")]
     pub limits: Limits,
     /// The keys, the oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub keys: Vec<KeyRecord>,
+    /// The names in client certificates, in the order in which they were added.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub subjects: Vec<SubjectRecord>,
 }
 
 /// One key.
@@ -57,6 +68,15 @@ pub struct KeyRecord {
     /// The time from which the key is not valid, in seconds since 1970.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires: Option<u64>,
+}
+
+/// One name in client certificates.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SubjectRecord {
+    /// The name with its kind, such as `dns:client.example.org`.
+    pub name: String,
+    pub role: Role,
 }
 
 /// The settings of a tenant that is added.
@@ -95,12 +115,29 @@ pub enum ChangeError {
     Weight,
     #[error("`local` owns the public models, and so its isolation is `shared`")]
     LocalIsolation,
+    #[error("`{subject}` is a name of tenant `{tenant}` already; remove it there first")]
+    SubjectExists { tenant: String, subject: Subject },
+    #[error("tenant `{tenant}` has no certificate name `{subject}`")]
+    UnknownSubject { tenant: TenantId, subject: Subject },
+    #[error("tenant `{0}` has this signing key already")]
+    SigningKeyExists(TenantId),
+    #[error("tenant `{0}` has no such signing key")]
+    UnknownSigningKey(TenantId),
+    #[error("tenant `{tenant}` has {MAX_SIGNING_KEYS} signing keys already; remove one first")]
+    TooManySigningKeys { tenant: TenantId },
+    #[error(
+        "`local` owns the public models, whose signatures are a setting of the server (--trusted-key)"
+    )]
+    LocalSignatures,
     #[error("the system has no random bytes for a key")]
     Random(#[source] io::Error),
 }
 
 /// The largest weight, beyond which shares of others would be too small to compute with.
 pub const MAX_WEIGHT: u32 = 1000;
+
+/// The number of signing keys that a tenant may have. A load may try all of them.
+pub const MAX_SIGNING_KEYS: usize = 16;
 
 fn one() -> u32 {
     1
@@ -147,8 +184,11 @@ impl TenantRecords {
             weight: *weight,
             anonymous: *anonymous,
             isolation: *isolation,
+            require_signature: false,
+            signing_keys: Vec::new(),
             limits: *limits,
             keys: vec![record],
+            subjects: Vec::new(),
         };
         self.tenants.insert(id.as_str().to_owned(), tenant);
         Ok(made)
@@ -212,7 +252,7 @@ impl TenantRecords {
             .ok_or_else(|| ChangeError::Unknown(id.clone()))
     }
 
-    fn tenant(&mut self, id: &TenantId) -> Result<&mut TenantRecord, ChangeError> {
+    pub(super) fn tenant(&mut self, id: &TenantId) -> Result<&mut TenantRecord, ChangeError> {
         let found = self.tenants.get_mut(id.as_str());
         found.ok_or_else(|| ChangeError::Unknown(id.clone()))
     }

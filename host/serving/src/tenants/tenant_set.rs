@@ -1,13 +1,20 @@
-//! The configured tenants after all checks, and the search for the tenant of a key.
+//! The configured tenants after all checks, and the search for the tenant of a key or of a client certificate.
 //!
 //! A key is found by its public id, so that no secret is the key of a map, and the hash of its secret is compared in
 //! constant time. A key that does not exist costs what a wrong secret costs, and both have the same error.
+//!
+//! A request may have both a key and a certificate. Then the key decides what it may do, and the certificate must not be
+//! that of another tenant: a stolen key is of no use on the connection of a client that is known to be somebody else.
 
 use crate::tenants::api_key::{ApiKey, KeyId, SecretHash};
 use crate::tenants::isolation::Isolation;
 use crate::tenants::limits::Limits;
-use crate::tenants::records::{KeyRecord, MAX_WEIGHT, TenantRecord, TenantRecords, unix_seconds};
+use crate::tenants::records::{
+    KeyRecord, MAX_WEIGHT, SubjectRecord, TenantRecord, TenantRecords, unix_seconds,
+};
 use crate::tenants::role::Role;
+use crate::tenants::signing_key::{SigningKey, SigningRules};
+use crate::tenants::subject::Subject;
 use crate::tenants::tenant_id::TenantId;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -21,6 +28,8 @@ pub struct Tenant {
     pub weight: u32,
     pub isolation: Isolation,
     pub limits: Limits,
+    /// Its rules for the signatures of its own models.
+    pub signatures: SigningRules,
 }
 
 /// All configured tenants. Lifetime: until the tenants change.
@@ -28,6 +37,7 @@ pub struct Tenant {
 pub struct TenantSet {
     tenants: BTreeMap<TenantId, Arc<Tenant>>,
     keys: HashMap<KeyId, StoredKey>,
+    subjects: HashMap<Subject, StoredSubject>,
     anonymous: Option<Arc<Tenant>>,
     /// The isolation of tenants with a key that may deploy, unless their records say more.
     deployers: Isolation,
@@ -42,12 +52,30 @@ struct StoredKey {
     expires: Option<u64>,
 }
 
-/// The tenant of a request and what the request may do. Only a verified key makes one, or the lack of tenants.
+/// A name in client certificates as the server knows it.
+#[derive(Debug)]
+struct StoredSubject {
+    tenant: Arc<Tenant>,
+    role: Role,
+}
+
+/// The proofs of identity that a request presents. Lifetime: one request.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Presented<'a> {
+    /// The key of the request as it was sent.
+    pub key: Option<&'a str>,
+    /// The names in the certificate of the client, which has proved that it is its own; none of them if the certificate is
+    /// not valid any more, and `None` for a client without one.
+    pub subjects: Option<&'a [Subject]>,
+}
+
+/// The tenant of a request and what the request may do. Only a verified key or certificate makes one, or the lack of
+/// tenants.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
     pub tenant: Arc<Tenant>,
     pub role: Role,
-    /// The key that was verified; `None` for the anonymous tenant.
+    /// The key that was verified; `None` for a certificate alone, and for the anonymous tenant.
     pub key: Option<KeyId>,
 }
 
@@ -72,6 +100,16 @@ pub enum RecordError {
     Key { tenant: String, number: usize },
     #[error("two keys have the id `{0}`")]
     KeyTwice(KeyId),
+    #[error("`{name}` in the subjects of tenant `{tenant}` is no name of a client certificate")]
+    Subject { tenant: String, name: String },
+    #[error("the certificate name `{0}` is that of two tenants, or twice that of one")]
+    SubjectTwice(Subject),
+    #[error("signing key {number} of tenant `{tenant}` is not a public key of minisign")]
+    SigningKey { tenant: String, number: usize },
+    #[error(
+        "tenant `local` owns the public models, whose signatures are a setting of the server (--trusted-key)"
+    )]
+    LocalSignatures,
     #[error("tenant `local` owns the public models, and so its isolation is `shared`")]
     LocalIsolation,
     #[error("`{0}` and `{1}` are both anonymous, and only one tenant can be")]
@@ -88,6 +126,7 @@ impl Tenant {
             weight: 1,
             isolation: Isolation::Shared,
             limits: Limits::default(),
+            signatures: SigningRules::default(),
         }
     }
 }
@@ -127,6 +166,7 @@ impl TenantSet {
             weight: record.weight,
             isolation,
             limits: record.limits,
+            signatures: signing_rules(&id, record)?,
         });
         if record.anonymous {
             if let Some(other) = &self.anonymous {
@@ -143,12 +183,27 @@ impl TenantSet {
                 return Err(RecordError::KeyTwice(key));
             }
         }
+        for SubjectRecord { name, role } in &record.subjects {
+            let subject: Subject = name.parse().map_err(|_| RecordError::Subject {
+                tenant: id.to_string(),
+                name: name.clone(),
+            })?;
+            let stored = StoredSubject {
+                tenant: Arc::clone(&tenant),
+                role: *role,
+            };
+            if self.subjects.insert(subject.clone(), stored).is_some() {
+                return Err(RecordError::SubjectTwice(subject));
+            }
+        }
         self.tenants.insert(id, tenant);
         Ok(())
     }
 
     fn isolation(&self, id: &TenantId, record: &TenantRecord) -> Result<Isolation, RecordError> {
-        let deploys = record.keys.iter().any(|key| key.role >= Role::Deploy);
+        let keys = record.keys.iter().map(|key| key.role);
+        let mut roles = keys.chain(record.subjects.iter().map(|subject| subject.role));
+        let deploys = roles.any(|role| role >= Role::Deploy);
         match record.isolation {
             Some(level) if id.is_local() && level > Isolation::Shared => {
                 Err(RecordError::LocalIsolation)
@@ -164,21 +219,35 @@ impl TenantSet {
         self.tenants.values()
     }
 
-    /// Returns the tenant of the presented key, which is valid `now`. Without a key, this is the anonymous tenant, if
-    /// there is one; an invalid key never is.
+    /// Returns the tenant that is identified by what a request presents, which is valid `now`. A request that presents
+    /// nothing is one of the anonymous tenant, if there is one; one that presents something invalid never is.
     pub fn identify(
         &self,
-        presented: Option<&str>,
+        presented: Presented<'_>,
         now: SystemTime,
     ) -> Result<Identity, NotAuthenticated> {
-        let Some(presented) = presented else {
-            let tenant = self.anonymous.clone().ok_or(NotAuthenticated)?;
-            return Ok(Identity {
-                tenant,
-                role: Role::Infer,
-                key: None,
-            });
-        };
+        let Presented { key, subjects } = presented;
+        let by_key = key.map(|key| self.of_key(key, now)).transpose()?;
+        self.agreed(by_key, subjects)
+    }
+
+    /// Returns the identity that a request has `now` whose key was verified before, or that has none, on a connection with
+    /// these names in the certificate of the client.
+    pub fn renew(
+        &self,
+        (verified, subjects): (Option<KeyId>, Option<&[Subject]>),
+        now: SystemTime,
+    ) -> Result<Identity, NotAuthenticated> {
+        let by_key = verified.map(|key| {
+            let stored = self.keys.get(&key).filter(|stored| stored.is_valid(now));
+            stored
+                .map(|stored| stored.identity(key))
+                .ok_or(NotAuthenticated)
+        });
+        self.agreed(by_key.transpose()?, subjects)
+    }
+
+    fn of_key(&self, presented: &str, now: SystemTime) -> Result<Identity, NotAuthenticated> {
         // Each step is taken for every key, so that the time shows nothing about the reason.
         let key: ApiKey = presented.parse().unwrap_or_else(|_| ApiKey::of_nobody());
         let stored = self.keys.get(&key.id());
@@ -190,19 +259,53 @@ impl TenantSet {
         }
     }
 
-    /// Returns the identity that a request with a key that was verified before has `now`, or one without a key.
-    pub fn renew(
+    /// Returns the identity of a request whose key has the one in `by_key`, if it has a key, and whose client has these
+    /// names, if it has a certificate.
+    fn agreed(
         &self,
-        verified: Option<KeyId>,
-        now: SystemTime,
+        by_key: Option<Identity>,
+        subjects: Option<&[Subject]>,
     ) -> Result<Identity, NotAuthenticated> {
-        let Some(key) = verified else {
-            return self.identify(None, now);
+        let by_certificate = match subjects {
+            Some(subjects) => self.of_subjects(subjects)?,
+            None => None,
         };
-        let stored = self.keys.get(&key).filter(|stored| stored.is_valid(now));
-        stored
-            .map(|stored| stored.identity(key))
-            .ok_or(NotAuthenticated)
+        match (by_key, by_certificate) {
+            (Some(key), Some(certificate)) if key.tenant.id != certificate.tenant.id => {
+                Err(NotAuthenticated)
+            }
+            // The certificate of a client may be that of a machine, which is no tenant.
+            (Some(key), _) => Ok(key),
+            (None, Some(certificate)) => Ok(certificate),
+            (None, None) if subjects.is_some() => Err(NotAuthenticated),
+            (None, None) => Ok(Identity {
+                tenant: self.anonymous.clone().ok_or(NotAuthenticated)?,
+                role: Role::Infer,
+                key: None,
+            }),
+        }
+    }
+
+    /// Returns the identity of a certificate with these names, if one of them is that of a tenant: with the strongest role
+    /// of its names.
+    ///
+    /// # Errors
+    /// Returns an error if the names are those of several tenants.
+    fn of_subjects(&self, subjects: &[Subject]) -> Result<Option<Identity>, NotAuthenticated> {
+        let mut found: Option<Identity> = None;
+        for stored in subjects.iter().filter_map(|name| self.subjects.get(name)) {
+            let role = match &found {
+                Some(other) if other.tenant.id != stored.tenant.id => return Err(NotAuthenticated),
+                Some(other) => other.role.max(stored.role),
+                None => stored.role,
+            };
+            found = Some(Identity {
+                tenant: Arc::clone(&stored.tenant),
+                role,
+                key: None,
+            });
+        }
+        Ok(found)
     }
 }
 
@@ -220,6 +323,25 @@ impl StoredKey {
     }
 }
 
+/// Returns the rules of a tenant for the signatures of its own models.
+fn signing_rules(id: &TenantId, record: &TenantRecord) -> Result<SigningRules, RecordError> {
+    let mut rules = SigningRules {
+        keys: Vec::new(),
+        is_required: record.require_signature,
+    };
+    for (number, key) in record.signing_keys.iter().enumerate() {
+        let key = SigningKey::parse(key).map_err(|_| RecordError::SigningKey {
+            tenant: id.to_string(),
+            number: number.saturating_add(1),
+        })?;
+        rules.keys.push(key);
+    }
+    match id.is_local() && !rules.is_empty() {
+        true => Err(RecordError::LocalSignatures),
+        false => Ok(rules),
+    }
+}
+
 /// Returns a key of the records with its id, or `None` if one of them is not valid.
 fn stored_key(record: &KeyRecord, tenant: &Arc<Tenant>) -> Option<(KeyId, StoredKey)> {
     let id: KeyId = record.id.parse().ok()?;
@@ -233,201 +355,4 @@ fn stored_key(record: &KeyRecord, tenant: &Arc<Tenant>) -> Option<(KeyId, Stored
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::tenants::records::{NewKey, NewTenant};
-    use std::time::{Duration, UNIX_EPOCH};
-
-    fn now() -> SystemTime {
-        UNIX_EPOCH + Duration::from_secs(1000)
-    }
-
-    fn add(records: &mut TenantRecords, id: &str, key: NewKey) -> anyhow::Result<String> {
-        let new = NewTenant {
-            id: id.parse()?,
-            weight: 1,
-            anonymous: id == "guest",
-            isolation: None,
-            limits: Limits::default(),
-            key,
-        };
-        Ok(records.add(&new, now())?.reveal())
-    }
-
-    const KEY: NewKey = NewKey {
-        role: Role::Deploy,
-        lifetime: Some(Duration::from_secs(10)),
-    };
-
-    #[test]
-    fn a_key_identifies_its_tenant_until_it_expires() -> anyhow::Result<()> {
-        let mut records = TenantRecords::default();
-        let (acme, other) = (
-            add(&mut records, "acme", KEY)?,
-            add(&mut records, "other", KEY)?,
-        );
-        let set = TenantSet::new(&records)?;
-        for (key, tenant) in [(&acme, "acme"), (&other, "other")] {
-            let key = key.as_str();
-            let identity = set.identify(Some(key), now())?;
-            assert_eq!(identity.tenant.id.as_str(), tenant);
-            assert_eq!(identity.role, Role::Deploy);
-            let last = now() + Duration::from_secs(9);
-            assert!(set.identify(Some(key), last).is_ok());
-            let end = now() + Duration::from_secs(10);
-            assert_eq!(set.identify(Some(key), end), Err(NotAuthenticated));
-        }
-        Ok(())
-    }
-
-    #[test]
-    fn a_verified_key_is_valid_until_it_is_revoked_or_expires() -> anyhow::Result<()> {
-        let mut records = TenantRecords::default();
-        let key = add(&mut records, "acme", KEY)?;
-        let set = TenantSet::new(&records)?;
-        let verified = set.identify(Some(key.as_str()), now())?;
-        assert_eq!(set.renew(verified.key, now()), Ok(verified.clone()));
-        let end = now() + Duration::from_secs(10);
-        assert_eq!(set.renew(verified.key, end), Err(NotAuthenticated));
-        assert_eq!(set.renew(None, now()), Err(NotAuthenticated));
-        records.revoke_all(&verified.tenant.id)?;
-        add(&mut records, "guest", KEY)?;
-        let set = TenantSet::new(&records)?;
-        assert_eq!(set.renew(verified.key, now()), Err(NotAuthenticated));
-        let guest = set.renew(None, now())?;
-        assert_eq!((guest.tenant.id.as_str(), guest.key), ("guest", None));
-        Ok(())
-    }
-
-    #[test]
-    fn anything_but_a_whole_valid_key_is_nobodys() -> anyhow::Result<()> {
-        let mut records = TenantRecords::default();
-        let (acme, other) = (
-            add(&mut records, "acme", KEY)?,
-            add(&mut records, "guest", KEY)?,
-        );
-        let set = TenantSet::new(&records)?;
-        let id = |key: &str| key[..key.len() - 64].to_owned();
-        let secret = |key: &str| key[key.len() - 64..].to_owned();
-        let mut last = acme.clone().into_bytes();
-        if let Some(byte) = last.last_mut() {
-            *byte = if *byte == b'0' { b'1' } else { b'0' };
-        }
-        for wrong in [
-            String::new(),
-            "anonymous".to_owned(),
-            id(&acme) + &secret(&other),
-            id(&acme) + &"0".repeat(64),
-            ApiKey::of_nobody().reveal(),
-            ApiKey::random()?.reveal(),
-            String::from_utf8(last)?,
-            records.tenants["acme"].keys[0].hash.clone(),
-        ] {
-            let found = set.identify(Some(wrong.as_str()), now());
-            assert_eq!(found, Err(NotAuthenticated), "{wrong}");
-        }
-        Ok(())
-    }
-
-    #[test]
-    fn without_a_key_only_an_anonymous_tenant_may_infer() -> anyhow::Result<()> {
-        let mut records = TenantRecords::default();
-        add(&mut records, "acme", KEY)?;
-        let closed = TenantSet::new(&records)?;
-        assert_eq!(closed.identify(None, now()), Err(NotAuthenticated));
-        add(&mut records, "guest", KEY)?;
-        let open = TenantSet::new(&records)?;
-        let guest = open.identify(None, now())?;
-        assert_eq!(
-            (guest.tenant.id.as_str(), guest.role),
-            ("guest", Role::Infer)
-        );
-        Ok(())
-    }
-
-    #[test]
-    fn who_may_deploy_is_isolated_as_the_server_says_unless_its_record_says_more()
-    -> anyhow::Result<()> {
-        let infer = NewKey {
-            role: Role::Infer,
-            lifetime: None,
-        };
-        let mut records = TenantRecords::default();
-        for (id, key) in [
-            ("deploys", KEY),
-            ("named", KEY),
-            ("infers", infer),
-            ("local", KEY),
-        ] {
-            add(&mut records, id, key)?;
-        }
-        if let Some(named) = records.tenants.get_mut("named") {
-            named.isolation = Some(Isolation::Cordon);
-        }
-        let set = TenantSet::isolating(&records, Isolation::Worker)?;
-        let levels = set
-            .tenants()
-            .map(|tenant| (tenant.id.as_str(), tenant.isolation));
-        let levels: Vec<(&str, Isolation)> = levels.collect();
-        let expected = [
-            ("deploys", Isolation::Worker),
-            ("infers", Isolation::Shared),
-            ("local", Isolation::Shared),
-            ("named", Isolation::Cordon),
-        ];
-        assert_eq!(levels, expected);
-        if let Some(local) = records.tenants.get_mut("local") {
-            local.isolation = Some(Isolation::Worker);
-        }
-        let refused = TenantSet::new(&records).err();
-        assert_eq!(refused, Some(RecordError::LocalIsolation));
-        Ok(())
-    }
-
-    #[test]
-    fn records_with_an_error_are_no_tenants() -> anyhow::Result<()> {
-        let mut records = TenantRecords::default();
-        add(&mut records, "acme", KEY)?;
-        let changed = |change: &dyn Fn(&mut TenantRecords)| {
-            let mut records = records.clone();
-            change(&mut records);
-            TenantSet::new(&records).err()
-        };
-        let acme = || records.tenants["acme"].clone();
-        assert!(changed(&|_| ()).is_none());
-        let errors = [
-            changed(&|records| {
-                let record = acme();
-                records.tenants.insert("../etc".to_owned(), record);
-            }),
-            changed(&|records| {
-                let record = acme();
-                records.tenants.insert("other".to_owned(), record);
-            }),
-            changed(&|records| {
-                let record = TenantRecord {
-                    weight: 0,
-                    ..acme()
-                };
-                records.tenants.insert("acme".to_owned(), record);
-            }),
-            changed(&|records| {
-                let mut record = acme();
-                record.keys.iter_mut().for_each(|key| key.hash.truncate(9));
-                records.tenants.insert("acme".to_owned(), record);
-            }),
-        ];
-        let messages: Vec<String> = errors
-            .iter()
-            .map(|error| error.as_ref().map_or(String::new(), ToString::to_string))
-            .collect();
-        for (message, part) in
-            messages
-                .iter()
-                .zip(["../etc", "two keys", "weight", "key 1 of tenant"])
-        {
-            assert!(message.contains(part), "{messages:?}");
-        }
-        Ok(())
-    }
-}
+mod tests;
