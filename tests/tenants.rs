@@ -1,8 +1,12 @@
 //! Tests of tenants: keys, roles, namespaces, and what one tenant can find out about another.
 //!
-//! `audit` tries every route with every kind of key; `streams` are open while keys change.
+//! `audit` tries every route with every kind of key, `identity` everything else that could say who asks, and
+//! `foreign_names` the names of others' models; `sharing` is about caches and batches; `streams` are open while keys change.
 
 mod audit;
+mod foreign_names;
+mod identity;
+mod sharing;
 mod streams;
 
 use crate::cli::wisp;
