@@ -2,7 +2,7 @@
 //!
 //! Jain's index is the square of the sum over the number of tenants times the sum of the squares: 1 if all have the same, and
 //! 1/8 if one has everything. In the second row of each level, half of the tenants have four times as many connections as the
-//! others, which must not get them more.
+//! others: it shows what a tenant gains by that.
 
 use crate::attack::{Act, Attack};
 use crate::clock::sleep;
