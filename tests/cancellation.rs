@@ -2,6 +2,7 @@
 //! computations.
 
 use crate::harness::frames::{End, Frames};
+use crate::harness::grpc::field;
 use crate::harness::{Gate, Repository, TIMEOUT, TestOptions, TestServer, wait_until};
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
@@ -61,10 +62,6 @@ fn v2() -> Value {
 
 /// Returns the same request as a `ModelInferRequest`. All its parts are shorter than 128 bytes.
 fn infer_message() -> Vec<u8> {
-    fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
-        let length = u8::try_from(bytes.len()).unwrap_or(u8::MAX);
-        [&[number << 3 | 2, length], bytes].concat()
-    }
     let name = field(1, b"features");
     let input = [name, field(2, b"FP32"), field(3, &[1, 10])].concat();
     let raw = 1.0_f32.to_le_bytes().repeat(10);

@@ -5,7 +5,7 @@
 //! configurations, `cage` those of the rules that lock a server in, `handler_output` those of what handlers log, `health` those of `wisp health`, `log` those of the
 //! log's formats, `metering` those of the usage log, `probes` those of readiness, `release` those of `wisp release`, `hangup` those of SIGHUP, `threads` those of
 //! many models, `on_demand` those that load them with their first requests, `uploads` those of `--allow-upload`, `workers` those of the processes of tenants, and
-//! `backend` those that install backends. `floods`, `conformance`, `connections` and `slowness` contain those with hostile clients.
+//! `backend` those that install backends. `soak` and `tenant_soak` mix all kinds of requests for as long as you like. `floods`, `conformance`, `connections` and `slowness` contain those with hostile clients.
 
 mod backend;
 mod cage;
@@ -30,6 +30,7 @@ mod serve;
 mod single_file;
 mod slowness;
 mod soak;
+mod tenant_soak;
 mod threads;
 mod tls;
 mod uploads;

@@ -11,6 +11,7 @@ pub(crate) mod difference;
 pub(crate) mod fixture;
 pub(crate) mod frames;
 pub(crate) mod gate;
+pub(crate) mod grpc;
 pub(crate) mod numbers;
 pub(crate) mod onnx;
 pub(crate) mod sandbox;

@@ -1,11 +1,16 @@
 //! Tests of tenants: keys, roles, namespaces, and what one tenant can find out about another.
 //!
-//! `audit` tries every route with every kind of key; `pages` are what browsers open; `streams` are open while keys change.
-//! `certificates` identify tenants too, and `signatures` are those of the keys of one tenant.
+//! `audit` tries every route with every kind of key, `identity` everything else that could say who asks, and
+//! `foreign_names` the names of others' models. `pages` are what browsers open; `sharing` is about caches and batches;
+//! `streams` are open while keys change. `certificates` identify tenants too, and `signatures` are those of the keys of one
+//! tenant.
 
 mod audit;
 mod certificates;
+mod foreign_names;
+mod identity;
 mod pages;
+mod sharing;
 mod signatures;
 mod streams;
 

@@ -94,7 +94,11 @@ fn check(words: &[&str]) -> Result<()> {
             check_cargo(&options[..end])?;
             check_wisp(&options[end + 1..])
         }
-        ["cargo", "bench" | "test", options @ ..] => check_cargo(options),
+        ["cargo", "bench" | "test", options @ ..] => {
+            // The rest is for the benchmark or the test.
+            let end = options.iter().position(|word| *word == "--");
+            check_cargo(&options[..end.unwrap_or(options.len())])
+        }
         ["cargo", "install" | "deny", options @ ..] => check_paths(options),
         ["cargo", alias, ..] => {
             let settings = std::fs::read_to_string(root().join(".cargo/config.toml"))?;

@@ -19,6 +19,7 @@ use std::convert::Infallible;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::SystemTime;
 use tokio::sync::mpsc::channel;
@@ -113,17 +114,7 @@ impl Tenants {
 
     /// Returns the ids of the worker processes.
     fn workers(&self) -> Vec<u32> {
-        let tenants = format!("--tenants={}", self.directory.path().display());
-        let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
-        let workers = processes.filter_map(|process| {
-            let id: u32 = process.file_name().to_str()?.parse().ok()?;
-            let line = fs::read(process.path().join("cmdline")).ok()?;
-            let line = String::from_utf8_lossy(&line).into_owned();
-            let mut words = line.split('\0').skip(1);
-            let is_worker = words.next() == Some("child-process") && words.next() == Some("worker");
-            (is_worker && words.any(|word| word == tenants)).then_some(id)
-        });
-        workers.collect()
+        workers_of(self.directory.path())
     }
 
     /// Returns the id of the only worker process.
@@ -135,7 +126,23 @@ impl Tenants {
     }
 }
 
-fn add(file: &TenantFile, id: &str, isolation: Option<Isolation>) -> Result<String> {
+/// Returns the ids of the worker processes of all tenants in a directory.
+pub(super) fn workers_of(tenants: &Path) -> Vec<u32> {
+    let tenants = format!("--tenants={}", tenants.display());
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let workers = processes.filter_map(|process| {
+        let id: u32 = process.file_name().to_str()?.parse().ok()?;
+        let line = fs::read(process.path().join("cmdline")).ok()?;
+        let line = String::from_utf8_lossy(&line).into_owned();
+        let mut words = line.split('\0').skip(1);
+        let is_worker = words.next() == Some("child-process") && words.next() == Some("worker");
+        (is_worker && words.any(|word| word == tenants)).then_some(id)
+    });
+    workers.collect()
+}
+
+/// Adds a tenant with the role `deploy` and returns its key.
+pub(super) fn add(file: &TenantFile, id: &str, isolation: Option<Isolation>) -> Result<String> {
     let new = NewTenant {
         id: id.parse()?,
         weight: 1,
@@ -151,7 +158,8 @@ fn add(file: &TenantFile, id: &str, isolation: Option<Isolation>) -> Result<Stri
     Ok(key.reveal())
 }
 
-fn signal(process: u32, signal: &str) -> Result<()> {
+/// Sends a signal, named as for `kill`.
+pub(super) fn signal(process: u32, signal: &str) -> Result<()> {
     let mut kill = Command::new("kill");
     kill.args([signal, &process.to_string()])
         .stderr(Stdio::null());

@@ -1,11 +1,16 @@
 //! Measures the server under overload: `cargo bench --workspace --bench overload`.
 //!
-//! It has two parts: `capacity` sends more requests than the server can answer, and `neighbours`
-//! attacks one model and measures the clients of another. An argument selects one of them, or
-//! `control`, which is `neighbours` with attacks on a second server:
-//! `cargo bench --workspace --bench overload -- capacity`. A second argument selects one attack by its
-//! letter: `neighbours c`. Requests are sent in open loop, from a schedule that does not depend on
-//! responses, and latencies are counted from that schedule.
+//! Without an argument it has two parts: `capacity` sends more requests than the server can answer, and `neighbours`
+//! attacks one model and measures the clients of another. An argument selects one of them, or one of these:
+//!
+//! - `control`, which is `neighbours` with attacks on a second server,
+//! - `tenants`, with attacks of one tenant and the requests of another, and `tenants-control`, the same with a second server,
+//! - `fairness`, with tenants that all want more than there is,
+//! - `isolation`, with the cost of a worker process.
+//!
+//! For example `cargo bench --workspace --bench overload -- tenants`. A second argument selects one attack of `neighbours` by
+//! its letter: `neighbours c`. Requests are sent in open loop, from a schedule that does not depend on responses, and
+//! latencies are counted from that schedule; `fairness` and `isolation` send the next request after a response.
 //!
 //! Nothing is pinned: the server and all clients share all processors, so a client that keeps a
 //! processor busy takes it from the server.
@@ -19,6 +24,8 @@ mod attack;
 mod capacity;
 mod client;
 mod clock;
+mod fairness;
+mod isolation;
 mod neighbours;
 mod open_loop;
 mod outcome;
@@ -29,6 +36,8 @@ mod process;
 mod repository;
 mod request;
 mod server;
+mod tenancy;
+mod tenants;
 
 use anyhow::{Result, bail};
 use neighbours::Target;
@@ -45,21 +54,26 @@ fn main() -> Result<()> {
         .filter(|argument| !argument.starts_with('-'));
     let part = arguments.next();
     let letter = arguments.next();
-    let (capacity, attacked) = match part.as_deref() {
-        None => (true, Some(Target::Same)),
-        Some("capacity") => (true, None),
-        Some("neighbours") => (false, Some(Target::Same)),
-        Some("control") => (false, Some(Target::Other)),
-        Some(other) => bail!("`{other}` is not `capacity`, `neighbours` or `control`"),
-    };
     let repository = Repository::create()?;
     println!("Each measurement takes {seconds} s; server and clients share all processors.");
-    if capacity {
-        capacity::measure(&repository, time)?;
-    }
-    if let Some(target) = attacked {
+    let attack = |target: Target| -> Result<()> {
         let attacks = neighbours::attacks(letter.as_deref())?;
-        neighbours::measure(&repository, target, &attacks, time)?;
+        neighbours::measure(&repository, target, &attacks, time)
+    };
+    match part.as_deref() {
+        None => {
+            capacity::measure(&repository, time)?;
+            attack(Target::Same)
+        }
+        Some("capacity") => capacity::measure(&repository, time),
+        Some("neighbours") => attack(Target::Same),
+        Some("control") => attack(Target::Other),
+        Some("tenants") => tenants::measure(&repository, Target::Same, time),
+        Some("tenants-control") => tenants::measure(&repository, Target::Other, time),
+        Some("fairness") => fairness::measure(&repository, time),
+        Some("isolation") => isolation::measure(&repository, time),
+        Some(other) => bail!(
+            "`{other}` is not `capacity`, `neighbours`, `control`, `tenants`, `tenants-control`, `fairness` or `isolation`"
+        ),
     }
-    Ok(())
 }

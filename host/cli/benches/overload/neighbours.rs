@@ -22,24 +22,24 @@ use std::fmt;
 use std::time::Duration;
 
 /// The number of busy connections that measure the victim's capacity.
-const CONNECTIONS: usize = 8;
+pub(crate) const CONNECTIONS: usize = 8;
 
 /// The share of its capacity that the victim's clients use.
-const SHARE: f64 = 0.2;
+pub(crate) const SHARE: f64 = 0.2;
 
 /// The number of the victim's connections.
-const SENDERS: usize = 512;
+pub(crate) const SENDERS: usize = 512;
 
 /// The number of times that each attack runs.
 const ROUNDS: usize = 2;
 
 /// The time after an attack in which the server ends the work that it has begun.
-const SETTLE: Duration = Duration::from_secs(2);
+pub(crate) const SETTLE: Duration = Duration::from_secs(2);
 
 /// The length that the body of a slow upload declares, and the part of it that is sent ten times a
 /// second.
-const UPLOAD_BYTES: usize = 1 << 20;
-const UPLOAD_PIECE: usize = 1 << 10;
+pub(crate) const UPLOAD_BYTES: usize = 1 << 20;
+pub(crate) const UPLOAD_PIECE: usize = 1 << 10;
 
 /// The server that is attacked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -114,12 +114,19 @@ impl Outcome {
     clippy::cast_sign_loss,
     reason = "a place in the list"
 )]
-fn percentile(times: impl Iterator<Item = Duration>, share: f64) -> f64 {
+pub(crate) fn percentile(times: impl Iterator<Item = Duration>, share: f64) -> f64 {
     let mut times: Vec<Duration> = times.collect();
     times.sort_unstable();
     let place = (times.len() as f64 * share) as usize;
     let time = times.get(place).or(times.last());
     time.map_or(f64::NAN, |time| time.as_secs_f64() * 1e3)
+}
+
+/// Returns the number in the middle, or NaN if there are none.
+pub(crate) fn median(mut numbers: Vec<f64>) -> f64 {
+    numbers.sort_by(f64::total_cmp);
+    let middle = numbers.get(numbers.len() / 2);
+    middle.copied().unwrap_or(f64::NAN)
 }
 
 // === impl Tally ===

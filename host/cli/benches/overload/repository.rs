@@ -1,4 +1,4 @@
-//! A temporary repository with the models of both parts, and the guests that cargo has built for it.
+//! A temporary repository with the models of all parts, and the guests that cargo has built for it.
 
 use anyhow::{Context, Result};
 use std::fs;
@@ -54,6 +54,11 @@ impl Repository {
     /// Returns the directory of all models.
     pub(crate) fn models(&self) -> PathBuf {
         self.directory.join("models")
+    }
+
+    /// Returns a directory for tenants, one for each name.
+    pub(crate) fn tenants(&self, name: &str) -> PathBuf {
+        self.directory.join("tenants").join(name)
     }
 
     /// Returns the directory for compiled handlers.

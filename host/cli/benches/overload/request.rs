@@ -71,6 +71,25 @@ pub(crate) fn upload(length: usize) -> Vec<u8> {
     head("/v2/models/digits/infer", "", length)
 }
 
+/// Returns a request of the graph of `digits` with one picture of 8 by 8 pixels, without a handler.
+pub(crate) fn bare() -> Vec<u8> {
+    let input = r#""name":"pixels","datatype":"FP32","shape":[1,1,8,8]"#;
+    binary("/v2/models/shapes/infer", input, &[0; 8 * 8 * 4])
+}
+
+/// Returns a request to load the model `own` of a tenant again.
+pub(crate) fn load() -> Vec<u8> {
+    json("/v2/repository/models/own/load", "{}")
+}
+
+/// Returns the request with a key.
+pub(crate) fn with_key(request: &[u8], key: &str) -> Vec<u8> {
+    let line = request.windows(2).position(|bytes| bytes == b"\r\n");
+    let (line, rest) = request.split_at(line.unwrap_or(request.len()));
+    let header = format!("\r\nauthorization: Bearer {key}");
+    [line, header.as_bytes(), rest].concat()
+}
+
 /// Returns a health check.
 pub(crate) fn health() -> Vec<u8> {
     b"GET /v2/health/live HTTP/1.1\r\nhost: localhost\r\n\r\n".to_vec()

@@ -3,13 +3,19 @@
 use crate::process::Server;
 use crate::repository::Repository;
 use anyhow::{Context, Result};
+use std::ffi::OsString;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+/// Returns the program that is measured.
+pub(crate) fn program() -> OsString {
+    std::env::var_os("WISP").unwrap_or_else(|| env!("CARGO_BIN_EXE_wisp").into())
+}
+
 /// Starts a server of `models` with additional options, and waits until all models are loaded.
 pub(crate) fn start(repository: &Repository, models: &Path, options: &[&str]) -> Result<Server> {
-    let program = std::env::var_os("WISP").unwrap_or_else(|| env!("CARGO_BIN_EXE_wisp").into());
+    let program = program();
     let mut command = Command::new(&program);
     command
         .args(["serve", "--http", "127.0.0.1:0", "--grpc", "none"])
