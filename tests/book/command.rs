@@ -33,6 +33,10 @@ const NOT_RUN: [(&str, &str); 30] = [
     ("spin", "needs a program that is installed separately"),
     ("systemctl", "changes the machine"),
     ("wasmtime", "needs a program that is installed separately"),
+    ("curl -H Authorization", "needs a server with tenants"),
+    ("curl --cacert", "needs a server with TLS"),
+    ("openssl x509", "needs the certificate of a client"),
+    ("wisp serve --tls-cert", "needs a certificate"),
     ("wisp baseline", "needs the data of a training"),
     ("wisp push", "needs a registry"),
     ("wisp pull", "needs a registry"),
@@ -112,9 +116,12 @@ fn check(words: &[&str]) -> Result<()> {
 
 /// Checks a subcommand of `wisp` and its options against its help.
 fn check_wisp(arguments: &[&str]) -> Result<()> {
-    let is_nested =
-        [Some(&"backend"), Some(&"release"), Some(&"tenant")].contains(&arguments.first());
-    let subcommand = arguments.iter().take(if is_nested { 2 } else { 1 });
+    let depth = match arguments {
+        ["tenant", "subject" | "signing-key", ..] => 3,
+        ["backend" | "release" | "tenant", ..] => 2,
+        _ => 1,
+    };
+    let subcommand = arguments.iter().take(depth);
     let help = succeed(wisp().args(subcommand).arg("--help"))?.stdout;
     let help = String::from_utf8_lossy(&help);
     for option in arguments.iter().filter(|word| word.starts_with('-')) {

@@ -16,7 +16,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use wisp_serving::web::{WebBody, WebBodyError, WebResponded};
 
-/// What a page of a component may do outside of the server's origin. Without `allow-same-origin`, it has an origin of its
+/// The rights of a page of a component outside of the server's origin. Without `allow-same-origin`, it has an origin of its
 /// own, and so no access to the storage, the windows and the service workers of the server's pages.
 const OUTSIDE_ORIGIN: HeaderValue = HeaderValue::from_static(
     "sandbox allow-scripts allow-forms allow-modals allow-popups allow-downloads",

@@ -1,4 +1,4 @@
-//! What a server and the processes that it has started hold, according to the kernel, and how that grows.
+//! The resources of a server and of the processes that it has started, according to the kernel, and their growth.
 
 use crate::harness::wait_until;
 use anyhow::{Context, Result};

@@ -50,7 +50,7 @@ const SENT: usize = 1 << 10;
 /// The statuses that tell whose fault it is. The last two are those of a handler.
 const BLAMED: [u16; 10] = [400, 401, 404, 409, 413, 422, 429, 503, 502, 504];
 
-/// What a client repeats.
+/// The requests that a client repeats.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Attack {
     /// Calls its own handler, which never ends.

@@ -50,10 +50,16 @@ pub(crate) enum TenantCommand {
     Rotate(TenantRotateArgs),
     Revoke(TenantRevokeArgs),
     /// Add and remove the names in client certificates that identify a tenant.
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Example:\n\n  wisp tenant subject add acme uri:spiffe://example.org/acme --tenants DIR"
+    )]
     Subject(SubjectCommand),
     /// Add and remove the keys that sign the versions of a tenant's own models.
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Example:\n\n  wisp tenant signing-key add acme minisign.pub --tenants DIR"
+    )]
     SigningKey(SigningKeyCommand),
     RequireSignature(TenantRequireSignatureArgs),
     /// Remove a tenant with all its keys. The files of its models stay.
@@ -219,10 +225,10 @@ pub(crate) enum SubjectCommand {
     Remove(TenantSubjectRemoveArgs),
 }
 
-/// Let clients be a tenant whose certificates have a name.
+/// Identify a tenant by a name in the certificates of its clients.
 ///
-/// The server verifies the certificates of clients with `wisp serve --tls-client-ca`. A name is that of one tenant, and the
-/// same byte by byte.
+/// The server verifies the certificates with `wisp serve --tls-client-ca`. A name belongs to one tenant, and is compared
+/// byte by byte.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -286,10 +292,10 @@ pub(crate) struct TenantSigningKeyAddArgs {
     pub(crate) directory: TenantDirectoryArgs,
 }
 
-/// Trust a key no more. Versions that only it has signed are not loaded again.
+/// Remove a trusted key. Versions that no other trusted key has signed are not loaded again.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Example:\n\n  wisp tenant signing-key remove acme RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3 --tenants DIR"
+    after_help = "Example:\n\n  wisp tenant signing-key remove acme RWQf6LRCGA9i53ml...3Y7GFO3 --tenants DIR"
 )]
 pub(crate) struct TenantSigningKeyRemoveArgs {
     /// The name of the tenant.

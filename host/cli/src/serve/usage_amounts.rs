@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use wisp_serving::metering::usage_counters::UsageCounters;
 
-/// What a tenant has used of a model version in some time.
+/// The usage of a model version by a tenant in a period.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct UsageAmounts {
