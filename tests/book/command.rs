@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::Command;
 
 /// The beginnings of commands that tests cannot run, and the reasons. Any other command is run.
-const NOT_RUN: [(&str, &str); 30] = [
+const NOT_RUN: [(&str, &str); 34] = [
     (
         "cargo bench",
         "takes minutes, on a machine without other work",
