@@ -49,7 +49,7 @@ pub(crate) async fn dispatch(
             let model = serving.web_model(path).ok_or(unknown)?;
             let mut shown = head.clone();
             access.hide_key(&mut shown.headers);
-            let responded = call_component(serving, model, shown, body).await?;
+            let responded = Box::pin(call_component(serving, model, shown, body)).await?;
             return Ok(Reply::Component(match access.needs_keys() {
                 true => responded.outside_origin(),
                 false => responded,
@@ -65,7 +65,8 @@ pub(crate) async fn dispatch(
             let call = InferCall { routing, ..call };
             let slot = serving.admit();
             let reading = body.read(serving.max_body_bytes());
-            let inferred = infer(serving, slot, call, reading).await?;
+            // Boxed, since whatever this future is part of is moved several times.
+            let inferred = Box::pin(infer(serving, slot, call, reading)).await?;
             let response = HttpResponse::from(inferred.response).with_timings(&inferred.timings);
             let response = response.with_usage(inferred.shown_usage.as_ref());
             let response = response.holding(inferred.memory);

@@ -31,11 +31,11 @@ impl Responder {
         match self {
             Responder::Api(service) => service.respond(request, guard, hosts).await,
             Responder::Metrics(metrics) => {
-                let response = metrics.respond(request, guard, hosts).await;
+                let response = Box::pin(metrics.respond(request, guard, hosts)).await;
                 response.map(ResponseBody::Document)
             }
             Responder::Admin(admin) => {
-                let response = admin.respond(request, guard, hosts).await;
+                let response = Box::pin(admin.respond(request, guard, hosts)).await;
                 response.map(ResponseBody::Document)
             }
         }

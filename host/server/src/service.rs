@@ -141,7 +141,7 @@ impl Service {
             guard,
         };
         if let Some(caller) = self.isolated(&received) {
-            return self.respond_forwarded(received, caller).await;
+            return Box::pin(self.respond_forwarded(received, caller)).await;
         }
         match grpc::is_grpc(&received.head) {
             true => self.respond_grpc(received).await.map(ResponseBody::Grpc),
@@ -208,7 +208,7 @@ impl Service {
                 check_host(&head).map(|()| Reply::Document(HttpResponse::no_content()))
             }
             Ok(()) => {
-                // Pinned once: what is wrapped around it moves, and it is several kilobytes long.
+                // Pinned once: what is wrapped around it moves.
                 let work = pin!(dispatch(&self.access, &self.docs, &head, &mut body));
                 line.current().scope(catch_panic(work)).await
             }

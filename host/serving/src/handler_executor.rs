@@ -117,7 +117,7 @@ impl HandlerExecutor {
         };
         let kind = self.durations.kind();
         let Some(budget) = kind.budget() else {
-            return self.call_queued(request, permit, times).await;
+            return Box::pin(self.call_queued(request, permit, times)).await;
         };
         let call = InlineCall {
             handler: Arc::clone(&self.handler),
@@ -136,12 +136,12 @@ impl HandlerExecutor {
             InlineOutcome::Called(called) => Ok(called),
             InlineOutcome::Repeat(request) => {
                 self.durations.exceeded_budget(kind);
-                self.call_queued(request, permit, times).await
+                Box::pin(self.call_queued(request, permit, times)).await
             }
         }
     }
 
-    /// Makes the call on a fiber.
+    /// Makes the call on a fiber. The future is several kilobytes long: callers box it, so that quick calls do not move it.
     async fn call_queued(
         &self,
         request: InferRequest,

@@ -166,17 +166,31 @@ impl ResponseCache {
         request: InferRequest,
         terms: CallTerms<'_>,
     ) -> Result<(InferResponse, Usage, CacheOutcome), InferError> {
+        let policy = version.cache_policy().filter(|_| !terms.is_declined);
+        match policy {
+            // Boxed, so that calls of models without a cache do not move its kilobytes.
+            Some(policy) => Box::pin(self.call_cached((version, policy), request, terms)).await,
+            None => {
+                let called = version.call(request, terms.permit, terms.deadline);
+                let (response, usage) = called.await?;
+                Ok((response, usage, CacheOutcome::Bypassed))
+            }
+        }
+    }
+
+    /// Returns the response to a request to a version whose responses may be cached.
+    async fn call_cached(
+        &self,
+        (version, policy): (&Arc<ModelVersion>, &CachePolicy),
+        request: InferRequest,
+        terms: CallTerms<'_>,
+    ) -> Result<(InferResponse, Usage, CacheOutcome), InferError> {
         let CallTerms {
             permit,
             deadline,
-            is_declined,
             tenant,
+            ..
         } = terms;
-        let policy = version.cache_policy().filter(|_| !is_declined);
-        let Some(policy) = policy else {
-            let (response, usage) = version.call(request, permit, deadline).await?;
-            return Ok((response, usage, CacheOutcome::Bypassed));
-        };
         let started = Instant::now();
         let key = CacheKey::of(tenant, policy, &request).await;
         let cached = CachedCall {

@@ -25,7 +25,8 @@ pub(super) async fn infer_message<D: RequestDecoder>(
         routing: admitted.routing(),
         ..call
     };
-    let inferred = infer(serving, slot, call, ready(Ok(message))).await?;
+    // Boxed as in `dispatch`.
+    let inferred = Box::pin(infer(serving, slot, call, ready(Ok(message)))).await?;
     admitted.hold(inferred.memory);
     let mut response = tonic::Response::new(inferred.response);
     if let Ok(timings) = MetadataValue::try_from(server_timing(&inferred.timings)) {
