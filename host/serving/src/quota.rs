@@ -22,15 +22,13 @@ use wisp_protocol::error::{ErrorKind, HasErrorKind};
 const SOON: Duration = Duration::from_secs(1);
 
 /// The names of all limits, as [`OverQuota`] and the metrics show them.
-pub const LIMITS: [&str; 8] = [
+pub const LIMITS: [&str; 6] = [
     limits::REQUESTS_PER_SECOND,
     limits::CONCURRENCY,
     limits::BODY_BYTES,
     limits::GUEST_MILLISECONDS,
     limits::BACKEND_MILLISECONDS,
     limits::TENSOR_BYTES,
-    limits::MODELS,
-    limits::STORED_BYTES,
 ];
 
 /// The limits of a tenant and their use. Lifetime: that of the tenant, so that it is kept when its settings are
@@ -42,7 +40,7 @@ pub struct Quota {
 
 /// The refusal of a request for a quota.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the tenant's limit `{limit}` of {allowed} is used up")]
+#[error("{}", self.message())]
 pub struct OverQuota {
     /// The name of the limit, one of [`LIMITS`].
     pub limit: &'static str,
@@ -50,6 +48,18 @@ pub struct OverQuota {
     pub allowed: u64,
     /// The time after which the request may succeed; `None` if time alone does not help.
     pub retry_after: Option<Duration>,
+}
+
+impl OverQuota {
+    fn message(&self) -> String {
+        let OverQuota { limit, allowed, .. } = self;
+        match *limit {
+            limits::BODY_BYTES => {
+                format!("the body is larger than the tenant's limit `{limit}` of {allowed}")
+            }
+            _ => format!("the tenant's limit `{limit}` of {allowed} is used up"),
+        }
+    }
 }
 
 /// One admitted request. Dropping it ends the request, and gives its place and its bytes back. Lifetime: one request.
@@ -150,26 +160,6 @@ impl Quota {
         })
     }
 
-    /// Checks that a tenant may have this number of models, one that is about to be added included.
-    ///
-    /// # Errors
-    /// Returns the limit if it is exceeded.
-    pub fn check_models(&self, models: u64) -> Result<(), OverQuota> {
-        let mut state = self.lock();
-        let limit = state.limits.models;
-        state.check(limits::MODELS, limit, models)
-    }
-
-    /// Checks that a tenant may store this number of bytes in all, those that are about to be added included.
-    ///
-    /// # Errors
-    /// Returns the limit if it is exceeded.
-    pub fn check_stored_bytes(&self, bytes: u64) -> Result<(), OverQuota> {
-        let mut state = self.lock();
-        let limit = state.limits.stored_bytes;
-        state.check(limits::STORED_BYTES, limit, bytes)
-    }
-
     fn lock(&self) -> MutexGuard<'_, State> {
         // No code panics while the lock is held, so a poisoned lock still guards consistent counts.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -233,22 +223,6 @@ impl State {
             guest: self.guest.reserve(),
             backend: self.backend.reserve(),
         })
-    }
-
-    fn check(
-        &mut self,
-        limit: &'static str,
-        allowed: Option<u64>,
-        wanted: u64,
-    ) -> Result<(), OverQuota> {
-        let Some(allowed) = allowed.filter(|allowed| wanted > *allowed) else {
-            return Ok(());
-        };
-        Err(self.refuse(OverQuota {
-            limit,
-            allowed,
-            retry_after: None,
-        }))
     }
 
     /// Counts a refusal.

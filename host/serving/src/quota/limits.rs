@@ -1,4 +1,4 @@
-//! The limits of a tenant.
+//! The limits of a tenant on its requests.
 
 /// The name of [`Limits::requests_per_second`].
 pub const REQUESTS_PER_SECOND: &str = "requests_per_second";
@@ -12,10 +12,6 @@ pub const GUEST_MILLISECONDS: &str = "guest_milliseconds_per_second";
 pub const BACKEND_MILLISECONDS: &str = "backend_milliseconds_per_second";
 /// The name of [`Limits::tensor_bytes`].
 pub const TENSOR_BYTES: &str = "tensor_bytes";
-/// The name of [`Limits::models`].
-pub const MODELS: &str = "models";
-/// The name of [`Limits::stored_bytes`].
-pub const STORED_BYTES: &str = "stored_bytes";
 
 /// The limits of a tenant; `None` is no limit.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -32,8 +28,4 @@ pub struct Limits {
     pub backend_milliseconds_per_second: Option<u64>,
     /// The bytes of tensors that all requests in progress hold together.
     pub tensor_bytes: Option<u64>,
-    /// The number of models of the tenant's own.
-    pub models: Option<u64>,
-    /// The bytes of the files of these models.
-    pub stored_bytes: Option<u64>,
 }

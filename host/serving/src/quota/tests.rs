@@ -19,7 +19,6 @@ fn without_limits_everything_is_admitted() {
         .filter_map(|_| quota.admit(now, u64::MAX).ok())
         .collect();
     assert_eq!((permits.len(), quota.usage().requests), (1000, 1000));
-    assert_eq!(quota.check_models(u64::MAX), Ok(()));
     drop(permits);
     assert_eq!(quota.usage().requests, 0);
 }
@@ -65,7 +64,7 @@ fn a_refusal_names_the_limit_its_value_and_the_time_to_wait() {
         refusal.to_string(),
         "the tenant's limit `requests_per_second` of 1 is used up"
     );
-    assert_eq!(quota.usage().refused, [1, 0, 0, 0, 0, 0, 0, 0]);
+    assert_eq!(quota.usage().refused, [1, 0, 0, 0, 0, 0]);
 }
 
 #[test]
@@ -178,23 +177,6 @@ fn the_bytes_of_tensors_are_those_of_all_requests_together() {
     assert_eq!(quota.usage().tensor_bytes, 50);
     drop(second);
     assert_eq!(quota.usage().tensor_bytes, 0);
-}
-
-#[test]
-fn models_and_stored_bytes_are_compared_with_what_there_would_be() {
-    let (quota, _) = limited(Limits {
-        models: Some(2),
-        stored_bytes: Some(10),
-        ..Limits::default()
-    });
-    assert_eq!(quota.check_models(2), Ok(()));
-    assert_eq!(refused(quota.check_models(3)), Some(limits::MODELS));
-    assert_eq!(quota.check_stored_bytes(10), Ok(()));
-    assert_eq!(
-        refused(quota.check_stored_bytes(11)),
-        Some(limits::STORED_BYTES)
-    );
-    assert_eq!(quota.usage().refused, [0, 0, 0, 0, 0, 0, 1, 1]);
 }
 
 #[test]

@@ -47,8 +47,6 @@ impl Limits {
             guest_milliseconds_per_second: self.guest_milliseconds_per_second,
             backend_milliseconds_per_second: self.backend_milliseconds_per_second,
             tensor_bytes: self.tensor_bytes,
-            models: self.models,
-            stored_bytes: self.stored_bytes,
         }
     }
 
