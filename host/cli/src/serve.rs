@@ -140,7 +140,7 @@ async fn run_server(args: &ServeArgs, prepared: Prepared) -> anyhow::Result<Infa
         usage,
     } = prepared;
     // Bound before the models are loaded, so that a port in use is reported at once.
-    let sockets = startup::bind(args, passed).await?;
+    let sockets = startup::bind(args, passed)?;
     let addresses = Addresses::of(&sockets)?;
     // A SIGHUP while the models are loaded has its effect after that.
     let reload = hangup::reload_on_hangup(args, sockets.tls.clone(), log)?;

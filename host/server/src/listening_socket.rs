@@ -10,7 +10,11 @@
 use socket2::SockRef;
 use std::io;
 use std::net::SocketAddr;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
+
+/// The number of connections that may wait to be accepted. The kernel drops the handshakes of further ones, whose clients
+/// try again after a second, and lowers the number to its own limit (`net.core.somaxconn`, 4096 on Linux).
+const BACKLOG: u32 = 4096;
 
 /// A listening TCP socket. Lifetime: the process.
 #[derive(Debug)]
@@ -37,6 +41,18 @@ impl From<TcpListener> for ListeningSocket {
 }
 
 impl ListeningSocket {
+    /// Listens on an address. Must be called within a runtime.
+    pub fn bind(address: SocketAddr) -> io::Result<ListeningSocket> {
+        let socket = match address {
+            SocketAddr::V4(_) => TcpSocket::new_v4()?,
+            SocketAddr::V6(_) => TcpSocket::new_v6()?,
+        };
+        // A server that starts again need not wait for the end of earlier connections.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        Ok(socket.listen(BACKLOG)?.into())
+    }
+
     /// Takes a socket that another process has bound and keeps open. Must be called within a runtime.
     ///
     /// # Errors
@@ -71,6 +87,8 @@ impl ListeningSocket {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::TcpStream;
+    use std::time::Duration;
 
     #[tokio::test]
     async fn a_socket_that_does_not_listen_is_refused() -> anyhow::Result<()> {
@@ -88,6 +106,23 @@ mod tests {
         let listening = ListeningSocket::shared(socket.into())?;
         assert!(listening.is_shared());
         assert!(listening.local_addr()?.port() > 0);
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn a_burst_of_connections_waits_until_it_is_accepted() -> anyhow::Result<()> {
+        let socket = ListeningSocket::bind("127.0.0.1:0".parse()?)?;
+        let address = socket.local_addr()?;
+        let most: usize = std::fs::read_to_string("/proc/sys/net/core/somaxconn")?
+            .trim()
+            .parse()?;
+        // None of them is accepted meanwhile.
+        let connect = |_| TcpStream::connect_timeout(&address, Duration::from_secs(60));
+        let connections: Vec<TcpStream> =
+            (0..most.min(512)).map(connect).collect::<io::Result<_>>()?;
+        for _ in &connections {
+            socket.listener().accept().await?;
+        }
         Ok(())
     }
 }

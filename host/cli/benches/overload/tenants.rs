@@ -63,7 +63,7 @@ pub(crate) fn measure(repository: &Repository, target: Target, time: Duration) -
         for (name, attack) in attacks(&tenancy)? {
             let mut rounds = Rounds::default();
             for _ in 0..ROUNDS {
-                let measure = || send(&server, &victim, Schedule::soon(time, SHARE * capacity));
+                let measure = || send(&server, &victim, (time, SHARE * capacity));
                 let alone = measure()?;
                 let (beside, done) = attack.run_during(attacked.address, measure)?;
                 rounds.add(&alone, &beside, &done);
@@ -75,8 +75,11 @@ pub(crate) fn measure(repository: &Repository, target: Target, time: Duration) -
     Ok(())
 }
 
-fn send(server: &Server, request: &[u8], schedule: Schedule) -> Result<Outcome> {
-    Senders::connect(server.address, SENDERS)?.run(schedule, request)
+/// Sends a request for this time, this often in a second.
+fn send(server: &Server, request: &[u8], (time, per_second): (Duration, f64)) -> Result<Outcome> {
+    let senders = Senders::connect(server.address, SENDERS)?;
+    // The schedule begins once the connections are open.
+    senders.run(Schedule::soon(time, per_second), request)
 }
 
 /// Returns the attacks with their names.

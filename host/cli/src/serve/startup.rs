@@ -18,7 +18,6 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use tokio::net::TcpListener;
 use wisp_backend::process_memory::process_memory;
 use wisp_protocol::routing::{RoutingSource, hash};
 use wisp_sandbox::spawner::Spawner;
@@ -71,7 +70,7 @@ pub(super) fn server_options(
 /// Loads the certificate, and takes the sockets that were passed or binds the addresses. Without a passed socket
 /// for gRPC there is none by default, because the service manager would not start the program for it; nor are there
 /// metrics, of which the next process would find the address in use.
-pub(super) async fn bind(args: &ServeArgs, passed: PassedSockets) -> anyhow::Result<Sockets> {
+pub(super) fn bind(args: &ServeArgs, passed: PassedSockets) -> anyhow::Result<Sockets> {
     let tls = load_certificate(&args.tls)?;
     let is_activated = !passed.is_empty();
     let default = |address| match is_activated {
@@ -81,18 +80,18 @@ pub(super) async fn bind(args: &ServeArgs, passed: PassedSockets) -> anyhow::Res
     let PassedSockets { http, grpc } = passed;
     let http = match http {
         Some(socket) => socket.listen("--http")?,
-        None => bind_http(args.http).await?,
+        None => bind_http(args.http)?,
     };
     let grpc = match (grpc, args.grpc.unwrap_or(default(DEFAULT_GRPC))) {
         (Some(socket), _) => Some(socket.listen("--grpc")?),
-        (None, AdditionalAddress::At(address)) => Some(bind_grpc(address).await?),
+        (None, AdditionalAddress::At(address)) => Some(bind_grpc(address)?),
         (None, AdditionalAddress::Disabled) => None,
     };
     let metrics = match args.metrics.unwrap_or(default(DEFAULT_METRICS)) {
-        AdditionalAddress::At(address) => Some(bind_metrics(address).await?),
+        AdditionalAddress::At(address) => Some(bind_metrics(address)?),
         AdditionalAddress::Disabled => None,
     };
-    let admin = tenancy::bind_admin(args).await?;
+    let admin = tenancy::bind_admin(args)?;
     Ok(Sockets {
         http,
         grpc,
@@ -102,29 +101,29 @@ pub(super) async fn bind(args: &ServeArgs, passed: PassedSockets) -> anyhow::Res
     })
 }
 
-async fn bind_http(address: SocketAddr) -> anyhow::Result<ListeningSocket> {
-    let listener = TcpListener::bind(address).await.with_context(|| {
+fn bind_http(address: SocketAddr) -> anyhow::Result<ListeningSocket> {
+    let listener = ListeningSocket::bind(address).with_context(|| {
         format!("failed to listen on {address}; choose another address with --http")
     })?;
-    Ok(listener.into())
+    Ok(listener)
 }
 
-async fn bind_grpc(address: SocketAddr) -> anyhow::Result<ListeningSocket> {
-    let listener = TcpListener::bind(address).await.with_context(|| {
+fn bind_grpc(address: SocketAddr) -> anyhow::Result<ListeningSocket> {
+    let listener = ListeningSocket::bind(address).with_context(|| {
         format!(
             "failed to listen on {address} for gRPC; choose another address with --grpc, or `--grpc none`"
         )
     })?;
-    Ok(listener.into())
+    Ok(listener)
 }
 
-async fn bind_metrics(address: SocketAddr) -> anyhow::Result<ListeningSocket> {
-    let listener = TcpListener::bind(address).await.with_context(|| {
+fn bind_metrics(address: SocketAddr) -> anyhow::Result<ListeningSocket> {
+    let listener = ListeningSocket::bind(address).with_context(|| {
         format!(
             "failed to listen on {address} for metrics; choose another address with --metrics, or `--metrics none`"
         )
     })?;
-    Ok(listener.into())
+    Ok(listener)
 }
 
 /// Loads the certificate for TLS, if one is configured.

@@ -8,7 +8,6 @@ use crate::options::{ModelControlMode, ServeArgs};
 use anyhow::Context;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpListener;
 use wisp_server::ListeningSocket;
 use wisp_serving::Serving;
 use wisp_serving::model_control::ControlMode;
@@ -59,14 +58,14 @@ pub(super) fn check(args: &ServeArgs) -> anyhow::Result<()> {
 }
 
 /// Listens on the address for changes of the tenants, if there is one.
-pub(super) async fn bind_admin(args: &ServeArgs) -> anyhow::Result<Option<ListeningSocket>> {
+pub(super) fn bind_admin(args: &ServeArgs) -> anyhow::Result<Option<ListeningSocket>> {
     let Some(address) = args.tenancy.admin else {
         return Ok(None);
     };
-    let listener = TcpListener::bind(address).await.with_context(|| {
+    let listener = ListeningSocket::bind(address).with_context(|| {
         format!("failed to listen on {address} for changes of the tenants; choose another address with --admin")
     })?;
-    Ok(Some(listener.into()))
+    Ok(Some(listener))
 }
 
 /// Returns everything that opening the models of tenants takes, if there can be tenants.
