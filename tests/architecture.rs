@@ -128,7 +128,10 @@ const ROOMS: [(&str, &[&str]); 35] = [
     ),
     ("utoipa_swagger_ui_vendored", &["server/build.rs"]),
     ("tokio_rustls", &["server/src", "cli/src/oci"]),
-    ("x509_parser", &["server/src/peer_certificate"]),
+    (
+        "x509_parser",
+        &["server/src/peer_certificate", "server/src/tls"],
+    ),
     ("wac_graph", &["cli/src/bundle"]),
     (
         "ureq",

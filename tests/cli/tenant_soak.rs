@@ -102,7 +102,7 @@ impl Soak {
             .arg(directory.path())
             .arg("--allow-upload")
             // Many loops fit into a lap.
-            .args(["--max-handler-time-milliseconds", "100"])
+            .args(["--max-handler-time-milliseconds", "500"])
             // The test is about the answers, which may take long on a busy machine.
             .args(["--request-timeout-milliseconds", "50000"])
             .stderr(Stdio::null());

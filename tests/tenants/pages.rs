@@ -344,6 +344,8 @@ fn a_person_enters_a_key_and_forgets_it_in_chromium() -> Result<()> {
         ensure!(paths.contains(&infer) == has_model, "{name}: {shown}");
         ensure!(shown["errors"].is_null(), "{name}: {shown}");
         ensure!(shown["violations"] == json!([]), "{name}: {shown}");
+        // Those to a key that was forgotten are gone.
+        ensure!(shown["responses"] == 0, "{name}: {shown}");
     }
     check_traffic(step("traffic")?, &acme, &tenants)
 }

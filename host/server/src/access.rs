@@ -227,7 +227,8 @@ impl Access {
         let caller = self.caller(head).ok()?;
         let may_call = match required {
             Requirement::Open => passes_open,
-            Requirement::Optional => true,
+            // People enter keys in the pages: what a browser opens by itself is never made by the process of a tenant.
+            Requirement::Optional => presented_key(&head.headers).is_some(),
             Requirement::Role(role) => caller.role >= role,
         };
         let isolation = caller.serving.tenant().isolation;
@@ -289,6 +290,11 @@ impl RequestCaller {
     /// Returns the service of the tenant when the request began.
     pub(crate) fn serving(&self) -> &Arc<Serving> {
         &self.serving
+    }
+
+    /// Returns whether the request has a key, which no navigation of a browser has.
+    pub(crate) fn has_key(&self) -> bool {
+        self.key.is_some()
     }
 
     /// Returns the role of the caller when the request began.

@@ -93,10 +93,7 @@ impl TlsFiles {
     fn read(&self) -> Result<Content, Reason> {
         let provider = Arc::new(ring::default_provider());
         let key = self.certified_key(&provider)?;
-        let revoked = self.client_crl.as_deref();
-        let clients = self.client_ca.as_deref();
-        let clients = clients.map(|file| ClientAuthority::read((file, revoked), &provider));
-        let clients = clients.transpose()?;
+        let clients = self.read_clients(&provider)?;
         let builder = ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&TLS13, &TLS12])
             .expect("ring has cipher suites for both versions");
@@ -107,6 +104,17 @@ impl TlsFiles {
         let mut config = builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(key)));
         config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).to_vec();
         Ok(Content { config, clients })
+    }
+
+    /// Reads the authorities of clients, if they may present certificates.
+    fn read_clients(
+        &self,
+        provider: &Arc<CryptoProvider>,
+    ) -> Result<Option<ClientAuthority>, Reason> {
+        let revoked = self.client_crl.as_deref();
+        let clients = self.client_ca.as_deref();
+        let clients = clients.map(|file| ClientAuthority::read((file, revoked), provider));
+        clients.transpose()
     }
 
     fn certified_key(&self, provider: &CryptoProvider) -> Result<CertifiedKey, Reason> {
@@ -169,11 +177,23 @@ impl Tls {
     }
 
     /// Reloads the files: the certificate for new connections, and the authorities of clients for open ones too. An error is
-    /// logged, and the current certificate and authorities stay in use.
+    /// logged, and the current certificate stays in use; so do the authorities, unless they alone can be read.
     pub async fn reload(&self) {
         let files = self.files.clone();
-        let read = blocking(move || (files.states(), files.read())).await;
-        let Some((states, outcome)) = read else {
+        let read = blocking(move || {
+            let (states, outcome) = (files.states(), files.read());
+            // Whose certificates are accepted does not depend on the certificate of the server.
+            let clients = match &outcome {
+                Ok(_) => None,
+                Err(_) => {
+                    let provider = Arc::new(ring::default_provider());
+                    files.read_clients(&provider).ok().flatten()
+                }
+            };
+            (states, outcome, clients)
+        })
+        .await;
+        let Some((states, outcome, clients)) = read else {
             return;
         };
         let mut current = self.current();
@@ -186,9 +206,17 @@ impl Tls {
                 tracing::info!(%file, "reloaded the certificate for new connections");
             }
             Err(error) => {
+                let authorities = match clients {
+                    Some(clients) => {
+                        current.clients = Some(Arc::new(clients));
+                        "reloaded"
+                    }
+                    None => "as before",
+                };
                 let error: &dyn Error = &error;
                 tracing::error!(
                     error,
+                    authorities,
                     "failed to reload the certificate; the old one stays in use"
                 );
             }

@@ -18,7 +18,7 @@ use wisp_serving::web::{WebBody, WebBodyError, WebResponded};
 
 /// The rights of a page of a component outside of the server's origin. Without `allow-same-origin`, it has an origin of its
 /// own, and so no access to the storage, the windows and the service workers of the server's pages.
-const OUTSIDE_ORIGIN: HeaderValue = HeaderValue::from_static(
+pub(crate) const OUTSIDE_ORIGIN: HeaderValue = HeaderValue::from_static(
     "sandbox allow-scripts allow-forms allow-modals allow-popups allow-downloads",
 );
 

@@ -80,9 +80,13 @@ fn apply(serving: &Serving, used: u64) {
 /// Returns memory to the operating system, which takes time.
 async fn relieve(serving: Arc<Serving>) {
     let relieved = Arc::clone(&serving);
-    let relieving = serving
-        .blocking()
-        .run_soon(move || relieved.relieve_memory());
+    let relieving = serving.blocking().run_soon(move || {
+        relieved.relieve_memory();
+        // In the process of a tenant, the public models are another service.
+        if let Some(public) = &relieved.public {
+            public.relieve_memory();
+        }
+    });
     if let Err(error) = relieving.await {
         tracing::debug!(%error, "no memory was returned");
     }

@@ -33,6 +33,7 @@ use crate::uploads::Uploads;
 use load_source::{Asked, LoadSource};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Instant;
 use wisp_protocol::call::ModelName;
 
 pub use control_error::ControlError;
@@ -242,6 +243,7 @@ impl ModelControl {
         repository::model_path(&self.path, model).map_err(|error| {
             (self.observer)(model.as_str(), Err(&error));
             let reason = error.client_reason();
+            self.residency.failed(model, Instant::now());
             enter_failure(registry, model, ModelEntry::problem(reason.clone()));
             ControlError::Failed {
                 model: model.clone(),

@@ -129,7 +129,15 @@ impl Quota {
 
     /// Changes the limits. What is in use stays in use.
     pub fn set_limits(&self, limits: Limits) {
-        self.lock().limits = limits;
+        let mut state = self.lock();
+        // The time that was used without a limit is no debt under a new one.
+        if state.limits.guest_milliseconds_per_second.is_none() {
+            state.guest.forgive();
+        }
+        if state.limits.backend_milliseconds_per_second.is_none() {
+            state.backend.forgive();
+        }
+        state.limits = limits;
     }
 
     /// Returns the current limits.

@@ -3,13 +3,14 @@
 //! Each poll compares the files of all models with their last loaded state. A changed model is loaded when two
 //! successive polls find the same files, so that a model which is still being copied waits. A model that failed
 //! to load is tried again when its files change once more; the version served before continues to be served. While the
-//! process is short of memory, changes are held back, and the next polls try again.
+//! process is short of memory, or of room for models, changes are held back, and the next polls try again.
 
 use crate::model_control::{ControlError, ModelControl};
 use crate::registry::Registry;
 use crate::registry::load_error::LoadError;
 use crate::registry::skipped_entry::log_new;
 use crate::registry::snapshot::{ModelFiles, Snapshot};
+use crate::residency::NoRoom;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,7 +26,7 @@ pub struct RepositoryPoll {
     baseline: Snapshot,
     /// The files at the last poll.
     previous: Snapshot,
-    /// The changed models that are not loaded because the process is short of memory.
+    /// The changed models that are not loaded because the process is short of memory or of room for models.
     held_back: BTreeSet<ModelName>,
 }
 
@@ -103,7 +104,15 @@ impl RepositoryPoll {
                 Some(_) => self.control.reload(&self.registry, model.clone()).await,
                 None => self.control.remove(&self.registry, model.clone()).await,
             };
-            if let Err(ControlError::ShortOfMemory(_)) = outcome {
+            let is_held_back = matches!(
+                outcome,
+                Err(ControlError::ShortOfMemory(_)
+                    | ControlError::NoRoom {
+                        reason: NoRoom::InUse { .. },
+                        ..
+                    })
+            );
+            if is_held_back {
                 // Its files differ from those of its last load until it has been loaded.
                 self.hold_back(model);
                 continue;
@@ -127,7 +136,7 @@ impl RepositoryPoll {
         if self.held_back.insert(model.clone()) {
             tracing::warn!(
                 %model,
-                "changed, but not loaded while the server is short of memory; the next polls try again"
+                "changed, but not loaded while the server is short of memory or of room for models; the next polls try again"
             );
         }
     }

@@ -45,7 +45,7 @@ pub struct Serving {
     /// The tenant whose requests these are, and whose models the registry has.
     tenant: Arc<Tenant>,
     /// The service of the public models, if those of the registry are of a tenant of its own.
-    public: Option<Arc<Serving>>,
+    pub(crate) public: Option<Arc<Serving>>,
     /// The account of the tenant; `None` as long as no tenant is configured.
     pub(crate) account: Option<Account>,
     pub(crate) registry: Arc<Registry>,

@@ -41,10 +41,10 @@ const keepKey = () => ({
           original({ [SCHEME]: { ...entered[SCHEME], value: key } });
           return system.specActions.download(DOCUMENT);
         },
-        logout: (original, system) => (schemes) => {
+        // Responses and commands with the key would stay in the viewer, and a document may still be arriving.
+        logout: () => () => {
           apiKey.forget();
-          original(schemes);
-          return system.specActions.download(DOCUMENT);
+          location.reload();
         },
       },
     },

@@ -131,10 +131,16 @@ impl ForwardedRequestBody {
         Arc::clone(&self.progress)
     }
 
-    /// Returns whether this is a stream of a caller whose key is not valid any more.
-    fn is_revoked(&self) -> bool {
-        let caller = self.stream_of.as_ref();
-        caller.is_some_and(|caller| caller.renewed().is_err())
+    /// Returns the state in which a stream ends now: refused if the key of its caller is not valid any more, and given up if
+    /// its worker has other rules for signatures than its tenant, so that the client opens another one.
+    fn early_end(&self) -> Option<BodyState> {
+        let caller = self.stream_of.as_ref()?;
+        let began_with = &caller.serving().tenant().signatures;
+        match caller.renewed() {
+            Err(_) => Some(BodyState::Refused),
+            Ok(serving) if serving.tenant().signatures != *began_with => Some(BodyState::GivenUp),
+            Ok(_) => None,
+        }
     }
 
     /// Completes when the rest of the body is not waited for any more.
@@ -170,8 +176,8 @@ impl Body for ForwardedRequestBody {
                     let Ok(data) = frame.into_data() else {
                         continue;
                     };
-                    if self.is_revoked() {
-                        self.progress.set(BodyState::Refused);
+                    if let Some(state) = self.early_end() {
+                        self.progress.set(state);
                         return Poll::Ready(Some(Err(EarlyEnd)));
                     }
                     let bytes = u64::try_from(data.len()).unwrap_or(u64::MAX);

@@ -14,8 +14,9 @@ use crate::grpc::{self, AdmittedRequest, GrpcBody};
 use crate::panic::catch_panic;
 use crate::request_id::{self, REQUEST_ID};
 use crate::response_body::ResponseBody;
+use crate::web_response::OUTSIDE_ORIGIN;
 use crate::worker_error::WorkerError;
-use http::header::CONNECTION;
+use http::header::{CONNECTION, CONTENT_SECURITY_POLICY};
 use http::request::Parts;
 use http::{HeaderValue, Method, Response, Version};
 use hyper::body::Incoming;
@@ -115,6 +116,11 @@ impl Service {
                     },
                 };
                 let mut response = passed_on(response, (form, guard, places));
+                // A browser opens this address without a key, and the worker may have been taken over.
+                if matches!(kind, Kind::Rest { .. }) && !caller.has_key() {
+                    let headers = response.headers_mut();
+                    headers.append(CONTENT_SECURITY_POLICY, OUTSIDE_ORIGIN);
+                }
                 // An id that the server has made is of use only to clients that have a failure to report.
                 if response.status().is_success() && request_id::given(&head.headers).is_none() {
                     response.headers_mut().remove(REQUEST_ID);

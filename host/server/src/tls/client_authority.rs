@@ -7,6 +7,7 @@
 //! an issuer without one, refuses.
 
 use super::file_error::{Part, Reason, read, unreadable};
+use std::cmp::Reverse;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -16,6 +17,8 @@ use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
 use tokio_rustls::rustls::pki_types::{CertificateDer, CertificateRevocationListDer, UnixTime};
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
 use tokio_rustls::rustls::server::danger::ClientCertVerifier;
+use x509_parser::prelude::FromDer;
+use x509_parser::revocation_list::CertificateRevocationList;
 
 /// The authorities of clients, as their file has them. Lifetime: until the file changes.
 #[derive(Debug)]
@@ -91,11 +94,19 @@ fn read_lists(file: &Path) -> Result<Vec<CertificateRevocationListDer<'static>>,
     for list in CertificateRevocationListDer::pem_slice_iter(&text) {
         lists.push(list.map_err(|error| unreadable(part, file, &error))?);
     }
+    // Of several lists of one issuer only the first is consulted.
+    lists.sort_by_cached_key(|list| Reverse(last_update(list)));
     // Without one, nothing would be revoked.
     match lists.is_empty() {
         true => Err(unreadable(part, file, &pem::Error::NoItemsFound)),
         false => Ok(lists),
     }
+}
+
+/// Returns the time at which a list was issued, in seconds since 1970; `None` for one that cannot be parsed.
+fn last_update(list: &CertificateRevocationListDer<'_>) -> Option<i64> {
+    let parsed = CertificateRevocationList::from_der(list).ok();
+    parsed.map(|(_, list)| list.last_update().timestamp())
 }
 
 fn damaged(part: Part, file: &Path) -> Reason {

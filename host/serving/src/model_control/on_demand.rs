@@ -89,6 +89,7 @@ impl ModelControl {
         let mut selected = repository::model_versions(&path, None).map_err(|error| {
             (self.observer)(model.as_str(), Err(&error));
             let reason = error.client_reason();
+            self.residency.failed(model, Instant::now());
             enter_failure(registry, model, ModelEntry::problem(reason.clone()));
             ControlError::Failed {
                 model: model.clone(),

@@ -61,8 +61,12 @@ impl ModelControl {
     ) -> Result<ReleaseStatus, ControlError> {
         self.check()?;
         let (control, registry) = (Arc::clone(self), Arc::clone(registry));
-        // A change loads nothing, and so does not wait for the loads of other models.
-        let lock = self.locks.unload(&model).await;
+        let lock = match change {
+            // The end of a release may load the model.
+            ReleaseChange::Close => self.locks.load(&model, self.owner).await,
+            // These load nothing, and so do not wait for the loads of other models.
+            ReleaseChange::Promote | ReleaseChange::Abort => self.locks.unload(&model).await,
+        };
         run(move || {
             let _lock = lock;
             control.change_locked(&registry, &model, change)

@@ -180,6 +180,36 @@ fn the_bytes_of_tensors_are_those_of_all_requests_together() {
 }
 
 #[test]
+fn time_that_was_used_without_a_limit_is_no_debt_under_a_new_one() {
+    let (quota, now) = limited(Limits::default());
+    let mut permit = quota.admit(now, 0).unwrap();
+    permit.take_times().unwrap().end(Cost {
+        guest: Duration::from_secs(3600),
+        backend: Duration::from_secs(3600),
+    });
+    drop(permit);
+    let limits = Limits {
+        guest_milliseconds_per_second: Some(100),
+        backend_milliseconds_per_second: Some(100),
+        ..Limits::default()
+    };
+    quota.set_limits(limits.clone());
+    assert_eq!(refused(quota.admit(now, 0)), None);
+    // Another change of the limits forgives nothing.
+    let mut permit = quota.admit(now, 0).unwrap();
+    permit.take_times().unwrap().end(Cost {
+        guest: Duration::from_secs(3600),
+        ..Cost::default()
+    });
+    drop(permit);
+    quota.set_limits(limits);
+    assert_eq!(
+        refused(quota.admit(now, 0)),
+        Some(limits::GUEST_MILLISECONDS)
+    );
+}
+
+#[test]
 fn new_limits_hold_for_what_is_in_use() {
     let (quota, now) = limited(Limits::default());
     let permits = [quota.admit(now, 0), quota.admit(now, 0)];

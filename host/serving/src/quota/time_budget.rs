@@ -48,6 +48,12 @@ impl TimeBudget {
         Err(Duration::from_nanos(wait))
     }
 
+    /// Forgets the time that was used while there was no limit.
+    pub(super) fn forgive(&mut self) {
+        self.debt = 0;
+        self.granted = None;
+    }
+
     /// Charges the expected time of a request, and returns it.
     pub(super) fn reserve(&mut self) -> Duration {
         let estimate = self.mean;
