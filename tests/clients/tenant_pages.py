@@ -102,7 +102,8 @@ REPLACE = """
 
 FORGET = """
 (async () => {
-  document.querySelector('#forget button').click();
+  // As with the dialog of the viewer.
+  setTimeout(() => document.querySelector('#forget button').click(), 0);
   return '';
 })()
 """
@@ -132,8 +133,9 @@ AUTHORIZE = """
   const named = (name) => [...dialog.querySelectorAll('button')].find((one) => one.textContent === name);
   let message = null;
   if (KEY === null) {
-    // The page is loaded again.
-    (await until('logout', () => named('Logout'))).click();
+    const logout = await until('logout', () => named('Logout'));
+    // The page is loaded again, which would end this script before its result is there.
+    setTimeout(() => logout.click(), 0);
     return '';
   } else {
     const input = await until('field', () => dialog.querySelector('input'));
