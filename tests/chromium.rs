@@ -1,10 +1,14 @@
 //! The Chromium of the tests: Debian's `chromium-headless-shell` with what it needs that is not installed, 87 MB of
 //! packages.
 
+use crate::harness::root;
 use crate::{debian, python};
 use anyhow::{Result, ensure};
+use serde_json::Value;
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::OnceLock;
 
 /// The directory of the program and of its data files, within the unpacked packages.
@@ -29,6 +33,32 @@ pub(crate) fn library_path() -> Result<OsString> {
         directories.push(directory);
     }
     Ok(std::env::join_paths(directories)?)
+}
+
+/// Runs a script of `tests/clients` that drives the browser at the pages of the server at `address`, and returns the lines
+/// that it prints: what each of its steps shows. Screenshots are stored in `target/console-screenshots`.
+pub(crate) fn browse(
+    script: &str,
+    address: &str,
+    complete: impl FnOnce(&mut Command) -> &mut Command,
+) -> Result<BTreeMap<String, Value>> {
+    let screenshots = python::target_directory()?.join("console-screenshots");
+    std::fs::create_dir_all(&screenshots)?;
+    let mut browse = Command::new("python3");
+    browse
+        .arg("-B")
+        .arg(root().join("tests/clients").join(script))
+        .arg(address)
+        .arg(executable()?)
+        .arg(screenshots)
+        .env("LD_LIBRARY_PATH", library_path()?);
+    let printed = String::from_utf8(python::succeed(complete(&mut browse))?.stdout)?;
+    let mut steps = BTreeMap::new();
+    for line in printed.lines() {
+        let step: BTreeMap<String, Value> = serde_json::from_str(line)?;
+        steps.extend(step);
+    }
+    Ok(steps)
 }
 
 fn unpacked() -> Result<&'static Path> {

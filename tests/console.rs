@@ -2,15 +2,14 @@
 //!
 //! The screenshots are in `target/console-screenshots`, for people to look at.
 
+use crate::chromium;
 use crate::cli::{run, stdout, wisp};
 use crate::harness::onnx::Graph;
 use crate::harness::wat_handler::WatHandler;
-use crate::harness::{Repository, TestOptions, TestServer, root};
-use crate::{chromium, python};
+use crate::harness::{Repository, TestOptions, TestServer};
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::process::Command;
 use wisp_serving::registry::repository_loader::Start;
 use wisp_serving::residency::ResidencyOptions;
 
@@ -186,24 +185,8 @@ fn busy_server() -> Result<TestServer> {
 
 /// Opens the console in a browser and returns what each step shows.
 fn browse(server: &TestServer) -> Result<BTreeMap<String, Value>> {
-    let screenshots = python::target_directory()?.join("console-screenshots");
-    std::fs::create_dir_all(&screenshots)?;
-    let chromium = chromium::executable()?;
-    let mut browse = Command::new("python3");
-    browse
-        .arg("-B")
-        .arg(root().join("tests/clients/console_page.py"))
-        .arg(server.address().to_string())
-        .arg(chromium)
-        .arg(screenshots)
-        .env("LD_LIBRARY_PATH", chromium::library_path()?);
-    let printed = String::from_utf8(python::succeed(&mut browse)?.stdout)?;
-    let mut steps = BTreeMap::new();
-    for line in printed.lines() {
-        let step: BTreeMap<String, Value> = serde_json::from_str(line)?;
-        steps.extend(step);
-    }
-    Ok(steps)
+    let address = server.address().to_string();
+    chromium::browse("console_page.py", &address, |command| command)
 }
 
 #[test]

@@ -550,23 +550,33 @@ fn a_request_above_a_limit_of_its_tenant_is_refused_and_others_are_not() -> Resu
     Ok(())
 }
 
-#[test]
-fn a_tenant_above_its_limits_loads_no_model() -> Result<()> {
+/// Returns a server with the public model `shared` and the tenant `acme`, which has these limits and the model `own`, and
+/// the tenant's key.
+fn limited(role: Role, limits: Limits) -> Result<(Tenants, String)> {
     let public = Repository::empty()?.with_model("shared", "progression", None)?;
     let directory =
         Repository::empty()?.with_model("tenants/acme/models/own", "progression", None)?;
     let mut key = String::new();
     let tenants = Tenants::start(public, directory, |file| {
-        let limited = NewTenant {
-            limits: Limits {
-                concurrency: Some(0),
-                ..Limits::default()
-            },
-            ..new_tenant("acme", Role::Infer)?
+        let acme = NewTenant {
+            limits,
+            ..new_tenant("acme", role)?
         };
-        key = add(file, &limited)?;
+        key = add(file, &acme)?;
         Ok(())
     })?;
+    Ok((tenants, key))
+}
+
+#[test]
+fn a_tenant_above_its_limits_loads_no_model() -> Result<()> {
+    let (tenants, key) = limited(
+        Role::Infer,
+        Limits {
+            concurrency: Some(0),
+            ..Limits::default()
+        },
+    )?;
     let loads = || -> Result<usize> {
         let all = tenants.server.namespaces().tenants();
         let acme = all.first().context("no tenant")?;
@@ -598,21 +608,13 @@ fn a_tenant_above_its_limits_loads_no_model() -> Result<()> {
 
 #[test]
 fn the_files_of_a_load_make_no_more_models_than_the_tenant_may_have() -> Result<()> {
-    let public = Repository::empty()?.with_model("shared", "progression", None)?;
-    let directory =
-        Repository::empty()?.with_model("tenants/acme/models/own", "progression", None)?;
-    let mut key = String::new();
-    let tenants = Tenants::start(public, directory, |file| {
-        let limited = NewTenant {
-            limits: Limits {
-                models: Some(1),
-                ..Limits::default()
-            },
-            ..new_tenant("acme", Role::Deploy)?
-        };
-        key = add(file, &limited)?;
-        Ok(())
-    })?;
+    let (tenants, key) = limited(
+        Role::Deploy,
+        Limits {
+            models: Some(1),
+            ..Limits::default()
+        },
+    )?;
     let body = json!({ "parameters": { "config": "{}", "file:1/model.onnx": "AA==" } });
     let load = |model: &str| {
         let request = format!("POST /v2/repository/models/{model}/load");

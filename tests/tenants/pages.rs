@@ -4,12 +4,11 @@
 
 use super::{Tenants, add, new_tenant, two_tenants};
 use crate::chromium;
-use crate::harness::{Repository, Response, TestServer, component, root, scale};
+use crate::harness::{Repository, Response, TestServer, component, scale};
 use crate::python::{self, OPENAPI};
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::process::Command;
 use wisp_serving::tenants::records::NewTenant;
 use wisp_serving::tenants::role::Role;
 use wisp_serving::tenants::tenant_id::TenantId;
@@ -262,26 +261,10 @@ fn a_page_of_a_component_is_outside_of_the_origin_in_which_keys_are_entered() ->
 
 /// Opens the pages in a browser with a key and returns what each step shows.
 fn browse(tenants: &Tenants, key: &str) -> Result<BTreeMap<String, Value>> {
-    let screenshots = python::target_directory()?.join("console-screenshots");
-    std::fs::create_dir_all(&screenshots)?;
-    let chromium = chromium::executable()?;
-    let mut browse = Command::new("python3");
-    browse
-        .arg("-B")
-        .arg(root().join("tests/clients/tenant_pages.py"))
-        .arg(tenants.server.address().to_string())
-        .arg(chromium)
-        .arg(screenshots)
-        .arg("secret")
-        .env("WISP_API_KEY", key)
-        .env("LD_LIBRARY_PATH", chromium::library_path()?);
-    let printed = String::from_utf8(python::succeed(&mut browse)?.stdout)?;
-    let mut steps = BTreeMap::new();
-    for line in printed.lines() {
-        let step: BTreeMap<String, Value> = serde_json::from_str(line)?;
-        steps.extend(step);
-    }
-    Ok(steps)
+    let address = tenants.server.address().to_string();
+    chromium::browse("tenant_pages.py", &address, |command| {
+        command.arg("secret").env("WISP_API_KEY", key)
+    })
 }
 
 /// Checks what the console shows: the form in this state with this message, and these models.

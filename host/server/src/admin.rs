@@ -17,7 +17,7 @@ use crate::panic::catch_panic;
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH};
 use http::request::Parts;
-use http::{HeaderValue, Method, Request, Response, Version};
+use http::{HeaderValue, Method, Request, Response};
 use hyper::body::Incoming;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -89,10 +89,7 @@ impl AdminService {
             self.document(&head, &mut body).await
         });
         let outcome = outcome.await;
-        let framing = match head.version {
-            Version::HTTP_2 => Framing::Limited,
-            _ => Framing::Whole,
-        };
+        let framing = Framing::of(head.version);
         let is_unread = framing == Framing::Whole && !body.is_over().await;
         if is_unread {
             guard.leave_body_unread();

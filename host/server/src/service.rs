@@ -27,7 +27,7 @@ use crate::response_body::ResponseBody;
 use crate::worker_counts::WorkerCounts;
 use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::request::Parts;
-use http::{HeaderValue, Method, Request, Response, Version};
+use http::{HeaderValue, Method, Request, Response};
 use hyper::body::Incoming;
 use std::pin::pin;
 use std::sync::Arc;
@@ -213,10 +213,7 @@ impl Service {
                 line.current().scope(catch_panic(work)).await
             }
         };
-        let framing = match head.version {
-            Version::HTTP_2 => Framing::Limited,
-            _ => Framing::Whole,
-        };
+        let framing = Framing::of(head.version);
         let mut close = false;
         if framing == Framing::Whole {
             let unread = !body.is_over().await;
@@ -243,16 +240,26 @@ impl Service {
         if let Some(id) = id {
             response.headers_mut().insert(REQUEST_ID, id);
         }
-        if let Some(cors) = &self.cors {
-            cors.mark(&head, response.headers_mut());
-        }
-        if head.method == Method::HEAD {
-            remove_body(&mut response);
-        }
-        if close {
-            response.headers_mut().insert(CONNECTION, CLOSE);
-        }
+        finish(&mut response, &head, (self.cors.as_ref(), close));
         response
+    }
+}
+
+/// Completes the response to a request with this head: the headers for pages of other origins, no body for HEAD, and the
+/// end of the connection if it has to `close`.
+fn finish(
+    response: &mut Response<ResponseBody>,
+    head: &Parts,
+    (cors, close): (Option<&Cors>, bool),
+) {
+    if let Some(cors) = cors {
+        cors.mark(head, response.headers_mut());
+    }
+    if head.method == Method::HEAD {
+        remove_body(response);
+    }
+    if close {
+        response.headers_mut().insert(CONNECTION, CLOSE);
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! The frame is that of all requests: the id, the log line, CORS, and a response in every case.
 
-use super::{CLOSE, ReceivedRequest, Service, remove_body};
+use super::{ReceivedRequest, Service, finish};
 use crate::access::RequestCaller;
 use crate::connection_activity::RequestGuard;
 use crate::dispatch::check_host;
@@ -16,9 +16,9 @@ use crate::request_id::{self, REQUEST_ID};
 use crate::response_body::ResponseBody;
 use crate::web_response::OUTSIDE_ORIGIN;
 use crate::worker_error::WorkerError;
-use http::header::{CONNECTION, CONTENT_SECURITY_POLICY};
+use http::header::CONTENT_SECURITY_POLICY;
 use http::request::Parts;
-use http::{HeaderValue, Method, Response, Version};
+use http::{HeaderValue, Response, Version};
 use hyper::body::Incoming;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -143,8 +143,8 @@ impl Service {
                         })
                     }
                     Kind::Rest { .. } => {
-                        let response =
-                            failure.into_response(head.uri.path(), framing(&head), guard);
+                        let framing = Framing::of(head.version);
+                        let response = failure.into_response(head.uri.path(), framing, guard);
                         response.map(ResponseBody::Document)
                     }
                 };
@@ -152,15 +152,9 @@ impl Service {
                 response
             }
         };
-        if let (Some(cors), Kind::Rest { .. }) = (&self.cors, kind) {
-            cors.mark(&head, response.headers_mut());
-        }
-        if head.method == Method::HEAD {
-            remove_body(&mut response);
-        }
-        if close {
-            response.headers_mut().insert(CONNECTION, CLOSE);
-        }
+        let cors = self.cors.as_ref();
+        let cors = cors.filter(|_| matches!(kind, Kind::Rest { .. }));
+        finish(&mut response, &head, (cors, close));
         response
     }
 
@@ -200,13 +194,6 @@ impl Kind {
             Kind::Rest { .. } => false,
             Kind::Grpc { is_stream, .. } => is_stream,
         }
-    }
-}
-
-fn framing(head: &Parts) -> Framing {
-    match head.version {
-        Version::HTTP_2 => Framing::Limited,
-        _ => Framing::Whole,
     }
 }
 
