@@ -2,7 +2,8 @@
 
 use crate::compute::{ComputeError, ComputeOptions, Graphs, Payer};
 use crate::configuration::HandlerConfiguration;
-use crate::limits::{GuestClock, LimitError, Limits, MemoryMeter, TensorBudget};
+use crate::guest_clock::GuestClock;
+use crate::limits::{LimitError, Limits, MemoryMeter, TensorBudget};
 use crate::logging::LogMeter;
 use crate::web::context::WebContext;
 use std::sync::Arc;
@@ -139,7 +140,7 @@ impl InstanceState {
             return Err(LimitError::Deadline);
         }
         let budget = self.guest_time;
-        let guest_left = budget.checked_sub(self.clock.elapsed());
+        let guest_left = budget.checked_sub(self.clock.used());
         let guest_left = guest_left.ok_or(LimitError::GuestTime { budget })?;
         Ok(guest_left.min(deadline_left))
     }

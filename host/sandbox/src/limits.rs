@@ -1,14 +1,11 @@
 //! The resource limits of one instance, and the meters that enforce them.
 //!
 //! wasmtime's own limits cover only the guest's memory and tables. A [`TensorBudget`] counts the memory that
-//! the host holds for a guest (tensors), and a [`GuestClock`] its running time. The engine's
-//! [`MemoryBudget`] bounds all instances together: memories, tables and tensors are reserved there before
+//! the host holds for a guest (tensors); its running time is measured by its clock. The engine's [`MemoryBudget`] bounds all instances together: memories, tables and tensors are reserved there before
 //! they are allocated.
 
-use std::future::poll_fn;
-use std::pin::pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 use wasmtime::ResourceLimiter;
 use wisp_tensor::{MemoryBudget, Reservation};
 
@@ -31,7 +28,7 @@ pub struct Limits {
     /// The maximum number of resources (tensors, graphs, contexts, errors) that the instance may hold at
     /// once.
     pub handles: usize,
-    /// The maximum running time of the guest's own code, without compute. A 12-megapixel JPEG must fit.
+    /// The maximum processor time of the guest's own code, without compute. A 12-megapixel JPEG must fit.
     pub guest_time: Duration,
     /// The maximum size of the lines that one call logs, in bytes, with
     /// [`LINE_BYTES`](crate::logging::LINE_BYTES) more for each line.
@@ -212,66 +209,9 @@ impl TensorBudget {
     }
 }
 
-/// A clock for the running time of a guest's own code. It stops while the host computes for the guest,
-/// and while the guest's fiber waits for a thread. Clones share one clock. Lifetime: one request.
-#[derive(Debug, Clone)]
-pub(crate) struct GuestClock(Arc<Mutex<PausableClock>>);
-
-#[derive(Debug)]
-struct PausableClock {
-    before: Duration,
-    running_since: Option<Instant>,
-}
-
-impl GuestClock {
-    pub(crate) fn start() -> GuestClock {
-        GuestClock(Arc::new(Mutex::new(PausableClock {
-            before: Duration::ZERO,
-            running_since: Some(Instant::now()),
-        })))
-    }
-
-    pub(crate) fn pause(&self) {
-        let mut clock = self.clock();
-        if let Some(since) = clock.running_since.take() {
-            clock.before += since.elapsed();
-        }
-    }
-
-    pub(crate) fn resume(&self) {
-        self.clock().running_since.get_or_insert_with(Instant::now);
-    }
-
-    pub(crate) fn elapsed(&self) -> Duration {
-        let clock = self.clock();
-        let running = clock
-            .running_since
-            .map_or(Duration::ZERO, |since| since.elapsed());
-        clock.before + running
-    }
-
-    /// Drives a guest's call; the clock runs only while the call is polled.
-    pub(crate) async fn drive<T>(&self, call: impl Future<Output = T>) -> T {
-        let mut call = pin!(call);
-        poll_fn(|cx| {
-            self.resume();
-            let poll = call.as_mut().poll(cx);
-            self.pause();
-            poll
-        })
-        .await
-    }
-
-    fn clock(&self) -> MutexGuard<'_, PausableClock> {
-        // Only the thread that drives the call takes the lock, and nothing panics while it is held.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::task::{Context, Poll, Waker};
 
     fn budget(bytes: usize) -> Arc<MemoryBudget> {
         Arc::new(MemoryBudget::new(bytes))
@@ -354,28 +294,5 @@ mod tests {
             let expected = format!("({key} in model.toml, up to the server's {setting})");
             assert!(limit.ends_with(&expected), "{limit}");
         }
-    }
-
-    #[test]
-    fn waiting_for_a_thread_does_not_use_up_the_guests_time() {
-        let clock = GuestClock::start();
-        clock.pause();
-        let runs = || clock.clock().running_since.is_some();
-        let mut polls = 0;
-        let mut driven = pin!(clock.drive(poll_fn(|_| {
-            assert!(runs(), "it runs while it is polled");
-            polls += 1;
-            if polls == 2 {
-                Poll::Ready(())
-            } else {
-                Poll::Pending
-            }
-        })));
-        let mut cx = Context::from_waker(Waker::noop());
-        for expected in [Poll::Pending, Poll::Ready(())] {
-            assert!(!runs(), "and at no other time");
-            assert_eq!(driven.as_mut().poll(&mut cx), expected);
-        }
-        assert!(!runs());
     }
 }

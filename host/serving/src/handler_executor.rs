@@ -6,8 +6,8 @@
 //! - An *inline* call runs entirely on one thread of the pool, guest and computation, without a fiber.
 //! - A *direct* call does the same on the thread of its caller, which serves connections.
 //!
-//! Inline and direct calls occupy their thread, so they have a time budget. A call that exceeds it, or that
-//! needs a graph which is not prepared yet, is repeated as a queued call. The handler cannot observe that,
+//! Inline and direct calls occupy their thread, so they have a time budget. A call that exceeds it or the time limit
+//! of its guest, or that needs a graph which is not prepared yet, is repeated as a queued call. The handler cannot observe that,
 //! since it has no side effects. [`CallDurations`] chooses among the kinds by the recent durations of the
 //! calls, whatever their outcome.
 
@@ -264,7 +264,10 @@ impl InlineCall {
                     response,
                 }))
             }
-            Err(HandlerError::Unprepared) => Ok(InlineOutcome::Repeat(request)),
+            // A guest is ended for its processor time, which only queued calls measure.
+            Err(HandlerError::Unprepared | HandlerError::GuestTime { .. }) => {
+                Ok(InlineOutcome::Repeat(request))
+            }
             Err(HandlerError::Deadline) if budget_end < deadline => {
                 Ok(InlineOutcome::Repeat(request))
             }

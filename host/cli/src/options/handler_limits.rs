@@ -40,7 +40,7 @@ pub(crate) struct HandlerLimitArgs {
     )]
     pub(crate) max_handler_transfer_bytes: usize,
 
-    /// Running time of a handler's own code for one request; computing and waiting are not counted.
+    /// Processor time of a handler's own code for one request; computing and waiting are not counted.
     /// `limits.guest_time_milliseconds` in model.toml lowers it for a model.
     #[arg(
         long,
