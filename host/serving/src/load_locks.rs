@@ -19,11 +19,14 @@ const LOADS_AT_ONCE: usize = 4;
 /// The number of concurrent loads of all owners together.
 const ALL_LOADS_AT_ONCE: usize = 2 * LOADS_AT_ONCE;
 
+/// The lock of each model.
+type Turns = HashMap<ModelName, Weak<AsyncMutex<()>>>;
+
 /// The loads and unloads in progress. Lifetime: the process.
 #[derive(Debug)]
 pub struct LoadLocks {
     /// The locks of the models that a task loads or waits for, and perhaps some unused ones.
-    models: Mutex<HashMap<ModelName, Weak<AsyncMutex<()>>>>,
+    models: Arc<Mutex<Turns>>,
     /// The places for loads, which the models of all tenants share.
     loads: Arc<FairSlots>,
     /// Held by the task that loads some models and unloads all others.
@@ -49,7 +52,7 @@ pub(crate) struct Need<F> {
 impl Default for LoadLocks {
     fn default() -> LoadLocks {
         LoadLocks {
-            models: Mutex::default(),
+            models: Arc::default(),
             loads: FairSlots::shared(ALL_LOADS_AT_ONCE, LOADS_AT_ONCE),
             all: Arc::default(),
         }
@@ -69,6 +72,15 @@ impl LoadLocks {
         LoadLocks {
             loads: Arc::clone(&self.loads),
             ..LoadLocks::default()
+        }
+    }
+
+    /// Returns locks for the same models, which another service loads from now on. The loads and unloads of both take turns.
+    pub(crate) fn for_same_models(&self) -> LoadLocks {
+        LoadLocks {
+            models: Arc::clone(&self.models),
+            loads: Arc::clone(&self.loads),
+            all: Arc::clone(&self.all),
         }
     }
 

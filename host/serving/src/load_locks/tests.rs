@@ -60,6 +60,17 @@ fn one_model_has_one_turn_and_models_do_not_wait_for_each_other() {
 }
 
 #[test]
+fn the_services_before_and_after_a_change_take_turns_with_a_model() {
+    let before = LoadLocks::default();
+    let first = load(&before, "a");
+    let after = before.for_same_models();
+    assert!(now(after.unload(&name("a"))).is_none());
+    assert!(load(&after, "b").is_some());
+    drop(first);
+    assert!(now(after.unload(&name("a"))).is_some());
+}
+
+#[test]
 fn more_loads_than_there_are_places_wait_and_unloads_do_not() {
     let turns = LoadLocks::default();
     let begin = |number| load(&turns, &format!("m{number}"));
