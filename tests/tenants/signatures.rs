@@ -1,7 +1,7 @@
 //! Tests of signatures by the keys of one tenant.
 
 use super::{Tenants, add, new_tenant};
-use crate::harness::{Repository, TestOptions};
+use crate::harness::{Repository, Response, TestOptions};
 use crate::minisign::SigningKey;
 use anyhow::{Result, ensure};
 use serde_json::Value;
@@ -10,6 +10,9 @@ use wisp_serving::tenants::role::Role;
 use wisp_serving::tenants::signing_key;
 use wisp_serving::tenants::tenant_file::TenantFile;
 use wisp_serving::tenants::tenant_id::TenantId;
+
+/// The path of the versions of a model that is uploaded.
+const SENT: &str = "/v2/repository/models/sent/versions";
 
 /// Returns the public key as a tenant's record has it.
 fn public(key: &SigningKey) -> Result<signing_key::SigningKey> {
@@ -92,5 +95,54 @@ fn the_keys_of_a_tenant_sign_its_models_and_no_others_do() -> Result<()> {
     refused("signed", "a key that is not trusted")?;
     tenants.infer("foreign", &acme)?.ok()?;
     tenants.infer("unsigned", &other)?.ok()?;
+    Ok(())
+}
+
+/// Uploads the only file of a version of the model `sent`.
+fn put(tenants: &Tenants, (version, key): (&str, &str), graph: &[u8]) -> Result<Response> {
+    let header = format!("Bearer {key}");
+    let request = format!("PUT {SENT}/{version}/files/model.onnx");
+    let headers = [("authorization", header.as_str())];
+    tenants.server.request(&request, &headers, graph)
+}
+
+fn commit(tenants: &Tenants, (version, key): (&str, &str)) -> Result<Response> {
+    let request = format!("POST {SENT}/{version}/commit");
+    tenants.ask(&request, key, &Value::Null)
+}
+
+#[test]
+fn uploads_go_on_when_the_keys_change_or_the_tenant_is_added_again_while_a_request_is_open()
+-> Result<()> {
+    let shared = Repository::empty()?.with_model("shared", "progression", None)?;
+    let graph = std::fs::read(shared.path().join("shared/1/model.onnx"))?;
+    let mut acme = String::new();
+    let tenants = Tenants::start(shared, Repository::empty()?, |file| {
+        acme = add(file, &new_tenant("acme", Role::Deploy)?)?;
+        Ok(())
+    })?;
+    let id: TenantId = "acme".parse()?;
+    let key = public(&SigningKey::generate()?)?;
+    put(&tenants, ("1", &acme), &graph)?.ok()?;
+    // What a stream or a health watch holds until its client ends it.
+    let open = tenants.server.namespaces().all_tenants();
+    let file = &tenants.file;
+    file.change(|records| records.add_signing_key(&id, &key))?;
+    ensure!(tenants.refresh()?);
+    // The file that arrived before is still there.
+    commit(&tenants, ("1", &acme))?.ok()?;
+    tenants.infer("sent", &acme)?.ok()?;
+    put(&tenants, ("2", &acme), &graph)?.ok()?;
+    commit(&tenants, ("2", &acme))?.ok()?;
+
+    let before = tenants.server.namespaces().all_tenants();
+    file.change(|records| records.remove(&id))?;
+    ensure!(tenants.refresh()?);
+    let acme = add(file, &new_tenant("acme", Role::Deploy)?)?;
+    ensure!(tenants.refresh()?);
+    put(&tenants, ("3", &acme), &graph)?.ok()?;
+    commit(&tenants, ("3", &acme))?.ok()?;
+    ensure!(tenants.infer("sent", &acme)?.ok()?["model_version"] == "3");
+    drop((open, before));
     Ok(())
 }

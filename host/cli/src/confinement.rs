@@ -2,7 +2,8 @@
 //! system calls it may make.
 //!
 //! `files` applies the rules for files and connections (Landlock), `filter` those for system calls (seccomp) from the
-//! lists of `calls`, and `places` finds the paths that every process needs. A process can only be locked in further.
+//! lists of `calls`, and `places` finds the paths that every process needs, with the directories to which `links` may lead.
+//! A process can only be locked in further.
 //! Any user can do this, since the process also gives up the right to gain privileges by running a program.
 //!
 //! A kernel that lacks a part of this is no error: the rest applies, and [`Gaps`] names what is missing.
@@ -13,6 +14,7 @@
 mod calls;
 mod files;
 mod filter;
+mod links;
 pub(crate) mod places;
 
 use anyhow::Context;

@@ -9,7 +9,7 @@ use crate::fair_slots::{FairSlot, FairSlots};
 use crate::owner::Owner;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
+use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard, watch};
 use wisp_protocol::call::ModelName;
 
 /// The number of concurrent loads of one owner. Each may compile, for which its child process uses a
@@ -19,11 +19,14 @@ const LOADS_AT_ONCE: usize = 4;
 /// The number of concurrent loads of all owners together.
 const ALL_LOADS_AT_ONCE: usize = 2 * LOADS_AT_ONCE;
 
+/// The lock of each model.
+type Turns = HashMap<ModelName, Weak<AsyncMutex<()>>>;
+
 /// The loads and unloads in progress. Lifetime: the process.
 #[derive(Debug)]
 pub struct LoadLocks {
     /// The locks of the models that a task loads or waits for, and perhaps some unused ones.
-    models: Mutex<HashMap<ModelName, Weak<AsyncMutex<()>>>>,
+    models: Arc<Mutex<Turns>>,
     /// The places for loads, which the models of all tenants share.
     loads: Arc<FairSlots>,
     /// Held by the task that loads some models and unloads all others.
@@ -37,10 +40,19 @@ pub(crate) struct LoadLock {
     load: Option<FairSlot>,
 }
 
+/// The need of a request for a load, which ends once another one has loaded the model.
+#[derive(Debug)]
+pub(crate) struct Need<F> {
+    /// Returns whether the model still has to be loaded.
+    pub(crate) is_wanted: F,
+    /// Notified whenever that may have changed.
+    pub(crate) changes: watch::Receiver<()>,
+}
+
 impl Default for LoadLocks {
     fn default() -> LoadLocks {
         LoadLocks {
-            models: Mutex::default(),
+            models: Arc::default(),
             loads: FairSlots::shared(ALL_LOADS_AT_ONCE, LOADS_AT_ONCE),
             all: Arc::default(),
         }
@@ -63,6 +75,15 @@ impl LoadLocks {
         }
     }
 
+    /// Returns locks for the same models, which another service loads from now on. The loads and unloads of both take turns.
+    pub(crate) fn for_same_models(&self) -> LoadLocks {
+        LoadLocks {
+            models: Arc::clone(&self.models),
+            loads: Arc::clone(&self.loads),
+            all: Arc::clone(&self.all),
+        }
+    }
+
     /// Waits until the owner of the model may load it.
     pub(crate) async fn load(&self, model: &ModelName, owner: Owner) -> LoadLock {
         let mut turn = self.unload(model).await;
@@ -72,15 +93,30 @@ impl LoadLocks {
         turn
     }
 
-    /// Waits until a model may be loaded for a request of an owner, or returns `None` once it `is_wanted` no more.
-    ///
-    /// The request has the turn of the model only together with a place: others may have places before it, and load the
-    /// model.
-    pub(crate) async fn load_for(
+    /// Waits until a model may be loaded for a request of an owner, or returns `None` once it is wanted no more, even if
+    /// the owner has no place yet: others may have places before it, and load the model.
+    pub(crate) async fn load_for<F: Fn() -> bool>(
         &self,
         model: &ModelName,
         owner: Owner,
-        is_wanted: impl Fn() -> bool,
+        need: Need<F>,
+    ) -> Option<LoadLock> {
+        let Need { is_wanted, changes } = need;
+        tokio::select! {
+            biased;
+            lock = self.load_while(model, owner, &is_wanted) => lock,
+            () = until_unwanted(changes, &is_wanted) => None,
+        }
+    }
+
+    /// Waits until a model may be loaded, or returns `None` if it is not wanted when it is its turn.
+    ///
+    /// The request has the turn of the model only together with a place.
+    async fn load_while(
+        &self,
+        model: &ModelName,
+        owner: Owner,
+        is_wanted: &impl Fn() -> bool,
     ) -> Option<LoadLock> {
         loop {
             let mut turn = self.unload(model).await;
@@ -137,162 +173,15 @@ impl LoadLocks {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::pin::{Pin, pin};
-    use std::task::{Context, Poll, Waker};
-
-    const NOISY: Owner = Owner { id: 1, weight: 1 };
-    const QUIET: Owner = Owner { id: 2, weight: 1 };
-
-    /// Returns the output of the future if it is ready at its first poll.
-    fn now<T>(future: impl Future<Output = T>) -> Option<T> {
-        poll(pin!(future))
-    }
-
-    /// Returns the output of the future if it is ready at this poll.
-    fn poll<T>(future: Pin<&mut impl Future<Output = T>>) -> Option<T> {
-        match future.poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(value) => Some(value),
-            Poll::Pending => None,
+/// Completes once a model is wanted no more.
+async fn until_unwanted(mut changes: watch::Receiver<()>, is_wanted: &impl Fn() -> bool) {
+    while is_wanted() {
+        // The sender lives as long as the models.
+        if changes.changed().await.is_err() {
+            return std::future::pending().await;
         }
-    }
-
-    fn name(name: &str) -> ModelName {
-        ModelName::new(name).unwrap()
-    }
-
-    /// Begins to load a model of the local owner, if it need not wait.
-    fn load(turns: &LoadLocks, model: &str) -> Option<LoadLock> {
-        now(turns.load(&name(model), Owner::LOCAL))
-    }
-
-    /// Begins as many loads of an owner as need not wait, of models with this prefix.
-    fn loads(turns: &LoadLocks, owner: Owner, prefix: &str) -> Vec<LoadLock> {
-        let begin = |number: usize| {
-            let model = name(&format!("{prefix}{number}"));
-            now(turns.load_for(&model, owner, || true)).flatten()
-        };
-        (0..100).map_while(begin).collect()
-    }
-
-    #[test]
-    fn one_model_has_one_turn_and_models_do_not_wait_for_each_other() {
-        let turns = LoadLocks::default();
-        let first = load(&turns, "a");
-        assert!(first.is_some());
-        assert!(load(&turns, "a").is_none());
-        assert!(now(turns.unload(&name("a"))).is_none());
-        assert!(load(&turns, "b").is_some());
-        drop(first);
-        assert!(now(turns.unload(&name("a"))).is_some());
-    }
-
-    #[test]
-    fn more_loads_than_there_are_places_wait_and_unloads_do_not() {
-        let turns = LoadLocks::default();
-        let begin = |number| load(&turns, &format!("m{number}"));
-        let mut loads: Vec<_> = (0..LOADS_AT_ONCE).map(begin).collect();
-        assert!(loads.iter().all(Option::is_some));
-        assert!(begin(LOADS_AT_ONCE).is_none());
-        assert!(now(turns.unload(&name("another"))).is_some());
-        loads.pop();
-        assert!(begin(LOADS_AT_ONCE).is_some());
-    }
-
-    #[test]
-    fn a_load_that_waits_for_room_has_no_place_among_the_loads() {
-        let turns = LoadLocks::default();
-        let begin = |number| load(&turns, &format!("m{number}"));
-        let mut loads: Vec<Option<LoadLock>> = (0..LOADS_AT_ONCE).map(begin).collect();
-        assert!(begin(LOADS_AT_ONCE).is_none());
-        let waiting = loads[0].as_mut().unwrap();
-        waiting.end_load();
-        assert!(now(turns.unload(&name("m0"))).is_none(), "its turn stays");
-        let other = begin(LOADS_AT_ONCE);
-        assert!(other.is_some());
-        assert!(!turns.try_begin_load(waiting, Owner::LOCAL));
-        drop(other);
-        assert!(turns.try_begin_load(waiting, Owner::LOCAL));
-    }
-
-    #[test]
-    fn the_loads_of_all_tenants_are_bounded_and_none_has_all_places() {
-        let public = LoadLocks::default();
-        let tenants: Vec<LoadLocks> = (0..1000).map(|_| public.for_other_models()).collect();
-        let first = loads(&tenants[0], NOISY, "m");
-        assert_eq!(first.len(), LOADS_AT_ONCE);
-        assert!(loads(&public, NOISY, "public").is_empty());
-        let mut others: Vec<Vec<LoadLock>> = Vec::new();
-        for (turns, id) in tenants.iter().zip(10..) {
-            others.push(loads(turns, Owner { id, weight: 1 }, "m"));
-        }
-        let count: usize = others.iter().map(Vec::len).sum();
-        assert_eq!(count, ALL_LOADS_AT_ONCE - LOADS_AT_ONCE);
-        // Nobody waits for a place in vain.
-        drop((first, others));
-        assert_eq!(public.loads.used(), 0);
-        assert_eq!(loads(&public, QUIET, "m").len(), LOADS_AT_ONCE);
-    }
-
-    #[test]
-    fn a_place_goes_to_the_owner_that_has_used_the_least_and_not_to_the_longest_queue() {
-        let turns = LoadLocks::default();
-        let mut noisy = loads(&turns, NOISY, "m");
-        let other = loads(&turns, Owner { id: 3, weight: 1 }, "o");
-        assert_eq!(turns.loads.used(), ALL_LOADS_AT_ONCE);
-        let models: Vec<ModelName> = (0..50).map(|number| name(&format!("w{number}"))).collect();
-        let mut queue: Vec<_> = (models.iter())
-            .map(|model| Box::pin(turns.load_for(model, NOISY, || true)))
-            .collect();
-        for waiting in &mut queue {
-            assert!(poll(waiting.as_mut()).is_none());
-        }
-        let model = name("quiet");
-        let mut quiet = pin!(turns.load_for(&model, QUIET, || true));
-        assert!(poll(quiet.as_mut()).is_none());
-        noisy.pop();
-        assert!(poll(quiet.as_mut()).flatten().is_some());
-        drop((noisy, other));
-        // All of them get places, and pass them on.
-        for waiting in &mut queue {
-            assert!(poll(waiting.as_mut()).flatten().is_some());
-        }
-        assert_eq!(turns.loads.used(), 0);
-    }
-
-    #[test]
-    fn an_owner_that_waits_for_a_place_does_not_keep_a_model_from_others() {
-        let turns = LoadLocks::default();
-        let mut held = loads(&turns, NOISY, "m");
-        let model = name("public");
-        let mut noisy = pin!(turns.load_for(&model, NOISY, || true));
-        assert!(poll(noisy.as_mut()).is_none());
-        let quiet = now(turns.load_for(&model, QUIET, || true)).flatten();
-        assert!(quiet.is_some());
-        // It has a place now, and gives it back, because the other owner loads the model.
-        held.pop();
-        assert!(poll(noisy.as_mut()).is_none());
-        assert_eq!(turns.loads.used(), LOADS_AT_ONCE);
-        drop(quiet);
-        assert!(poll(noisy.as_mut()).flatten().is_some());
-    }
-
-    #[test]
-    fn a_model_that_another_request_has_loaded_needs_no_place() {
-        let turns = LoadLocks::default();
-        let _held = loads(&turns, NOISY, "m");
-        let not_wanted = now(turns.load_for(&name("a"), NOISY, || false));
-        assert!(matches!(not_wanted, Some(None)));
-    }
-
-    #[test]
-    fn names_that_nobody_waits_for_are_forgotten() {
-        let turns = LoadLocks::default();
-        for number in 0..100 {
-            drop(load(&turns, &format!("m{number}")));
-        }
-        assert!(turns.models.lock().unwrap().len() <= 1);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -147,6 +147,27 @@ impl ModelControl {
         }
     }
 
+    /// Returns the control of the service that takes the place of another one, with the same models. Loads, commits and
+    /// deletions that the other has begun take turns with these.
+    pub(crate) fn sharing_turns(self, before: &ModelControl) -> ModelControl {
+        ModelControl {
+            locks: before.locks.for_same_models(),
+            ..self
+        }
+    }
+
+    /// Hands the uploads over to the service that takes the place of this one, if there are any.
+    pub(crate) fn hand_over_uploads(&self) -> Option<Uploads> {
+        self.uploads.as_ref().map(Uploads::hand_over)
+    }
+
+    /// Leaves the repository to another process, or to nobody.
+    pub(crate) fn give_up_uploads(&self) {
+        if let Some(uploads) = &self.uploads {
+            uploads.give_up();
+        }
+    }
+
     /// Returns the control with these settings of what is loaded when.
     pub fn with_residency(self, options: ResidencyOptions) -> ModelControl {
         ModelControl {

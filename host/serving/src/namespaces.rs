@@ -387,6 +387,12 @@ impl Configured {
         // Opening models takes time, in which a key that was revoked is refused already. The keys of a new tenant are too,
         // until its service is there.
         self.replace(Current::new(Arc::clone(&tenants), services.clone()));
+        // A tenant that is added again has its repository, whatever requests of the removed one are open.
+        let removed = before.services.iter();
+        let removed = removed.filter(|(id, _)| !services.contains_key(*id));
+        for control in removed.filter_map(|(_, serving)| serving.own_control()) {
+            control.give_up_uploads();
+        }
         // Returning the memory of the models of a removed tenant takes time, and so happens outside the lock.
         drop(before);
         if added.is_empty() {
@@ -394,7 +400,9 @@ impl Configured {
         }
         for (tenant, account) in added {
             let directory = self.file.tenants().join(tenant.id.as_str());
-            let serving = self.opener.open(local, (&tenant, account), &directory);
+            let open = services.get(&tenant.id).map(Arc::clone);
+            let place = (directory.as_path(), open.as_deref());
+            let serving = self.opener.open(local, (&tenant, account), place);
             services.insert(tenant.id.clone(), Arc::new(serving));
         }
         self.replace(Current::new(tenants, services));

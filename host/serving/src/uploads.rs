@@ -19,7 +19,8 @@ use incoming_file::{IncomingFile, NewFile, run};
 use limits::UploadLimits;
 use staging::{OpenUploadsError, Staging};
 use std::path::PathBuf;
-use std::sync::{Arc, OnceLock};
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Semaphore;
 use upload_error::UploadError;
 use wisp_protocol::upload::{UploadFileName, VersionName};
@@ -35,19 +36,29 @@ pub struct UploadTarget {
     pub limits: UploadLimits,
 }
 
-/// The uploads into one repository. Lifetime: the process.
+/// The uploads into one repository. Lifetime: that of the service for it, of which requests may outlive the next one.
 #[derive(Debug)]
 pub struct Uploads {
     directory: Arc<Directory>,
     places: Arc<Semaphore>,
+    /// Set once another service changes the repository, by its own rules.
+    has_ended: AtomicBool,
 }
 
-/// The directory of the uploads into one repository, which one user at a time opens. Lifetime: the process.
+/// The directory of the uploads into one repository, which one process at a time opens. Lifetime: until the repository is
+/// given up.
 #[derive(Debug)]
 struct Directory {
     target: UploadTarget,
-    /// Empty until nobody else uses the directory.
-    staging: OnceLock<Arc<Staging>>,
+    state: Mutex<DirectoryState>,
+}
+
+#[derive(Debug)]
+enum DirectoryState {
+    /// Somebody else uses the directory.
+    Waiting,
+    Open(Arc<Staging>),
+    GivenUp,
 }
 
 impl Uploads {
@@ -59,8 +70,8 @@ impl Uploads {
         Ok(uploads)
     }
 
-    /// Opens a repository for uploads, or leaves that to the first upload if it is still in use. Requests of a tenant that
-    /// was removed go on, and use its repository also when the tenant has been added again.
+    /// Opens a repository for uploads, or leaves that to the first upload if it is still in use. A file that arrives, or a
+    /// commit, goes on when its tenant is removed, and uses the repository also when the tenant has been added again.
     pub(crate) fn open_when_free(target: UploadTarget) -> Result<Uploads, OpenUploadsError> {
         let uploads = Uploads::unopened(target);
         match uploads.directory.open() {
@@ -78,10 +89,34 @@ impl Uploads {
         Uploads {
             directory: Arc::new(Directory {
                 target,
-                staging: OnceLock::new(),
+                state: Mutex::new(DirectoryState::Waiting),
             }),
             places: Arc::new(Semaphore::new(UPLOADS_AT_ONCE)),
+            has_ended: AtomicBool::new(false),
         }
+    }
+
+    /// Returns the uploads for the service that takes the place of the one of these, with the files that have arrived and
+    /// those that still do. Nothing else is committed or deleted through these.
+    pub(crate) fn hand_over(&self) -> Uploads {
+        self.has_ended.store(true, SeqCst);
+        Uploads {
+            directory: Arc::clone(&self.directory),
+            places: Arc::clone(&self.places),
+            has_ended: AtomicBool::new(false),
+        }
+    }
+
+    /// Leaves the repository to another process, or to nobody. It is free as soon as no file arrives and no version is
+    /// committed or deleted.
+    pub(crate) fn give_up(&self) {
+        self.has_ended.store(true, SeqCst);
+        *self.directory.lock() = DirectoryState::GivenUp;
+    }
+
+    /// Returns whether another service has these uploads now, or none.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.has_ended.load(SeqCst)
     }
 
     /// Begins to receive a file of a version that does not exist.
@@ -112,22 +147,34 @@ impl Uploads {
         }))
     }
 
-    /// Returns the files of the uploads. Blocks.
+    /// Returns the files of the uploads, to commit or delete them. Blocks.
     pub(crate) fn staging(&self) -> Result<Arc<Staging>, UploadError> {
-        Ok(self.directory.open()?)
+        match self.has_ended() {
+            true => Err(OpenUploadsError::GivenUp.into()),
+            false => Ok(self.directory.open()?),
+        }
     }
 }
 
 impl Directory {
-    /// Opens the directory, if it is not open yet.
+    /// Opens the directory, if it is not open yet. Blocks.
     fn open(&self) -> Result<Arc<Staging>, OpenUploadsError> {
-        if let Some(staging) = self.staging.get() {
-            return Ok(Arc::clone(staging));
+        let mut state = self.lock();
+        match &*state {
+            DirectoryState::Open(staging) => Ok(Arc::clone(staging)),
+            DirectoryState::GivenUp => Err(OpenUploadsError::GivenUp),
+            DirectoryState::Waiting => {
+                let opened = Staging::open(&self.target.repository, &self.target.limits)?;
+                let staging = Arc::new(opened);
+                *state = DirectoryState::Open(Arc::clone(&staging));
+                Ok(staging)
+            }
         }
-        let staging = Staging::open(&self.target.repository, &self.target.limits)?;
-        // The lock of the directory lets one of several threads come here.
-        let staging = self.staging.get_or_init(|| Arc::new(staging));
-        Ok(Arc::clone(staging))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, DirectoryState> {
+        // The state is replaced as a whole, so a poisoned lock guards a consistent one.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -225,6 +272,59 @@ mod tests {
         arriving.write(Bytes::from_static(b"1")).await?;
         arriving.finish().await?;
         begin(&later).await?;
+        Ok(())
+    }
+
+    /// Returns the model and version of the files of `begin`.
+    fn version() -> anyhow::Result<VersionName> {
+        Ok(VersionName::parse("m", "1")?)
+    }
+
+    #[tokio::test]
+    async fn uploads_that_are_handed_over_go_on_while_requests_have_the_old_service()
+    -> anyhow::Result<()> {
+        let (_directory, earlier) = uploads(UploadLimits::default())?;
+        let mut arrived = begin(&earlier).await?;
+        arrived.write(Bytes::from_static(b"1")).await?;
+        arrived.finish().await?;
+        let mut arriving = begin(&earlier).await?;
+        let later = earlier.hand_over();
+        assert!(earlier.has_ended() && !later.has_ended());
+        // What the old service would commit is not checked by the new rules.
+        let refused = earlier.staging().map(|_| ());
+        assert!(matches!(refused, Err(UploadError::InUse(_))), "{refused:?}");
+        let staging = later.staging()?;
+        drop(staging.begin_commit(&version()?)?);
+        arriving.write(Bytes::from_static(b"2")).await?;
+        arriving.finish().await?;
+        // A request that has found the old service.
+        begin(&earlier).await?;
+        begin(&later).await?;
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn a_repository_that_is_given_up_is_free_once_nothing_arrives() -> anyhow::Result<()> {
+        let (directory, earlier) = uploads(UploadLimits::default())?;
+        let target = || UploadTarget {
+            repository: directory.path().to_owned(),
+            limits: UploadLimits::default(),
+        };
+        let arriving = begin(&earlier).await?;
+        earlier.give_up();
+        assert!(matches!(begin(&earlier).await, Err(UploadError::InUse(_))));
+        assert!(matches!(
+            Uploads::open(target()),
+            Err(OpenUploadsError::Locked(_))
+        ));
+        drop(arriving);
+        let later = Uploads::open(target())?;
+        begin(&later).await?;
+        // What was handed over before is given up too.
+        let last = later.hand_over();
+        last.give_up();
+        assert!(matches!(begin(&later).await, Err(UploadError::InUse(_))));
+        Uploads::open(target())?;
         Ok(())
     }
 

@@ -1,6 +1,7 @@
 //! The paths that confined processes need beside those of their settings: libraries, facts about the machine, devices,
 //! and what names and certificates need.
 
+use super::links::{beside_targets, directory};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -141,35 +142,55 @@ pub(crate) fn gpu() -> GpuPlaces {
     }
 }
 
-/// Returns the directories of a file that may be replaced: that of its path, and that of the file to which a link
-/// leads. A rule for a file itself would not hold for the next one of its name.
+/// Returns the directories in which a file that may be replaced is read: those in which one is written, and those to which
+/// the links on the way to it may lead once they are switched. A rule for a file itself would not hold for the next one of
+/// its name.
 pub(crate) fn directories_of(file: &Path) -> Vec<PathBuf> {
-    let directory = |path: &Path| match path.parent() {
-        Some(parent) if parent.as_os_str().is_empty() => Some(PathBuf::from(".")),
-        parent => parent.map(Path::to_owned),
-    };
+    let mut places = directories_of_written(file);
+    add(&mut places, switched(file));
+    places
+}
+
+/// Returns the directories of a file that is written and may be replaced: that of its path, and that of the file to which
+/// a link leads.
+pub(crate) fn directories_of_written(file: &Path) -> Vec<PathBuf> {
     let mut places: Vec<PathBuf> = directory(file).into_iter().collect();
     if let Ok(real) = file.canonicalize() {
-        places.extend(directory(&real));
+        add(&mut places, directory(&real));
     }
     places
 }
 
-/// Returns where a repository, or a single model file, is read: itself, the directory to which a link to it leads,
-/// whose next release may be beside it, and the targets of the links in it.
+/// Returns where a repository, or a single model file, is read: itself, the directories to which the links on the way to it
+/// may lead next, such as that of the releases, and the targets of the links in it.
 pub(crate) fn of_repository(repository: &Path) -> Vec<PathBuf> {
-    if !repository.is_dir() {
+    let next = switched(repository);
+    let mut places = match repository.is_dir() {
+        true => vec![repository.to_owned()],
         // External data is in the folder of the model.
-        let mut places = directories_of(repository);
-        places.extend(targets(&places));
-        return places;
-    }
-    let mut places = vec![repository.to_owned()];
+        false => directories_of_written(repository),
+    };
     if repository.is_symlink() {
-        places.extend(directories_of(repository).into_iter().skip(1));
+        add(&mut places, next.iter().cloned());
     }
     places.extend(targets(&places));
+    // What else is beside the directories around a repository is not searched.
+    add(&mut places, next);
     places
+}
+
+/// Returns the directories to which the links on the way to a file may lead once they are switched.
+fn switched(file: &Path) -> Vec<PathBuf> {
+    let home = std::env::var_os("HOME").map(PathBuf::from);
+    beside_targets(file, home.as_deref())
+}
+
+fn add(places: &mut Vec<PathBuf>, more: impl IntoIterator<Item = PathBuf>) {
+    for place in more {
+        if !places.contains(&place) {
+            places.push(place);
+        }
+    }
 }
 
 /// Returns the targets of the links below these directories that are not below one of them. For a link into the cache
@@ -334,6 +355,25 @@ mod tests {
             "{places:?}"
         );
         ensure!(directories_of(Path::new("no.pem")) == [PathBuf::from(".")]);
+        Ok(())
+    }
+
+    #[test]
+    fn a_file_behind_a_link_is_read_where_the_link_may_lead_next_and_written_where_it_is()
+    -> Result<()> {
+        let files = tempfile::tempdir()?;
+        let root = files.path().canonicalize()?;
+        fs::create_dir_all(root.join("releases/1/models"))?;
+        symlink("releases/1", root.join("current"))?;
+        let file = root.join("current/ca.pem");
+        fs::write(&file, "")?;
+        let written = [root.join("current"), root.join("releases/1")];
+        ensure!(directories_of_written(&file) == written);
+        let read = [&written[..], &[root.join("releases")]].concat();
+        ensure!(directories_of(&file) == read);
+        let models = root.join("current/models");
+        let places = of_repository(&models);
+        ensure!(places == [models, root.join("releases")], "{places:?}");
         Ok(())
     }
 

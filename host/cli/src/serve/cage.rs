@@ -222,6 +222,9 @@ fn file_rules(args: &ServeArgs, cache: Option<&Path>, models: &[PathBuf]) -> Fil
     for file in settings.into_iter().flatten() {
         read.extend(places::directories_of(file));
     }
+    if let Some(directory) = &args.tenancy.tenants {
+        read.extend(places::directories_of(&TenantFile::new(directory).path()));
+    }
     read.extend(args.response_cache.response_cache_ca.clone());
     read.extend(args.upload.trusted_key.iter().cloned());
     if !ports(args).0.is_empty() {
@@ -257,11 +260,11 @@ fn file_rules(args: &ServeArgs, cache: Option<&Path>, models: &[PathBuf]) -> Fil
             // A terminal, or a pipe.
             true => devices.push(file.clone()),
             // Older files of the log are beside it.
-            false => write.extend(places::directories_of(file)),
+            false => write.extend(places::directories_of_written(file)),
         }
     }
     if let Some(file) = &args.metering.usage_log {
-        write.extend(places::directories_of(file));
+        write.extend(places::directories_of_written(file));
     }
     FileRules {
         reading: Reading::Only(read),

@@ -112,7 +112,7 @@ fn escaped(value: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rcgen::{CertificateParams, DnType, KeyPair, SanType, date_time_ymd};
+    use rcgen::{CertificateParams, DnType, DnValue, KeyPair, SanType, date_time_ymd};
 
     fn certificate(params: &CertificateParams) -> anyhow::Result<Vec<u8>> {
         Ok(params.self_signed(&KeyPair::generate()?)?.der().to_vec())
@@ -181,6 +181,32 @@ mod tests {
         }
         let names = CertificateNames::read(&certificate(&many)?);
         assert!(names.subjects.is_empty());
+        Ok(())
+    }
+
+    #[test]
+    fn a_subject_in_an_older_encoding_is_no_name_and_the_alternative_names_stay()
+    -> anyhow::Result<()> {
+        let read = |value: DnValue| -> anyhow::Result<CertificateNames> {
+            let mut params = params(&[(DnType::OrganizationName, "Example")]);
+            params.distinguished_name.push(DnType::CommonName, value);
+            params.subject_alt_names = vec![SanType::DnsName("client.example".try_into()?)];
+            Ok(CertificateNames::read(&certificate(&params)?))
+        };
+        for value in [
+            DnValue::BmpString("client".try_into()?),
+            DnValue::TeletexString("client".try_into()?),
+            DnValue::UniversalString("client".try_into()?),
+        ] {
+            assert_eq!(texts(&read(value)?), ["dns:client.example"]);
+        }
+        for value in [
+            DnValue::PrintableString("client".try_into()?),
+            DnValue::Ia5String("client".try_into()?),
+        ] {
+            let expected = ["dn:CN=client,O=Example", "dns:client.example"];
+            assert_eq!(texts(&read(value)?), expected);
+        }
         Ok(())
     }
 

@@ -1,12 +1,14 @@
 //! Loads of dormant models for the requests that ask for them.
 //!
-//! The first request of a model loads it, and all others of that model wait for the same load. A load that has begun is
+//! The first request of a model loads it, and all others of that model wait for the same load. So does one that waits for
+//! a place among the loads of its tenant, if a request of another tenant loads the model first. A load that has begun is
 //! completed even if its request has gone, and is one of the loads of the tenant that asked for it. While models in use
-//! leave no room, the load waits for one of them to become idle. A failed load is remembered for a while, in which requests are refused with its reason.
+//! leave no room, the load waits for one of them to become idle. A failed load is remembered for a while, in which requests
+//! are refused with its reason.
 
 use super::load_source::{Asked, ROOM_POLL};
 use super::{ControlError, ModelControl, enter_failure, run};
-use crate::load_locks::LoadLock;
+use crate::load_locks::{LoadLock, Need};
 use crate::owner::Owner;
 use crate::registry::dormancy::dormant_entry;
 use crate::registry::omissions::log_omissions;
@@ -43,10 +45,13 @@ impl ModelControl {
         let asked = Asked::at(Instant::now());
         let mut held: Option<LoadLock> = None;
         loop {
-            let is_wanted = || self.is_wanted(registry, model);
+            let need = Need {
+                is_wanted: || self.is_wanted(registry, model),
+                changes: registry.changes(),
+            };
             let lock = match held.take() {
                 Some(lock) => lock,
-                None => match self.locks.load_for(model, owner, is_wanted).await {
+                None => match self.locks.load_for(model, owner, need).await {
                     Some(lock) => lock,
                     None => return Ok(()),
                 },

@@ -107,6 +107,14 @@ impl ModelControl {
                 problem: None,
             });
         }
+        // The service that has taken its place may have looked for the models before.
+        if uploads.has_ended() {
+            let problem = "the settings of the tenant have changed meanwhile; load the model again";
+            return Ok(CommittedVersion {
+                is_loaded: false,
+                problem: Some(problem.to_owned()),
+            });
+        }
         let loaded = self.load_again(registry, model);
         Ok(CommittedVersion {
             is_loaded: loaded.is_ok(),

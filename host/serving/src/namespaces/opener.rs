@@ -47,21 +47,27 @@ impl NamespaceOpener {
         tenant: &Arc<Tenant>,
         directory: &Path,
     ) -> Serving {
-        self.open_models(local, (tenant, Account::open(tenant, 1)), directory)
+        let account = Account::open(tenant, 1);
+        self.open_models(local, (tenant, account), (directory, None))
     }
 
-    /// Opens the models of a tenant, unless a process of its own does so.
+    /// Opens the models of a tenant, unless a process of its own does so. They have been those of the service `before`, if
+    /// there is one, which takes no uploads from now on: requests may keep it for as long as their clients like.
     pub(super) fn open(
         &self,
         local: &Arc<Serving>,
         (tenant, account): (&Arc<Tenant>, Account),
-        directory: &Path,
+        (directory, before): (&Path, Option<&Serving>),
     ) -> Serving {
+        let before = before.and_then(Serving::own_control).map(Arc::clone);
         match tenant.isolation {
             Isolation::Shared | Isolation::Cordon => {
-                self.open_models(local, (tenant, account), directory)
+                self.open_models(local, (tenant, account), (directory, before))
             }
             Isolation::Worker => {
+                if let Some(before) = &before {
+                    before.give_up_uploads();
+                }
                 let loader = self.loader.for_tenant(&tenant.id);
                 let models = directory.join(MODELS);
                 let own = OwnModels {
@@ -73,6 +79,7 @@ impl NamespaceOpener {
                         self.observer,
                     ),
                     releases: directory.join(RELEASES),
+                    before,
                 };
                 local.for_tenant((Arc::clone(tenant), account), own)
             }
@@ -84,7 +91,7 @@ impl NamespaceOpener {
         &self,
         local: &Arc<Serving>,
         (tenant, account): (&Arc<Tenant>, Account),
-        directory: &Path,
+        (directory, before): (&Path, Option<Arc<ModelControl>>),
     ) -> Serving {
         let models = directory.join(MODELS);
         let loader = self.loader_for(tenant);
@@ -93,8 +100,11 @@ impl NamespaceOpener {
             let error = &error as &dyn std::error::Error;
             tracing::error!(tenant = %id, error, "no directory for the models of the tenant");
         }
-        // Completes commits that were interrupted, so the models are found afterwards.
-        let uploads = self.open_uploads(tenant, &models);
+        // Completes commits that were interrupted, and ends those by other rules, so the models are found afterwards.
+        let handed_over = before
+            .as_ref()
+            .and_then(|before| before.hand_over_uploads());
+        let uploads = handed_over.or_else(|| self.open_uploads(tenant, &models));
         let registry = match loader.start_repository(&models, Start::Dormant, &self.observer) {
             Ok(registry) => registry,
             Err(error) => {
@@ -113,6 +123,7 @@ impl NamespaceOpener {
             registry,
             control,
             releases: directory.join(RELEASES),
+            before,
         };
         let serving = local.for_tenant((Arc::clone(tenant), account), own);
         serving.restore_releases();

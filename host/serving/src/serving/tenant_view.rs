@@ -32,6 +32,8 @@ pub(crate) struct OwnModels {
     pub(crate) control: ModelControl,
     /// The directory for the states of releases.
     pub(crate) releases: PathBuf,
+    /// The control over the same models until now, if their service takes the place of another one.
+    pub(crate) before: Option<Arc<ModelControl>>,
 }
 
 impl Serving {
@@ -46,6 +48,7 @@ impl Serving {
             registry,
             control,
             releases,
+            before,
         } = own;
         control.residency().adopt(&registry);
         let releases = Arc::new(Releases::new(Some(releases)));
@@ -57,6 +60,9 @@ impl Serving {
             .with_pressure(Arc::clone(&self.pressure));
         if let Some(public) = &self.control {
             control = control.sharing_places(public);
+        }
+        if let Some(before) = before {
+            control = control.sharing_turns(&before);
         }
         Serving {
             public: Some(Arc::clone(self)),
@@ -100,6 +106,12 @@ impl Serving {
     /// Returns whether the tenant owns the public models, and may see the numbers of the whole server.
     pub fn owns_server(&self) -> bool {
         self.public.is_none()
+    }
+
+    /// Returns the control over the tenant's own models; `None` for the tenant that owns the public ones.
+    pub(crate) fn own_control(&self) -> Option<&Arc<ModelControl>> {
+        self.public.as_ref()?;
+        self.control.as_ref()
     }
 
     /// Returns the number of the tenant's inferences that hold a permit now, if it does not own the server.

@@ -61,6 +61,8 @@ pub enum OpenUploadsError {
     NoRepository(PathBuf),
     #[error("another server takes uploads for `{}`", .0.display())]
     Locked(PathBuf),
+    #[error("another service of the tenant takes uploads now")]
+    GivenUp,
     #[error("`{}` cannot be used for uploads", path.display())]
     Io { path: PathBuf, source: io::Error },
 }
@@ -78,6 +80,9 @@ impl From<OpenUploadsError> for UploadError {
         match error {
             OpenUploadsError::Locked(_) => UploadError::InUse(
                 "earlier requests still use the repository; try again soon".to_owned(),
+            ),
+            OpenUploadsError::GivenUp => UploadError::InUse(
+                "the settings of the tenant have just changed; try again".to_owned(),
             ),
             OpenUploadsError::NoRepository(_) => UploadError::Disabled,
             OpenUploadsError::Io { source, .. } => source.into(),
