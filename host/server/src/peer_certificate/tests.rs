@@ -227,3 +227,39 @@ async fn the_newest_of_several_lists_of_an_authority_counts_wherever_it_is_in_th
     }
     Ok(())
 }
+
+#[tokio::test]
+async fn authorities_and_revocations_are_followed_while_the_certificate_of_the_server_is_damaged()
+-> anyhow::Result<()> {
+    let case = Case::new()?;
+    let list = case.certificate.path().join("clients.crl");
+    let of_first = |revoked: &[u64]| revocation_list(&case.first, revoked, 2010);
+    std::fs::write(&list, of_first(&[])?)?;
+    let tls = Arc::new(Tls::load(TlsFiles {
+        client_ca: Some(case.file()),
+        client_crl: Some(list.clone()),
+        ..case.certificate.files()
+    })?);
+    let peer = PeerCertificate::new(&[client(&case.first)?], Arc::clone(&tls));
+    case.certificate.spoil()?;
+    let (first, second) = (case.first.pem(), case.second.pem());
+    for (authorities, revoked, expected) in [
+        (&first, of_first(&[])?, 1),
+        (&first, of_first(&[SERIAL])?, 0),
+        // Neither file is replaced by one that cannot be read.
+        (&first, String::new(), 0),
+        (&String::new(), of_first(&[])?, 0),
+        (&first, of_first(&[])?, 1),
+        (&second, of_first(&[])?, 0),
+    ] {
+        std::fs::write(case.file(), authorities)?;
+        std::fs::write(&list, &revoked)?;
+        tls.reload().await;
+        assert_eq!(
+            names(&peer, LAST_SECOND),
+            expected,
+            "{authorities} {revoked}"
+        );
+    }
+    Ok(())
+}
