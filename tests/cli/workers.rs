@@ -1,28 +1,24 @@
 //! Tests of the worker processes of tenants: what they answer, what their end costs, and when they end.
 //!
 //! A request is in flight in a worker when its client is asked for the body: the server asks once the head has been
-//! passed on.
+//! passed on. `grpc` has the tests of gRPC, `pages` those of what browsers open, and `clients` those with unmodified
+//! clients.
+
+mod clients;
+mod grpc;
+mod pages;
 
 use super::serve::{Serve, serve};
 use crate::harness::{Repository, Response, TIMEOUT, exchange, root, wait_until};
 use crate::minisign::SigningKey;
 use crate::python;
 use anyhow::{Context, Result, bail, ensure};
-use bytes::Bytes;
-use futures_util::stream;
-use http::Request;
-use http_body_util::{BodyExt, Full, StreamBody, combinators::BoxBody};
-use hyper::body::Frame;
-use hyper::client::conn::http2;
-use hyper_util::rt::{TokioExecutor, TokioIo};
-use std::convert::Infallible;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::SystemTime;
-use tokio::sync::mpsc::channel;
 use wisp_serving::tenants::isolation::Isolation;
 use wisp_serving::tenants::limits::Limits;
 use wisp_serving::tenants::records::{NewKey, NewTenant};
@@ -32,12 +28,6 @@ use wisp_serving::tenants::tenant_id::TenantId;
 
 /// A request for `progression` without its handler.
 const PATIENT: &str = r#"{"inputs":[{"name":"features","datatype":"FP32","shape":[1,10],"data":[59,2,32.1,101,157,93.2,38,4,4.8598,87]}]}"#;
-
-/// The status of gRPC for a missing capacity.
-const UNAVAILABLE: &str = "14";
-
-/// The status of gRPC for a refused key.
-const UNAUTHENTICATED: &str = "16";
 
 /// A server with the public model `shared`, and with two tenants: `acme` with the model `own` and the isolation of the
 /// test, and `other`, which shares the process of the server.
@@ -174,40 +164,6 @@ fn answer(mut stream: TcpStream) -> Result<Response> {
     Response::parse(&reply)
 }
 
-/// Sends a gRPC request of this key, does something once it has the head of the response, and returns the message and the
-/// status.
-fn grpc(
-    tenants: &Tenants,
-    (path, body): (&str, BoxBody<Bytes, Infallible>),
-    then: impl FnOnce() -> Result<()>,
-) -> Result<(Bytes, String)> {
-    let runtime = tokio::runtime::Runtime::new()?;
-    runtime.block_on(async {
-        let stream = tokio::net::TcpStream::connect(tenants.server.address()).await?;
-        let (mut client, connection) =
-            http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await?;
-        let request = Request::post(format!("http://localhost{path}"))
-            .header("content-type", "application/grpc")
-            .header("te", "trailers")
-            .header("authorization", format!("Bearer {}", tenants.acme))
-            .body(body)?;
-        let exchange = async {
-            let response = client.send_request(request).await?;
-            then()?;
-            let status = response.headers().get("grpc-status").cloned();
-            let body = response.into_body().collect().await?;
-            let trailers = body.trailers().cloned().unwrap_or_default();
-            let status = status.or_else(|| trailers.get("grpc-status").cloned());
-            let status = status.context("no status")?.to_str()?.to_owned();
-            Ok::<(Bytes, String), anyhow::Error>((body.to_bytes(), status))
-        };
-        tokio::select! {
-            outcome = exchange => outcome,
-            ended = connection => bail!("the connection has ended: {ended:?}"),
-        }
-    })
-}
-
 #[test]
 fn a_worker_answers_all_requests_of_its_tenant_and_of_nobody_else() -> Result<()> {
     let tenants = Tenants::start(Isolation::Worker, &[])?;
@@ -303,22 +259,6 @@ fn a_worker_loads_only_what_the_keys_of_its_tenant_have_signed() -> Result<()> {
 }
 
 #[test]
-fn a_worker_serves_grpc_with_its_trailers() -> Result<()> {
-    let tenants = Tenants::start(Isolation::Worker, &[])?;
-    // The name of the model, in a message of ten bytes with its prefix.
-    let message = Bytes::from_static(b"\0\0\0\0\x05\x0a\x03own");
-    tenants.infer("own", &tenants.acme)?.ok()?;
-    let path = "/inference.GRPCInferenceService/ModelReady";
-    let (ready, status) = grpc(&tenants, (path, Full::new(message).boxed()), || Ok(()))?;
-    ensure!(
-        status == "0" && ready.ends_with(&[8, 1]),
-        "{status}: {ready:?}"
-    );
-    ensure!(tenants.workers().len() == 1);
-    Ok(())
-}
-
-#[test]
 fn a_key_for_inference_changes_no_model_in_the_disguise_of_another_protocol() -> Result<()> {
     let tenants = Tenants::start(Isolation::Worker, &[])?;
     let key = NewKey {
@@ -347,46 +287,6 @@ fn a_key_for_inference_changes_no_model_in_the_disguise_of_another_protocol() ->
     ensure!(refused.status == 404, "{refused:?}");
     let load = "POST /v2/repository/models/own/load";
     ensure!(tenants.ask(load, &key, b"")?.status == 403);
-    Ok(())
-}
-
-#[test]
-fn a_stream_that_is_open_when_its_worker_ends_gets_a_status() -> Result<()> {
-    let tenants = Tenants::start(Isolation::Worker, &[])?;
-    tenants.infer("own", &tenants.acme)?.ok()?;
-    let never = stream::pending::<Result<Frame<Bytes>, Infallible>>();
-    let path = "/inference.GRPCInferenceService/ModelStreamInfer";
-    let kill = || signal(tenants.worker()?, "-KILL");
-    let (_, status) = grpc(&tenants, (path, StreamBody::new(never).boxed()), kill)?;
-    ensure!(status == UNAVAILABLE, "{status}");
-    tenants.infer("own", &tenants.acme)?.ok()?;
-    Ok(())
-}
-
-#[test]
-fn a_stream_through_a_worker_ends_with_the_first_message_after_its_key_was_revoked() -> Result<()> {
-    let tenants = Tenants::start(Isolation::Worker, &[])?;
-    tenants.infer("own", &tenants.acme)?.ok()?;
-    let (messages, mut receiver) = channel::<Bytes>(1);
-    let body = stream::poll_fn(move |cx| {
-        let received = receiver.poll_recv(cx);
-        received.map(|message| Some(Ok::<Frame<Bytes>, Infallible>(Frame::data(message?))))
-    });
-    let path = "/inference.GRPCInferenceService/ModelStreamInfer";
-    let revoke = || {
-        let acme: TenantId = "acme".parse()?;
-        let file = TenantFile::new(tenants.directory.path());
-        file.change(|records| records.revoke_all(&acme))?;
-        wait_until("the key is refused", || {
-            let refused = tenants.infer("own", &tenants.acme);
-            refused.is_ok_and(|refused| refused.status == 401)
-        })?;
-        // A request for the model `absent`, whose response would be an error within the stream.
-        messages.try_send(Bytes::from_static(b"\0\0\0\0\x08\x0a\x06absent"))?;
-        Ok(())
-    };
-    let (_, status) = grpc(&tenants, (path, StreamBody::new(body).boxed()), revoke)?;
-    ensure!(status == UNAUTHENTICATED, "{status}");
     Ok(())
 }
 

@@ -202,3 +202,6 @@ fn isolated_tenants(namespaces: &Namespaces) -> BTreeMap<TenantId, Arc<Tenant>> 
     let isolated = tenants.filter(|tenant| tenant.isolation == Isolation::Worker);
     isolated.map(|tenant| (tenant.id.clone(), tenant)).collect()
 }
+
+#[cfg(test)]
+mod tests;

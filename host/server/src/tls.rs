@@ -22,6 +22,7 @@ use std::time::Duration;
 use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
 use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::rustls::server::ResolvesServerCert;
 use tokio_rustls::rustls::sign::{CertifiedKey, SingleCertAndKey};
 use tokio_rustls::rustls::version::{TLS12, TLS13};
 use tokio_rustls::rustls::{self, InconsistentKeys, ServerConfig};
@@ -94,15 +95,8 @@ impl TlsFiles {
         let provider = Arc::new(ring::default_provider());
         let key = self.certified_key(&provider)?;
         let clients = self.read_clients(&provider)?;
-        let builder = ServerConfig::builder_with_provider(provider)
-            .with_protocol_versions(&[&TLS13, &TLS12])
-            .expect("ring has cipher suites for both versions");
-        let builder = match &clients {
-            Some(clients) => builder.with_client_cert_verifier(clients.verifier()),
-            None => builder.with_no_client_auth(),
-        };
-        let mut config = builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(key)));
-        config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).to_vec();
+        let certificate: Arc<dyn ResolvesServerCert> = Arc::new(SingleCertAndKey::from(key));
+        let config = configuration(provider, certificate, clients.as_ref());
         Ok(Content { config, clients })
     }
 
@@ -208,6 +202,11 @@ impl Tls {
             Err(error) => {
                 let authorities = match clients {
                     Some(clients) => {
+                        // New connections present their certificates to these too.
+                        let provider = Arc::clone(current.config.crypto_provider());
+                        let certificate = Arc::clone(&current.config.cert_resolver);
+                        let config = configuration(provider, certificate, Some(&clients));
+                        current.config = Arc::new(config);
                         current.clients = Some(Arc::new(clients));
                         "reloaded"
                     }
@@ -252,6 +251,25 @@ impl Tls {
     fn current(&self) -> MutexGuard<'_, Current> {
         self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Returns the configuration of connections with this certificate of the server, whose clients may present certificates of
+/// these authorities.
+fn configuration(
+    provider: Arc<CryptoProvider>,
+    certificate: Arc<dyn ResolvesServerCert>,
+    clients: Option<&ClientAuthority>,
+) -> ServerConfig {
+    let builder = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&TLS13, &TLS12])
+        .expect("ring has cipher suites for both versions");
+    let builder = match clients {
+        Some(clients) => builder.with_client_cert_verifier(clients.verifier()),
+        None => builder.with_no_client_auth(),
+    };
+    let mut config = builder.with_cert_resolver(certificate);
+    config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).to_vec();
+    config
 }
 
 /// Runs `work`, which accesses files, on a blocking thread. Returns `None` if the runtime shuts down in the

@@ -312,24 +312,4 @@ fn enter_failure(registry: &Registry, model: &ModelName, failed: ModelEntry) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_failed_load_leaves_the_server_as_ready_as_it_was() -> anyhow::Result<()> {
-        let model = ModelName::new("m")?;
-        for blocks_readiness in [true, false] {
-            let before = ModelEntry {
-                blocks_readiness,
-                ..ModelEntry::problem("no graph".to_owned())
-            };
-            let registry = Registry::new([(model.clone(), before)].into());
-            let failed = ModelEntry::problem("its files cannot be read".to_owned());
-            enter_failure(&registry, &model, failed);
-            let entry = registry.entry(&model)?;
-            assert_eq!(entry.blocks_readiness, blocks_readiness);
-            assert_eq!(entry.problem.as_deref(), Some("its files cannot be read"));
-        }
-        Ok(())
-    }
-}
+mod tests;

@@ -54,6 +54,8 @@ pub mod version_directory;
 pub mod version_signature;
 mod web_loader;
 pub mod web_route;
+#[cfg(test)]
+pub(crate) mod word_loader;
 
 use crate::release::rollout::Rollout;
 use crate::statistics::Statistics;

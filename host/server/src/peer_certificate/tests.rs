@@ -38,11 +38,21 @@ fn client(
     Ok(certificate.der().clone())
 }
 
-/// Returns a list of revoked certificates in PEM, which is valid until the first day of this year.
+/// Returns a list of revoked certificates in PEM, which was issued on the first day of 2000 and is valid until that of `end`.
 fn revocation_list(
     authority: &CertifiedIssuer<'static, KeyPair>,
     revoked: &[u64],
     end: i32,
+) -> anyhow::Result<String> {
+    list_of_years(authority, revoked, (2000, end))
+}
+
+/// Returns a list of revoked certificates in PEM, which was issued on the first day of a year and is valid until that of
+/// another.
+fn list_of_years(
+    authority: &CertifiedIssuer<'static, KeyPair>,
+    revoked: &[u64],
+    (begin, end): (i32, i32),
 ) -> anyhow::Result<String> {
     let revoked = revoked.iter().map(|serial| RevokedCertParams {
         serial_number: (*serial).into(),
@@ -51,7 +61,7 @@ fn revocation_list(
         invalidity_date: None,
     });
     let params = CertificateRevocationListParams {
-        this_update: date_time_ymd(2000, 1, 1),
+        this_update: date_time_ymd(begin, 1, 1),
         next_update: date_time_ymd(end, 1, 1),
         crl_number: 1_u64.into(),
         issuing_distribution_point: None,
@@ -182,6 +192,74 @@ async fn a_revoked_certificate_has_no_names_also_on_open_connections() -> anyhow
         std::fs::write(&list, &content)?;
         tls.reload().await;
         assert_eq!(names(&peer, LAST_SECOND), expected, "{content}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_newest_of_several_lists_of_an_authority_counts_wherever_it_is_in_the_file()
+-> anyhow::Result<()> {
+    let case = Case::new()?;
+    let list = case.certificate.path().join("clients.crl");
+    let of_first = |revoked: &[u64], begin: i32| list_of_years(&case.first, revoked, (begin, 2010));
+    let other = list_of_years(&case.second, &[SERIAL], (2001, 2010))?;
+    std::fs::write(&list, of_first(&[], 2000)?)?;
+    let tls = Arc::new(Tls::load(TlsFiles {
+        client_ca: Some(case.file()),
+        client_crl: Some(list.clone()),
+        ..case.certificate.files()
+    })?);
+    let peer = PeerCertificate::new(&[client(&case.first)?], Arc::clone(&tls));
+    for (old, new, expected) in [
+        (of_first(&[], 2000)?, of_first(&[SERIAL], 2001)?, 0),
+        // The certificate was on hold only.
+        (of_first(&[SERIAL], 2000)?, of_first(&[], 2001)?, 1),
+    ] {
+        for content in [
+            format!("{old}{new}"),
+            format!("{new}{old}"),
+            format!("{old}{other}{new}"),
+        ] {
+            std::fs::write(&list, &content)?;
+            tls.reload().await;
+            assert_eq!(names(&peer, LAST_SECOND), expected, "{content}");
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn authorities_and_revocations_are_followed_while_the_certificate_of_the_server_is_damaged()
+-> anyhow::Result<()> {
+    let case = Case::new()?;
+    let list = case.certificate.path().join("clients.crl");
+    let of_first = |revoked: &[u64]| revocation_list(&case.first, revoked, 2010);
+    std::fs::write(&list, of_first(&[])?)?;
+    let tls = Arc::new(Tls::load(TlsFiles {
+        client_ca: Some(case.file()),
+        client_crl: Some(list.clone()),
+        ..case.certificate.files()
+    })?);
+    let peer = PeerCertificate::new(&[client(&case.first)?], Arc::clone(&tls));
+    case.certificate.spoil()?;
+    let (first, second) = (case.first.pem(), case.second.pem());
+    for (authorities, revoked, expected) in [
+        (&first, of_first(&[])?, 1),
+        (&first, of_first(&[SERIAL])?, 0),
+        // Neither file is replaced by one that cannot be read.
+        (&first, String::new(), 0),
+        (&String::new(), of_first(&[])?, 0),
+        (&first, of_first(&[])?, 1),
+        (&second, of_first(&[])?, 0),
+    ] {
+        std::fs::write(case.file(), authorities)?;
+        std::fs::write(&list, &revoked)?;
+        tls.reload().await;
+        assert_eq!(
+            names(&peer, LAST_SECOND),
+            expected,
+            "{authorities} {revoked}"
+        );
     }
     Ok(())
 }

@@ -3,13 +3,18 @@
 use super::certificate::{Certificate, speaking, trusting};
 use super::harness::{Client, HELD, LIVE, TestServer, options, within};
 use crate::ServerOptions;
+use crate::tls::{Tls, TlsFiles};
 use anyhow::Context;
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
-use tokio_rustls::rustls::ProtocolVersion;
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 use tokio_rustls::rustls::version::{TLS12, TLS13};
+use tokio_rustls::rustls::{ClientConfig, ProtocolVersion, RootCertStore};
 
 async fn check_live(client: &mut Client<TlsStream<TcpStream>>) -> anyhow::Result<()> {
     client.send(LIVE).await?;
@@ -240,4 +245,51 @@ async fn a_head_that_does_not_end_is_cut_within_tls() -> anyhow::Result<()> {
     let mut client = server.connect_tls(&certificate).await?;
     client.send("GET / HTTP/1.1\r\nho").await?;
     client.check_closed().await
+}
+
+/// Returns the certificate of a new authority in PEM, and the configuration of a client with a certificate of it.
+fn certified(server: &Certificate) -> anyhow::Result<(String, ClientConfig)> {
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let authority = CertifiedIssuer::self_signed(params, KeyPair::generate()?)?;
+    let key = KeyPair::generate()?;
+    let params = CertificateParams::new(vec!["client.example".to_owned()])?;
+    let certificate = params.signed_by(&key, &authority)?;
+    let mut roots = RootCertStore::empty();
+    roots.add(server.der().clone())?;
+    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_protocol_versions(&[&TLS12, &TLS13])?
+        .with_root_certificates(roots)
+        .with_client_auth_cert(
+            vec![certificate.der().clone()],
+            PrivateKeyDer::Pkcs8(key.serialize_der().into()),
+        )?;
+    Ok((authority.pem(), config))
+}
+
+#[tokio::test]
+async fn new_authorities_of_clients_count_while_the_certificate_of_the_server_is_damaged()
+-> anyhow::Result<()> {
+    let certificate = Certificate::new()?;
+    let (old, old_client) = certified(&certificate)?;
+    let (new, new_client) = certified(&certificate)?;
+    let file = certificate.path().join("clients.pem");
+    std::fs::write(&file, old)?;
+    let tls = Arc::new(Tls::load(TlsFiles {
+        client_ca: Some(file.clone()),
+        ..certificate.files()
+    })?);
+    let server = TestServer::start_tls(options(), &tls).await?;
+    check_live(&mut server.connect_as(old_client.clone()).await?).await?;
+    certificate.spoil()?;
+    std::fs::write(&file, new)?;
+    tls.reload().await;
+    check_live(&mut server.connect_as(new_client).await?).await?;
+    // With TLS 1.3, a client learns of its refusal after its handshake.
+    let refused = match server.connect_as(old_client).await {
+        Ok(mut client) => check_live(&mut client).await,
+        Err(error) => Err(error),
+    };
+    assert!(refused.is_err(), "its authority is gone");
+    Ok(())
 }

@@ -1,70 +1,13 @@
 //! Tests of polls on repositories whose models are loaded by a backend that reads a word.
 
 use super::*;
-use crate::fair_pool::{FairPool, PoolOptions};
 use crate::memory_pressure::MemoryPressure;
 use crate::model_control::ControlMode;
 use crate::registry::ResolveError;
-use crate::registry::backend_selection::BackendSelectionStore;
-use crate::registry::graph_loader::GraphLoader;
-use crate::registry::loader::Loader;
-use crate::registry::model_file::BackendChoice;
-use crate::registry::shared_graphs::SharedGraphs;
-use crate::registry::version_signature::SignaturePolicy;
+use crate::registry::word_loader::word_loader;
 use crate::version::ModelVersion;
-use crate::worker_pool::{PoolThreads, WorkerPool};
-use std::num::NonZeroUsize;
 use tempfile::TempDir;
-use wisp_backend::{Backend, BackendError, Backends, Graph, LoadOptions, ModelSource};
 use wisp_protocol::call::{Selection, Target, VersionChoice};
-use wisp_sandbox::aot::AotStore;
-use wisp_sandbox::engine::{Engine, EngineOptions};
-use wisp_sandbox::limits::Limits;
-use wisp_tensor::{NamedTensor, Signature};
-
-/// A backend that loads files which begin with "graph".
-#[derive(Debug)]
-struct Words;
-
-#[derive(Debug)]
-struct Nothing(Signature);
-
-impl Backend for Words {
-    fn name(&self) -> &'static str {
-        "words"
-    }
-
-    fn version(&self) -> String {
-        "0".to_owned()
-    }
-
-    fn load(
-        &self,
-        source: ModelSource<'_>,
-        _: &LoadOptions,
-    ) -> Result<Arc<dyn Graph>, BackendError> {
-        let ModelSource::Path(path) = source else {
-            unreachable!("the loader loads files");
-        };
-        match std::fs::read_to_string(path).map_err(BackendError::Read)? {
-            word if word.starts_with("graph") => Ok(Arc::new(Nothing(Signature::default()))),
-            _ => Err(BackendError::Load {
-                backend: "words",
-                reason: "no graph".to_owned(),
-            }),
-        }
-    }
-}
-
-impl Graph for Nothing {
-    fn signature(&self) -> &Signature {
-        &self.0
-    }
-
-    fn compute(&self, _: &[NamedTensor]) -> Result<Vec<NamedTensor>, BackendError> {
-        Ok(Vec::new())
-    }
-}
 
 /// A repository in a temporary directory, and a poll of it.
 struct Polled {
@@ -83,27 +26,7 @@ impl Polled {
             write(&repository, file, content)?;
         }
         let store = tempfile::tempdir()?;
-        let threads = NonZeroUsize::MIN;
-        let loader = Loader {
-            engine: Arc::new(Engine::start(&EngineOptions {
-                instances: 1,
-                ..EngineOptions::default()
-            })?),
-            aot: Arc::new(AotStore::open(&store.path().join("aot"))?),
-            graphs: GraphLoader {
-                backends: Backends::new(Arc::new(Words), Vec::new()),
-                choice: BackendChoice::Named(Words.name().to_owned()),
-                selections: BackendSelectionStore::new(store.path().join("decisions")),
-                probe: None,
-                workers: WorkerPool::spawn("test", PoolThreads::fixed(threads))?,
-                shared: SharedGraphs::default(),
-            },
-            pool: FairPool::spawn("test", PoolOptions::with_threads_per_flow(threads))?,
-            instances: threads,
-            limits: Limits::default(),
-            direct_calls: true,
-            signatures: SignaturePolicy::default(),
-        };
+        let loader = word_loader(store.path())?;
         let baseline = Snapshot::take(repository.path())?;
         let registry = loader.load_repository(repository.path(), &|_, _| ())?;
         let path = repository.path().to_owned();

@@ -1,4 +1,6 @@
-//! Tests of the supervision of workers, with processes that are threads of the test.
+//! Tests of the supervision of workers, with processes that are threads of the test. `frames` has those of the connection.
+
+mod frames;
 
 use super::*;
 use anyhow::{Context, Result, ensure};
