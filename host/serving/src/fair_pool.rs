@@ -10,11 +10,10 @@
 //! some for the others; the operating system shares the processors between the running threads. The queue
 //! is a mutex and a condition variable, for the same reason as in [`worker_pool`](crate::worker_pool).
 
-mod meter;
 mod state;
 
-use self::meter::Meter;
 use self::state::{Class, Notified, State, Taken, Times};
+use crate::metering::job_meter::JobMeter;
 use crate::owner::Owner;
 use crate::thread_policy::run_as_batch;
 use std::num::NonZeroUsize;
@@ -268,7 +267,7 @@ impl FairQueue {
             lower_priority();
         }
         let threads_per_flow = self.options.threads_per_flow.get();
-        let mut meter = Meter::start();
+        let mut meter = JobMeter::start();
         let mut state = self.lock();
         loop {
             if state.closed {
@@ -295,7 +294,7 @@ impl FairQueue {
 
 impl Job {
     /// Runs the job. Everything that it borrows is dropped with it, even if it panics.
-    fn run(self, meter: &mut Meter) -> Times {
+    fn run(self, meter: &mut JobMeter) -> Times {
         let started = Instant::now();
         match self {
             Job::Call(call) => {

@@ -19,7 +19,8 @@ use crate::current_request::CurrentRequest;
 use crate::fair_pool::{FairPool, Flow};
 use crate::logged_handler::LoggedHandler;
 use crate::metering::call_meter::CallMeter;
-use crate::metering::processor_time::{metered, processor_time};
+use crate::metering::job_meter::used_by_run;
+use crate::metering::processor_time::metered;
 use crate::owner::Owner;
 use crate::statistics::Statistics;
 use std::sync::Arc;
@@ -249,11 +250,9 @@ impl InlineCall {
         let budget_end = started + budget;
         // The meter is charged for the whole run below.
         let terms = (deadline.min(budget_end), Payer::from(owner));
-        let before = meter.as_ref().map(|_| processor_time());
         let called = handler.infer_inline(handler_call(&request, terms));
-        if let (Some(meter), Some(before)) = (&meter, before) {
-            let used = processor_time().saturating_sub(before);
-            meter.add_inline_run(&called.run.usage, used);
+        if let Some(meter) = &meter {
+            meter.add_inline_run(&called.run.usage, used_by_run(started.elapsed()));
         }
         let HandlerOutcome { result, log, .. } = called;
         let outcome = match result {

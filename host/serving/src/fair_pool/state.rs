@@ -16,7 +16,7 @@ use std::time::Duration;
 const LONG_CALL: Duration = Duration::from_millis(1);
 
 /// The mean processor time of a call below which a flow of long jobs becomes one of short jobs again.
-pub(super) const SHORT_CALL: Duration = Duration::from_micros(500);
+const SHORT_CALL: Duration = Duration::from_micros(500);
 
 /// The number of lanes of a flow above which those without jobs are removed.
 const MAX_IDLE_LANES: usize = 8;
