@@ -155,6 +155,43 @@ fn every_prefilled_request_of_models_without_a_handler_succeeds() -> Result<()> 
 }
 
 #[test]
+fn head_is_served_wherever_get_is() -> Result<()> {
+    let server = TestServer::start(repository_with_cases(&["wine"])?)?;
+    let document = document(&server)?;
+    let mut paths = vec!["/docs".to_owned(), "/openapi.json".to_owned()];
+    for (path, method, operation) in operations(&document)? {
+        if method == "get" {
+            paths.push(prefilled_path(path, operation)?);
+        }
+    }
+    for (start, end) in [
+        ("/v2/", "/ready"),
+        ("/v2/models/", "/config"),
+        ("/v1/models/", ""),
+    ] {
+        let is_one = |path: &String| path.starts_with(start) && path.ends_with(end);
+        ensure!(paths.iter().any(is_one), "{paths:#?}");
+    }
+    for path in &paths {
+        let get = server.get(path)?;
+        let head = server.request(&format!("HEAD {path}"), &[], b"")?;
+        ensure!(
+            get.status == 200 && head.status == 200,
+            "{path}: GET {}, HEAD {}",
+            get.status,
+            head.status
+        );
+        ensure!(head.body.is_empty(), "HEAD {path} has a body");
+        let content_types = [&get, &head].map(|response| response.header("content-type"));
+        ensure!(
+            content_types[0] == content_types[1],
+            "{path}: {content_types:?}"
+        );
+    }
+    Ok(())
+}
+
+#[test]
 fn a_request_that_is_too_long_to_be_shown_is_not_prefilled() -> Result<()> {
     let shape = [Some(1), Some(3), Some(64), Some(64)];
     let graph = Graph {
