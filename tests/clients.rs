@@ -121,6 +121,30 @@ fn check_triton(script: &str, checks: &[&str]) -> Result<()> {
     Ok(())
 }
 
+/// Makes calls of NVIDIA's example scripts.
+fn check_examples(check: &str) -> Result<()> {
+    let server = triton_server()?;
+    let [http, grpc] = [server.address(), server.grpc_address()].map(|address| address.to_string());
+    python::run("triton_examples.py", &[check, &http, &grpc])?;
+    server.get("/v2/health/ready")?.ok()?;
+    Ok(())
+}
+
+#[test]
+fn nvidias_examples_find_their_words_for_a_version_that_is_no_number() -> Result<()> {
+    check_examples("explicit_contents")
+}
+
+#[test]
+fn nvidias_examples_find_their_words_for_a_load_that_fails() -> Result<()> {
+    check_examples("model_control")
+}
+
+#[test]
+fn the_identity_of_nvidias_examples_returns_strings() -> Result<()> {
+    check_examples("identity")
+}
+
 #[test]
 fn pytritons_client_infers_samples_and_batches() -> Result<()> {
     check_triton("pytriton_clients.py", &["synchronous"])

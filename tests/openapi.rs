@@ -155,6 +155,43 @@ fn every_prefilled_request_of_models_without_a_handler_succeeds() -> Result<()> 
 }
 
 #[test]
+fn head_is_served_wherever_get_is() -> Result<()> {
+    let server = TestServer::start(repository_with_cases(&["wine"])?)?;
+    let document = document(&server)?;
+    let mut paths = vec!["/docs".to_owned(), "/openapi.json".to_owned()];
+    for (path, method, operation) in operations(&document)? {
+        if method == "get" {
+            paths.push(prefilled_path(path, operation)?);
+        }
+    }
+    for (start, end) in [
+        ("/v2/", "/ready"),
+        ("/v2/models/", "/config"),
+        ("/v1/models/", ""),
+    ] {
+        let is_one = |path: &String| path.starts_with(start) && path.ends_with(end);
+        ensure!(paths.iter().any(is_one), "{paths:#?}");
+    }
+    for path in &paths {
+        let get = server.get(path)?;
+        let head = server.request(&format!("HEAD {path}"), &[], b"")?;
+        ensure!(
+            get.status == 200 && head.status == 200,
+            "{path}: GET {}, HEAD {}",
+            get.status,
+            head.status
+        );
+        ensure!(head.body.is_empty(), "HEAD {path} has a body");
+        let content_types = [&get, &head].map(|response| response.header("content-type"));
+        ensure!(
+            content_types[0] == content_types[1],
+            "{path}: {content_types:?}"
+        );
+    }
+    Ok(())
+}
+
+#[test]
 fn a_request_that_is_too_long_to_be_shown_is_not_prefilled() -> Result<()> {
     let shape = [Some(1), Some(3), Some(64), Some(64)];
     let graph = Graph {
@@ -179,29 +216,47 @@ fn a_request_that_is_too_long_to_be_shown_is_not_prefilled() -> Result<()> {
     Ok(())
 }
 
-#[test]
-fn every_execute_button_of_the_page_succeeds_in_chromium() -> Result<()> {
-    let server = TestServer::start(repository_with_cases(&["wine"])?)?;
-    let address = server.address().to_string();
+/// Clicks every Execute button of the page in Chromium. Operations without an example have none.
+fn click_all(server: &TestServer) -> Result<()> {
+    // The model that is unloaded last is no longer described afterwards.
+    let document = document(server)?;
     let chromium = chromium::executable()?;
     let mut clicks = Command::new("python3");
     clicks
         .arg("-B")
         .arg(root().join("tests/clients/docs_page.py"))
-        .arg(&address)
+        .arg(server.address().to_string())
         .arg(chromium)
         .env("LD_LIBRARY_PATH", chromium::library_path()?);
     let printed = String::from_utf8(python::succeed(&mut clicks)?.stdout)?;
-    let mut clicked = 0;
+    let mut shown = 0;
     for line in printed.lines() {
         let operation: Value = serde_json::from_str(line)?;
-        ensure!(operation["status"] == "200", "{line}");
-        clicked += 1;
+        let path = operation["path"].as_str().context("no path")?;
+        let method = operation["method"].as_str().context("no method")?;
+        let described = &document["paths"][path][method.to_lowercase()];
+        let expected = match described["x-no-example"] == true {
+            true => Value::Null,
+            false => Value::from("200"),
+        };
+        ensure!(operation["status"] == expected, "{line}");
+        shown += 1;
     }
-    let document = document(&server)?;
-    // The model that was unloaded last is no longer described.
-    ensure!(clicked > operations(&document)?.len(), "{clicked}");
+    let described = operations(&document)?.len();
+    ensure!(shown == described, "{shown} of {described} operations");
     Ok(())
+}
+
+#[test]
+fn every_execute_button_of_the_page_succeeds_in_chromium() -> Result<()> {
+    click_all(&TestServer::start(repository_with_cases(&[
+        "digits", "wine",
+    ])?)?)
+}
+
+#[test]
+fn every_execute_button_of_models_without_a_handler_succeeds_in_chromium() -> Result<()> {
+    click_all(&TestServer::start(triton::models::repository()?)?)
 }
 
 #[test]

@@ -1,21 +1,24 @@
-//! Tests of V2 REST with the responses of a real Triton 2.51: Wisp gets the same requests for equal models,
-//! and its responses differ only where `tests/fixtures/triton/deviations.txt` says so.
+//! Tests of V2 over REST and gRPC with the responses of a real Triton 2.51: Wisp gets the same requests for equal
+//! models, and its responses differ only where `tests/fixtures/triton/deviations.txt` says so, and why.
 //!
-//! Responses are compared by class: success or an error of the client, and for a success the fields, their
-//! types and their values. Any difference from the list fails the test, in both directions; with
-//! `WISP_BLESS=1` the test rewrites the list.
+//! Responses of REST are compared by class: success or an error of the client; those of gRPC by code. Of a success the
+//! fields, their types and their values are compared. Any difference from the list fails the test, in both directions;
+//! with `WISP_BLESS=1` the test updates the list, and fails until new deviations have a reason.
 
 mod case;
 mod difference;
+mod grpc_call;
+mod listed;
 pub(crate) mod models;
 
 use self::case::Case;
+use self::listed::Listed;
 use crate::harness::{TestServer, root};
 use anyhow::{Context, Result, ensure};
 use std::collections::BTreeSet;
 
-/// The groups of cases, in the order in which they are sent: the last one loads and unloads models.
-const GROUPS: [&str; 13] = [
+/// The groups of cases of REST, in the order in which they are sent: the last one loads and unloads models.
+const GROUPS: [&str; 15] = [
     "batch",
     "index",
     "inputs",
@@ -28,6 +31,8 @@ const GROUPS: [&str; 13] = [
     "settings",
     "shapes",
     "versions",
+    "failing",
+    "generate",
     "control",
 ];
 
@@ -41,20 +46,30 @@ fn requests_get_the_responses_of_triton_except_for_the_listed_deviations() -> Re
             found.extend(deviation.map(|deviation| format!("{group}/{}: {deviation}", case.id)));
         }
     }
+    let server = TestServer::start(models::repository_of_calls()?)?;
+    let deviations = grpc_call::deviations(&server)?.into_iter();
+    found.extend(deviations.map(|deviation| format!("grpc/{deviation}")));
     let path = root().join("tests/fixtures/triton/deviations.txt");
+    let mut listed = Listed::parse(&std::fs::read_to_string(&path)?);
     if std::env::var("WISP_BLESS").as_deref() == Ok("1") {
-        let lines = found.iter().map(|line| format!("{line}\n"));
-        return Ok(std::fs::write(path, lines.collect::<String>())?);
+        let updated = listed.updated(&found);
+        std::fs::write(path, &updated)?;
+        listed = Listed::parse(&updated);
     }
-    let listed = std::fs::read_to_string(path)?;
-    let listed: BTreeSet<String> = listed.lines().map(str::to_owned).collect();
-    let new: Vec<_> = found.difference(&listed).cloned().collect();
+    let known = listed.deviations();
+    let new: Vec<_> = found.difference(&known).cloned().collect();
     ensure!(new.is_empty(), "new deviations:\n{}", new.join("\n"));
-    let gone: Vec<_> = listed.difference(&found).cloned().collect();
+    let gone: Vec<_> = known.difference(&found).cloned().collect();
     ensure!(
         gone.is_empty(),
         "listed deviations that are gone:\n{}",
         gone.join("\n")
+    );
+    let unexplained = listed.without_reason();
+    ensure!(
+        unexplained.is_empty(),
+        "deviations without a reason:\n{}",
+        unexplained.join("\n")
     );
     Ok(())
 }

@@ -368,6 +368,31 @@ fn a_failed_load_is_answered_with_its_reason() -> Result<()> {
 }
 
 #[test]
+fn a_batch_size_without_a_batch_axis_is_refused() -> Result<()> {
+    let fixed = || {
+        let graph = Graph::from_x_to_y(&[Some(4)]);
+        graph.node("Identity", &["x"], &["y"]).bytes()
+    };
+    let repository = Repository::empty()?
+        .with_file("m/1/model.onnx", fixed())?
+        .with_file("n/1/model.onnx", fixed())?
+        .with_file("n/model.toml", "max_batch_size = 8\noptional = true\n")?;
+    let server = TestServer::start(repository)?;
+    let expected = "`max_batch_size` is 8, and the first axis of input `x` is fixed";
+    let config = br#"{"parameters":{"config":"{\"max_batch_size\":8}"}}"#;
+    let load = "POST /v2/repository/models/m/load";
+    let refusal = server.request(load, &[], config)?.error(400)?;
+    ensure!(refusal.contains(expected), "{refusal}");
+    let config = server.get("/v2/models/m/config")?.ok()?;
+    ensure!(config["max_batch_size"] == 0, "{config}");
+    let index = index(&server)?;
+    let failed = format!("n 1 UNAVAILABLE {expected}");
+    let is_listed = |line: &String| line.starts_with(&failed);
+    ensure!(index.iter().any(is_listed), "{index:#?}");
+    Ok(())
+}
+
+#[test]
 fn an_unchanged_model_is_not_loaded_again() -> Result<()> {
     let repository = Repository::empty()?.with_model("m", "wine", None)?;
     let server = TestServer::start(repository)?;

@@ -189,6 +189,10 @@ def errors():
         unknown = "Request for unknown model: 'nope' is not found"
         expect_failure("NOT_FOUND", unknown, client.infer, "nope", wines)
         expect_failure("NOT_FOUND", "'wine' version 7 is not found", client.infer, "wine", wines, model_version="7")
+        # NVIDIA's examples look for the beginning of this text.
+        number = "failed to get model version from specified version string 'x', version should be an integral value > 0"
+        for call, arguments in ((client.infer, [wines]), (client.get_model_metadata, []), (client.get_model_config, [])):
+            expect_failure("INVALID_ARGUMENT", number, call, "wine", *arguments, model_version="x")
         expect_failure("NOT_FOUND", unknown, client.get_model_metadata, "nope")
         expect_failure("NOT_FOUND", unknown, client.get_model_config, "nope")
         expect_failure("UNAVAILABLE", "`broken` is unavailable", client.infer, "broken", wines)
@@ -417,7 +421,7 @@ def overrides(client):
     for code, text, options in (
         ("INVALID_ARGUMENT", "needs the parameter `config`", {"files": {"file:1/model.onnx": graph}}),
         ("INVALID_ARGUMENT", "does not name a file", {"config": "{}", "files": {"file:1/a/b": graph}}),
-        ("INVALID_ARGUMENT", "`config` is not a model configuration", {"config": "{"}),
+        ("INVALID_ARGUMENT", "failed to load `refused`: `config` is not a model configuration", {"config": "{"}),
         ("UNIMPLEMENTED", "`runtime` is not supported", {"config": '{"runtime": "x"}'}),
     ):
         expect_failure(code, text, client.load_model, "refused", **options)

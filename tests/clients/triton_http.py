@@ -255,7 +255,9 @@ def overrides(client):
     for status, text, options in (
         (400, "needs the parameter `config`", {"files": files}),
         (400, "`file:../model.onnx` does not name a file", {"config": "{}", "files": {"file:../model.onnx": graph}}),
-        (400, "unknown field `max_batch`", {"config": '{"max_batch":1}'}),
+        (400, "failed to load `refused`: `config` has the unknown field `max_batch`", {"config": '{"max_batch":1}'}),
+        # What NVIDIA's examples send, and the words that they look for.
+        (400, "failed to load `refused`: `config` is not a", {"config": '"parameters": {"config": {{"x": "16"}}}'}),
         (501, "`ensemble_scheduling` is not supported", {"config": '{"ensemble_scheduling":{"step":[{}]}}'}),
         (400, "`config` is for model `other`", {"config": '{"name":"other"}', "files": files}),
         (400, "there is no backend `python`", {"config": '{"backend":"python"}', "files": files}),

@@ -3,9 +3,9 @@
 
     triton_models.py REPOSITORY
 
-`simple` adds and subtracts INT32, as in Triton's examples, in batches of up to eight; `unbatched` is the same without a
-batch axis, and `variable` for rows of any length in FP32. `simple_string` is `simple` for numbers that are written as
-strings. `strings` and `flags` return what they are given: strings, and booleans negated. `yolo` has the input, the
+`simple` adds and subtracts INT32, as in Triton's examples, in batches of up to eight; `simple_int8` is the same for
+INT8, `unbatched` without a batch axis, and `variable` for rows of any length in FP32. `simple_string` is `simple` for
+numbers that are written as strings, and `simple_identity` returns rows of strings. `strings` and `flags` return what they are given: strings, and booleans negated. `yolo` has the input, the
 output and the metadata of a detector that Ultralytics has exported.
 """
 
@@ -42,6 +42,7 @@ def make(repository):
 
     for name, datatype, shape, settings in (
         ("simple", TensorProto.INT32, ["batch", 16], "max_batch_size = 8\n"),
+        ("simple_int8", TensorProto.INT8, ["batch", 16], "max_batch_size = 8\n"),
         ("unbatched", TensorProto.INT32, [16], ""),
         ("variable", TensorProto.FLOAT, ["batch", "n"], ""),
     ):
@@ -55,6 +56,9 @@ def make(repository):
     written = [helper.make_node("Cast", [f"result{i}"], [f"OUTPUT{i}"], to=TensorProto.STRING) for i in (0, 1)]
     strings = (TensorProto.STRING, ["batch", 16])
     write(repository / "simple_string", parsed + computed + written, pair("INPUT", *strings), pair("OUTPUT", *strings))
+    rows = (TensorProto.STRING, ["batch", "n"])
+    copied = helper.make_node("Identity", ["INPUT0"], ["OUTPUT0"])
+    write(repository / "simple_identity", [copied], {"INPUT0": rows}, {"OUTPUT0": rows}, "max_batch_size = 8\n")
     for name, operator, datatype in (("strings", "Identity", TensorProto.STRING), ("flags", "Not", TensorProto.BOOL)):
         one, node = (datatype, ["batch", 16]), helper.make_node(operator, ["INPUT0"], ["OUTPUT0"])
         write(repository / name, [node], {"INPUT0": one}, {"OUTPUT0": one})

@@ -14,7 +14,7 @@ pub(super) struct Case {
     /// The bytes of the request, one for each character.
     request: String,
     status: u16,
-    /// The JSON of a successful response; without it, only the status is compared.
+    /// The JSON of a successful response or of its only event; without it, only the status is compared.
     body: Option<Value>,
     /// The bytes after the JSON, one for each character.
     binary: Option<String>,
@@ -68,7 +68,7 @@ fn split(response: &Response) -> Result<(Value, &[u8])> {
         .context("the body is too short")?;
     let json = match json {
         [] => Value::Null,
-        json => serde_json::from_slice(json)?,
+        json => serde_json::from_slice(json.strip_prefix(b"data: ").unwrap_or(json))?,
     };
     Ok((json, binary))
 }

@@ -3,10 +3,11 @@
 use serde_json::Value;
 
 /// Fields whose values differ between servers or runs; only their types are compared.
-const OF_THE_SERVER: [&str; 14] = [
+const OF_THE_SERVER: [&str; 15] = [
     "backend",
     "count",
     "default_model_filename",
+    "error_message",
     "execution_count",
     "extensions",
     "inference_count",

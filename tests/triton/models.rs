@@ -1,7 +1,10 @@
 //! ONNX models equal to those that Triton served.
 
 use crate::harness::Repository;
-use crate::harness::onnx::{BOOL, FLOAT, Graph, INT32, INT64, STRING, Value};
+use crate::harness::onnx::{
+    BOOL, FLOAT, FLOAT16, Graph, INT8, INT16, INT32, INT64, STRING, UINT8, UINT16, UINT32, UINT64,
+    Value,
+};
 use anyhow::Result;
 
 /// A graph with one input and one output of the same type and shape.
@@ -58,6 +61,19 @@ const IDENTITIES: [Identity; 15] = [
     from_x("stats", FLOAT, &[Some(2)]),
 ];
 
+/// The identities of other types, which gRPC is asked for.
+const TYPES: [(&str, i32); 9] = [
+    ("id_uint8", UINT8),
+    ("id_uint16", UINT16),
+    ("id_uint32", UINT32),
+    ("id_uint64", UINT64),
+    ("id_int8", INT8),
+    ("id_int16", INT16),
+    ("id_int32", INT32),
+    ("id_int64", INT64),
+    ("id_fp16", FLOAT16),
+];
+
 const fn identity(
     model: &'static str,
     element_type: i32,
@@ -81,7 +97,7 @@ const fn from_x(model: &'static str, element_type: i32, shape: &'static [Option<
     }
 }
 
-/// Returns the repository that the requests are about.
+/// Returns the repository that the requests of REST are about.
 pub(crate) fn repository() -> Result<Repository> {
     let mut repository = Repository::empty()?
         .with_file("scores/labels.txt", LABELS)?
@@ -99,6 +115,8 @@ pub(crate) fn repository() -> Result<Repository> {
         .with_file("mixed/1/model.onnx", mixed())?
         .with_file("addsub/model.toml", UNBATCHED)?
         .with_file("addsub/1/model.onnx", sum_and_difference(FLOAT, &[Some(4)]))?
+        .with_file("fail/model.toml", UNBATCHED)?
+        .with_file("fail/1/model.onnx", element())?
         .with_file("simple/model.toml", BATCHED)?
         .with_file(
             "simple/1/model.onnx",
@@ -115,6 +133,18 @@ pub(crate) fn repository() -> Result<Repository> {
             let path = format!("{model}/{version}/model.onnx");
             repository = repository.with_file(&path, plus(*version))?;
         }
+    }
+    Ok(repository)
+}
+
+/// Returns the repository that the calls of gRPC are about.
+pub(super) fn repository_of_calls() -> Result<Repository> {
+    let mut repository = repository()?;
+    for (model, element_type) in TYPES {
+        let graph = identity(model, element_type, &[None]).graph();
+        repository = repository
+            .with_file(&format!("{model}/model.toml"), UNBATCHED)?
+            .with_file(&format!("{model}/1/model.onnx"), graph)?;
     }
     Ok(repository)
 }
@@ -166,6 +196,18 @@ fn sum_and_difference(element_type: i32, shape: &[Option<i64>]) -> Vec<u8> {
     )
     .node("Add", &["INPUT0", "INPUT1"], &["OUTPUT0"])
     .node("Sub", &["INPUT0", "INPUT1"], &["OUTPUT1"])
+    .bytes()
+}
+
+/// Returns a graph that takes one of three elements, and fails for an index without one.
+fn element() -> Vec<u8> {
+    let shape = [Some(1)];
+    graph(
+        vec![Value::of("INDEX", INT64, &shape)],
+        vec![Value::of("VALUE", FLOAT, &shape)],
+    )
+    .floats("VALUES", &[3], &[1.0, 2.0, 3.0])
+    .node("Gather", &["VALUES", "INDEX"], &["VALUE"])
     .bytes()
 }
 

@@ -17,6 +17,10 @@ pub enum UnknownTarget {
     Version { model: ModelName, version: Quoted },
     #[error("unknown version: the only model has no version {0}")]
     VersionOfOnlyModel(Quoted),
+    #[error("unknown version label: `{model}` has no label {label}")]
+    Label { model: ModelName, label: Quoted },
+    #[error("unknown version label: the only model has no label {0}")]
+    LabelOfOnlyModel(Quoted),
     #[error("model `{0}` is unloaded and has no available versions")]
     Unloaded(ModelName),
 }
@@ -51,12 +55,24 @@ pub(crate) fn model(name: &str) -> Result<ModelName, UnknownTarget> {
 
 /// Returns the version of a model with this number. Leading zeros are ignored, as in Triton.
 pub(crate) fn numbered(model: ModelName, number: &str) -> Result<Target, UnknownTarget> {
-    chosen(model, number_choice(number), number)
+    match number_choice(number) {
+        Some(version) => Ok(Target { model, version }),
+        None => {
+            let version = Quoted::new(number);
+            Err(UnknownTarget::Version { model, version })
+        }
+    }
 }
 
 /// Returns the version of a model with this label.
 pub(crate) fn labelled(model: ModelName, label: &str) -> Result<Target, UnknownTarget> {
-    chosen(model, label_choice(label), label)
+    match label_choice(label) {
+        Some(version) => Ok(Target { model, version }),
+        None => {
+            let label = Quoted::new(label);
+            Err(UnknownTarget::Label { model, label })
+        }
+    }
 }
 
 /// Returns the selection of this version of a model; without a model, of the only one that is served.
@@ -64,15 +80,22 @@ pub(crate) fn selection(
     model: Option<ModelName>,
     version: NamedVersion,
 ) -> Result<Selection, UnknownTarget> {
-    let (choice, text) = match version {
-        NamedVersion::Default => (Some(VersionChoice::Default), ""),
-        NamedVersion::Number(number) => (number_choice(number), number),
-        NamedVersion::Label(label) => (label_choice(label), label),
-    };
-    match (model, choice) {
-        (Some(model), choice) => chosen(model, choice, text).map(Selection::Named),
-        (None, Some(version)) => Ok(Selection::OnlyModel(version)),
-        (None, None) => Err(UnknownTarget::VersionOfOnlyModel(Quoted::new(text))),
+    match (model, version) {
+        (Some(model), NamedVersion::Default) => Ok(Selection::Named(Target {
+            model,
+            version: VersionChoice::Default,
+        })),
+        (Some(model), NamedVersion::Number(number)) => {
+            numbered(model, number).map(Selection::Named)
+        }
+        (Some(model), NamedVersion::Label(label)) => labelled(model, label).map(Selection::Named),
+        (None, NamedVersion::Default) => Ok(Selection::OnlyModel(VersionChoice::Default)),
+        (None, NamedVersion::Number(number)) => number_choice(number)
+            .map(Selection::OnlyModel)
+            .ok_or_else(|| UnknownTarget::VersionOfOnlyModel(Quoted::new(number))),
+        (None, NamedVersion::Label(label)) => label_choice(label)
+            .map(Selection::OnlyModel)
+            .ok_or_else(|| UnknownTarget::LabelOfOnlyModel(Quoted::new(label))),
     }
 }
 
@@ -87,18 +110,4 @@ fn number_choice(number: &str) -> Option<VersionChoice> {
 
 fn label_choice(label: &str) -> Option<VersionChoice> {
     VersionLabel::new(label).map(VersionChoice::Label)
-}
-
-fn chosen(
-    model: ModelName,
-    version: Option<VersionChoice>,
-    text: &str,
-) -> Result<Target, UnknownTarget> {
-    match version {
-        Some(version) => Ok(Target { model, version }),
-        None => {
-            let version = Quoted::new(text);
-            Err(UnknownTarget::Version { model, version })
-        }
-    }
 }

@@ -143,7 +143,7 @@ pub(crate) async fn dispatch(
             check_origin(head)?;
             // A client that may not load need not send its files first.
             serving.check_control()?;
-            let (request, _memory) = load_request(serving, body).await?;
+            let (request, _memory) = load_request(serving, &model, body).await?;
             serving.load(model.clone(), request).await?;
             HttpResponse::document(v2::loaded(&model))
         }
@@ -241,9 +241,10 @@ async fn read_control(body: &mut RequestBody<Incoming>) -> Result<Bytes, Failure
     Ok(message.map_err(InferError::from)?)
 }
 
-/// Reads a request to load a model, which may contain its files. Returns it with the memory reserved for them.
+/// Reads a request to load this model, which may contain its files. Returns it with the memory reserved for them.
 async fn load_request(
     serving: &Serving,
+    model: &ModelName,
     body: &mut RequestBody<Incoming>,
 ) -> Result<(LoadRequest, Reservation), Failure> {
     let message = body.read(serving.max_body_bytes()).await;
@@ -253,9 +254,10 @@ async fn load_request(
         return Err(InferError::from(BodyError::NoRoom).into());
     }
     let request = match message.len() < LONG_TEXT_BYTES {
-        true => v2::decode_load(&message),
+        true => v2::decode_load(model, &message),
         false => {
-            let decode = move || v2::decode_load(&message);
+            let model = model.clone();
+            let decode = move || v2::decode_load(&model, &message);
             let decoded = serving.blocking().run_soon(decode).await;
             decoded.map_err(InferError::from)?
         }

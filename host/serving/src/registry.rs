@@ -7,6 +7,7 @@
 
 pub mod backend_selection;
 pub mod baseline_file;
+pub mod batch_axis;
 pub mod batching;
 pub mod batching_choice;
 pub mod class_labels;

@@ -3,11 +3,13 @@
 //! The name of a file is one component of a path, and files take no more memory than the body.
 
 use super::models::check_refusal;
+use wisp_protocol::call::ModelName;
 use wisp_protocol::v2::decode_load;
 
 /// Checks one input.
 pub fn run(input: &[u8]) {
-    match decode_load(input) {
+    let model = ModelName::new("m").expect("a valid name");
+    match decode_load(&model, input) {
         Ok(request) => {
             let mut bytes = 0_usize;
             for file in &request.files {

@@ -1,6 +1,7 @@
 //! Errors in the target of a message.
 
 use crate::error::{ErrorKind, HasErrorKind};
+use crate::quoted::Quoted;
 use crate::target::UnknownTarget;
 
 /// The error for a message that names no valid model. Lifetime: one request.
@@ -8,6 +9,12 @@ use crate::target::UnknownTarget;
 pub enum TargetError {
     #[error(transparent)]
     Unknown(#[from] UnknownTarget),
+    /// A version in the Open Inference Protocol that is no number. The text begins as Triton's, which clients compare.
+    #[error(
+        "failed to get model version from specified version string '{}', version should be an integral value > 0",
+        .0.text()
+    )]
+    VersionText(Quoted),
     #[error("the request has no `model_spec`")]
     NoModelSpec,
     #[error("the request has no tasks")]
@@ -22,7 +29,8 @@ impl HasErrorKind for TargetError {
     fn kind(&self) -> ErrorKind {
         match self {
             TargetError::Unknown(_) => ErrorKind::NotFound,
-            TargetError::NoModelSpec
+            TargetError::VersionText(_)
+            | TargetError::NoModelSpec
             | TargetError::NoTasks
             | TargetError::SeveralModels
             | TargetError::SeveralVersions => ErrorKind::InvalidRequest,

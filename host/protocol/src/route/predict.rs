@@ -255,7 +255,19 @@ mod tests {
             ),
             (
                 "/predict/iris?label=../x",
-                "unknown version: `iris` has no version `../x`",
+                "unknown version label: `iris` has no label `../x`",
+            ),
+            (
+                "/predict/iris?label=",
+                "unknown version label: `iris` has no label ``",
+            ),
+            (
+                "/predict/iris/labels/",
+                "unknown version label: `iris` has no label ``",
+            ),
+            (
+                "/predict?label=a%20b",
+                "unknown version label: the only model has no label `a b`",
             ),
             (
                 "/predict?version=0",

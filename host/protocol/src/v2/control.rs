@@ -51,20 +51,21 @@ struct Unloaded<'a> {
     unload: bool,
 }
 
-/// Decodes the body of a request to load a model. It may be empty.
-pub fn decode_load(body: &[u8]) -> Result<LoadRequest, CodecError> {
+/// Decodes the body of a request to load this model. It may be empty.
+pub fn decode_load(model: &ModelName, body: &[u8]) -> Result<LoadRequest, CodecError> {
     if body.is_empty() {
         return Ok(LoadRequest::default());
     }
     let Load { parameters } = object(body)?;
     let Parameters(parameters) = parameters.unwrap_or_default();
-    Ok(decode_parameters(&parameters)?)
+    Ok(decode_parameters(model, &parameters)?)
 }
 
 fn decode_parameters(
+    model: &ModelName,
     parameters: &BTreeMap<String, &RawValue>,
 ) -> Result<LoadRequest, LoadParameterError> {
-    let mut request = LoadParameters::default();
+    let mut request = LoadParameters::new(model);
     for (parameter, value) in parameters {
         match LoadParameter::parse(parameter)? {
             LoadParameter::Config => request.set_config(&text(parameter, value)?)?,
@@ -161,10 +162,14 @@ mod tests {
     use crate::error::ErrorKind;
     use crate::load::{LoadConfig, UploadedFile};
 
+    fn load(body: &str) -> Result<LoadRequest, CodecError> {
+        decode_load(&ModelName::new("m").unwrap(), body.as_bytes())
+    }
+
     #[test]
     fn a_load_may_bring_the_files_and_the_configuration_of_the_model() -> anyhow::Result<()> {
         for body in ["", "{}", r#"{"parameters":{"unload_dependents":false}}"#] {
-            assert!(decode_load(body.as_bytes())?.is_plain(), "{body}");
+            assert!(load(body)?.is_plain(), "{body}");
         }
         let body = concat!(
             r#"{"parameters":{"config":"{\"max_batch_size\":2}","#,
@@ -182,7 +187,7 @@ mod tests {
             }),
             files: vec![file("data", b"\xff"), file("model.onnx", b"\x00\xff")],
         };
-        assert_eq!(decode_load(body.as_bytes())?, expected);
+        assert_eq!(load(body)?, expected);
         Ok(())
     }
 
@@ -212,14 +217,20 @@ mod tests {
             (
                 r#"{"parameters":{"config":"{\"runtime\":\"x\"}"}}"#,
                 ErrorKind::NotImplemented,
-                "`config`: `runtime` is not supported by this server",
+                "failed to load `m`: `config`: `runtime` is not supported by this server",
+            ),
+            // What NVIDIA's examples send.
+            (
+                r#"{"parameters":{"config":"\"parameters\": {\"config\": {{\"max_batch_size\": \"16\"}}}"}}"#,
+                ErrorKind::InvalidRequest,
+                "failed to load `m`: `config` is not a model configuration in JSON: trailing characters at line 1 column 13",
             ),
         ] {
-            let refused = decode_load(body.as_bytes()).expect_err(body);
+            let refused = load(body).expect_err(body);
             assert_eq!((refused.kind(), refused.to_string().as_str()), (kind, text));
         }
         for body in [r#"{"parameters":1}"#, r#"{"parameters":[]}"#, "x", "[]"] {
-            let refused = decode_load(body.as_bytes()).map_err(|error| error.kind());
+            let refused = load(body).map_err(|error| error.kind());
             assert_eq!(refused, Err(ErrorKind::InvalidRequest), "{body}");
         }
     }
@@ -241,7 +252,7 @@ mod tests {
                 "parameter `config` is given twice",
             ),
         ] {
-            let refused = decode_load(body.as_bytes()).expect_err(text);
+            let refused = load(&body).expect_err(text);
             assert_eq!(refused.kind(), ErrorKind::InvalidRequest, "{text}");
             assert!(refused.to_string().contains(text), "{refused}");
         }

@@ -1,7 +1,7 @@
 //! The parameters of a request to load a model, over HTTP or gRPC: `config`, and `file:<version>/<file>`.
 
 use super::load_config::{self, LoadConfigError};
-use crate::call::Version;
+use crate::call::{ModelName, Version};
 use crate::error::{ErrorKind, HasErrorKind};
 use crate::load::{LoadRequest, UploadedFile};
 use crate::quoted::Quoted;
@@ -46,14 +46,18 @@ pub(crate) enum LoadParameterError {
          is one"
     )]
     FilesWithoutConfig,
-    #[error(transparent)]
-    Config(#[from] LoadConfigError),
+    /// The text begins as that of any load that fails, which NVIDIA's examples look for.
+    #[error("failed to load `{model}`: {error}")]
+    Config {
+        model: ModelName,
+        error: LoadConfigError,
+    },
 }
 
 impl HasErrorKind for LoadParameterError {
     fn kind(&self) -> ErrorKind {
         match self {
-            LoadParameterError::Config(error) => error.kind(),
+            LoadParameterError::Config { error, .. } => error.kind(),
             LoadParameterError::Unknown(_)
             | LoadParameterError::Type { .. }
             | LoadParameterError::FileName(_)
@@ -108,13 +112,29 @@ fn is_file_name(name: &str) -> bool {
 }
 
 /// The request that the parameters make. Lifetime: one request.
-#[derive(Debug, Default)]
-pub(crate) struct LoadParameters(LoadRequest);
+#[derive(Debug)]
+pub(crate) struct LoadParameters<'a> {
+    /// The model to load, for errors.
+    model: &'a ModelName,
+    request: LoadRequest,
+}
 
-impl LoadParameters {
+impl LoadParameters<'_> {
+    /// Returns the request to load this model, as it is in the repository.
+    pub(crate) fn new(model: &ModelName) -> LoadParameters<'_> {
+        LoadParameters {
+            model,
+            request: LoadRequest::default(),
+        }
+    }
+
     /// Sets the configuration.
     pub(crate) fn set_config(&mut self, text: &str) -> Result<(), LoadParameterError> {
-        self.0.config = Some(load_config::decode(text)?);
+        let config = load_config::decode(text).map_err(|error| LoadParameterError::Config {
+            model: self.model.clone(),
+            error,
+        })?;
+        self.request.config = Some(config);
         Ok(())
     }
 
@@ -125,7 +145,7 @@ impl LoadParameters {
         (version, name): (Version, &str),
         content: Bytes,
     ) -> Result<(), LoadParameterError> {
-        let files = &mut self.0.files;
+        let files = &mut self.request.files;
         if files.len() == MAX_FILES {
             return Err(LoadParameterError::TooManyFiles);
         }
@@ -143,7 +163,7 @@ impl LoadParameters {
 
     /// Returns the request. Files need a configuration, as in Triton.
     pub(crate) fn finish(self) -> Result<LoadRequest, LoadParameterError> {
-        let LoadParameters(request) = self;
+        let LoadParameters { request, .. } = self;
         match request.config.is_none() && !request.files.is_empty() {
             true => Err(LoadParameterError::FilesWithoutConfig),
             false => Ok(request),
@@ -191,13 +211,14 @@ mod tests {
     #[test]
     fn files_need_a_configuration_and_are_given_once() {
         let version = Version::FIRST;
-        let mut parameters = LoadParameters::default();
+        let model = ModelName::new("m").unwrap();
+        let mut parameters = LoadParameters::new(&model);
         let mut add = |name| parameters.add_file("file:1/a", (version, name), Bytes::new());
         assert_eq!((add("a"), add("b")), (Ok(()), Ok(())));
         assert!(matches!(add("a"), Err(LoadParameterError::RepeatedFile(_))));
         let refused = parameters.finish();
         assert_eq!(refused, Err(LoadParameterError::FilesWithoutConfig));
-        let mut many = LoadParameters::default();
+        let mut many = LoadParameters::new(&model);
         many.set_config("{}").unwrap();
         for number in 0..MAX_FILES {
             let added = many.add_file("file", (version, &number.to_string()), Bytes::new());

@@ -26,8 +26,13 @@ impl V2Operation {
 /// Returns the error for a model or version that does not exist, or has been unloaded.
 pub fn unknown_target(target: &UnknownTarget, operation: V2Operation) -> String {
     match (operation, target) {
-        // Only the predict API has requests that name no model.
-        (_, UnknownTarget::VersionOfOnlyModel(_)) => target.to_string(),
+        // V2 has no labels, and only the predict API has requests that name no model.
+        (
+            _,
+            UnknownTarget::VersionOfOnlyModel(_)
+            | UnknownTarget::Label { .. }
+            | UnknownTarget::LabelOfOnlyModel(_),
+        ) => target.to_string(),
         (V2Operation::Call, UnknownTarget::Model(model)) => {
             format!("Request for unknown model: '{}' is not found", model.text())
         }

@@ -5,6 +5,7 @@
 
 use crate::registry::backend_selection::BackendSelectionError;
 use crate::registry::baseline_file::BaselineError;
+use crate::registry::batch_axis::NoBatchAxis;
 use crate::registry::class_labels::ClassLabelsError;
 use crate::registry::config_override::ConfigOverrideError;
 use crate::registry::handler_configuration::HandlerFilesError;
@@ -95,6 +96,8 @@ pub enum LoadError {
     ClassLabels(ClassLabelsError),
     #[error(transparent)]
     InputFormat(InputFormatError),
+    #[error(transparent)]
+    NoBatchAxis(NoBatchAxis),
     #[error(transparent)]
     QualitySettings(QualitySettingsError),
     #[error(transparent)]
@@ -227,6 +230,7 @@ impl LoadError {
             | LoadError::HandlerFiles(_)
             | LoadError::Initialization(_)
             | LoadError::InputFormat(_)
+            | LoadError::NoBatchAxis(_)
             | LoadError::QualitySettings(_)
             | LoadError::Baseline(_)
             | LoadError::NoWebComponent

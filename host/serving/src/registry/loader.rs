@@ -12,6 +12,7 @@ use crate::handler_executor::HandlerExecutor;
 use crate::logged_handler::LoggedHandler;
 use crate::memory_ledger::MemoryPart;
 use crate::registry::backend_selection::BackendSelection;
+use crate::registry::batch_axis::check_batch_axis;
 use crate::registry::batching_choice::VersionBatching;
 use crate::registry::class_labels;
 use crate::registry::code_memory::{MIN_VERSION_BYTES, code_of, expected_code};
@@ -539,6 +540,7 @@ impl Describe<'_> {
             (true, false) => ANY_BATCH_SIZE,
         };
         let max_batch_size = model_file.max_batch_size.unwrap_or(default);
+        check_batch_axis(&signature, max_batch_size).map_err(LoadError::NoBatchAxis)?;
         let is_limited = has_handler || model_file.max_batch_size.is_some();
         let graph = files.graphs.get(MAIN_GRAPH).filter(|_| !has_handler);
         let graph = graph.map(PathBuf::as_path);

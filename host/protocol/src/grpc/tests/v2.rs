@@ -58,11 +58,10 @@ fn error_text(message: ModelInferRequest) -> String {
 }
 
 #[test]
-fn an_empty_version_is_the_default_and_a_wrong_one_is_not_found() {
+fn an_empty_version_is_the_default_and_an_unknown_one_is_not_found() {
     let target = v2::target("wine", "").unwrap();
     assert_eq!(target.version, VersionChoice::Default);
     for (name, version, text) in [
-        ("wine", "x", "unknown version: `wine` has no version `x`"),
         ("wine", "0", "unknown version: `wine` has no version `0`"),
         ("../w", "1", "unknown model: `../w`"),
         ("", "", "unknown model: ``"),
@@ -71,6 +70,22 @@ fn an_empty_version_is_the_default_and_a_wrong_one_is_not_found() {
         assert_eq!(error.kind(), ErrorKind::NotFound);
         assert_eq!(error.to_string(), text);
     }
+}
+
+#[test]
+fn a_version_that_is_no_number_is_invalid_in_tritons_words() {
+    for version in ["wrong_specification", "-1", "1.0", " 1", "+1", "é"] {
+        let error = v2::target("wine", version).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidRequest, "{version}");
+        let expected = format!(
+            "failed to get model version from specified version string '{version}', version should be an integral value > 0"
+        );
+        assert_eq!(error.to_string(), expected);
+    }
+    assert_eq!(
+        v2::target("wine", "01").map(|target| target.version),
+        Ok(VersionChoice::Number(Version::FIRST))
+    );
 }
 
 #[test]

@@ -25,7 +25,8 @@ pub fn load_model(
         parameters,
     } = message;
     let model = model(name(model_name, repository_name)?, V2Operation::Load)?;
-    Ok((model, decode_parameters(parameters)?))
+    let request = decode_parameters(&model, parameters)?;
+    Ok((model, request))
 }
 
 /// Returns the model to unload. As in Triton, the parameters have no effect.
@@ -72,9 +73,10 @@ fn model(name: &str, operation: V2Operation) -> Result<ModelName, DecodeError> {
 }
 
 fn decode_parameters(
+    model: &ModelName,
     parameters: &BTreeMap<String, ModelRepositoryParameter>,
 ) -> Result<LoadRequest, LoadParameterError> {
-    let mut request = LoadParameters::default();
+    let mut request = LoadParameters::new(model);
     for (parameter, value) in parameters {
         let choice = value.parameter_choice.as_ref();
         let invalid = |expected| LoadParameterError::Type {
@@ -153,6 +155,10 @@ mod tests {
             (
                 vec![file()],
                 "a request with files needs the parameter `config`, the model's configuration in JSON; `{}` is one",
+            ),
+            (
+                vec![("config", ParameterChoice::StringParam("{".to_owned()))],
+                "failed to load `m`: `config` is not a model configuration in JSON: EOF while parsing an object at line 1 column 1",
             ),
             (
                 vec![("config", ParameterChoice::BoolParam(true))],

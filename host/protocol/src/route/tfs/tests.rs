@@ -131,7 +131,7 @@ fn other_paths_are_not_found() {
         ),
         (
             "/models/half/labels/..:predict",
-            "unknown version: `half` has no version `..`",
+            "unknown version label: `half` has no label `..`",
         ),
     ];
     for (path, expected) in cases {

@@ -1,7 +1,7 @@
 //! Property tests: encoded tensors decode to themselves, and decoding arbitrary bytes does not panic.
 
 use super::*;
-use crate::call::InferResponse;
+use crate::call::{InferResponse, ModelName};
 use crate::fixture::damaged;
 use crate::v2::response::OutputForm;
 use crate::v2::{check_unload, decode_index, decode_load, request};
@@ -154,9 +154,10 @@ proptest! {
         damage in vec(any::<u8>(), 0..4),
         cut in 0usize..8,
     ) {
+        let model = ModelName::new("m").unwrap();
         let valid = br#"{"parameters":{"config":"{\"input\":[]}","file:1/model.onnx":"AA=="}}"#;
         for body in [Bytes::from(body), damaged(valid, position.index(valid.len()), cut, damage)] {
-            let _ = decode_load(&body);
+            let _ = decode_load(&model, &body);
             let _ = check_unload(&body);
             let _ = decode_index(&body);
         }
