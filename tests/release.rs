@@ -2,7 +2,9 @@
 
 use crate::harness::onnx::Graph;
 use crate::harness::wat_handler::WatHandler;
-use crate::harness::{Connection, Repository, Response, TestOptions, TestServer, scale, wait_for};
+use crate::harness::{
+    Connection, Repository, Response, TestOptions, TestServer, exchange, scale, wait_for,
+};
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use std::path::Path;
@@ -67,6 +69,16 @@ fn start(server: &TestServer, settings: Value) -> Result<Value> {
 
 fn status(server: &TestServer) -> Result<Value> {
     server.get("/v2/repository/models/m/release")?.ok()
+}
+
+/// Returns the sample of a metric of the release that has exactly this text before its value.
+fn sample(server: &TestServer, series: &str) -> Result<f64> {
+    let request = b"GET /metrics HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n\r\n";
+    let response = exchange(server.metrics_address(), request)?;
+    let text = String::from_utf8(response.body)?;
+    let found = text.lines().find_map(|line| line.strip_prefix(series));
+    let value = found.with_context(|| format!("there is no {series}: {text}"))?;
+    Ok(value.trim().parse()?)
 }
 
 /// Returns the version that answers a request with this key.
@@ -182,6 +194,23 @@ fn copies_are_compared_by_output_and_change_no_response() -> Result<()> {
     ensure!(output["labels"] == compared, "{shadow}");
     ensure!(output["labels_agreed"] == 0, "{shadow}");
     ensure!(output["max_absolute_difference"] == 10.0, "{shadow}");
+    for (metric, expected) in [
+        (
+            "max_absolute_difference",
+            &output["max_absolute_difference"],
+        ),
+        (
+            "max_relative_difference",
+            &output["max_relative_difference"],
+        ),
+        ("labels_total", &output["labels"]),
+        ("labels_agreed_total", &output["labels_agreed"]),
+        ("mismatches_total", &output["mismatched"]),
+    ] {
+        let labels = "{model=\"m\",version=\"2\",output=\"y\"}";
+        let found = sample(&server, &format!("wisp_release_{metric}{labels}"))?;
+        ensure!(Some(found) == expected.as_f64(), "{metric}: {found}");
+    }
     Ok(())
 }
 
