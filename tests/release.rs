@@ -256,6 +256,45 @@ fn a_candidate_whose_handler_fails_is_rolled_back_and_can_be_promoted_again() ->
     ensure!(server.infer("m", &number())?.status != 200);
     release(&server, "abort", &Value::Null)?.ok()?;
     ensure!(served(&server, &number(), None)? == "1");
+    // The reason outlives the release, and the count its close.
+    let restarted = start(&server, json!({ "weight_percent": 0 }))?;
+    let kept = restarted["events"].to_string();
+    ensure!(
+        kept.contains("5 of 5 requests of the candidate failed"),
+        "{kept}"
+    );
+    release(&server, "abort", &Value::Null)?.ok()?;
+    std::fs::remove_dir_all(server.repository().join("m/2"))?;
+    release(&server, "close", &Value::Null)?.ok()?;
+    let rollbacks = sample(&server, "wisp_release_rollbacks_total{model=\"m\"}")?;
+    ensure!(rollbacks == 1.0, "{rollbacks}");
+    Ok(())
+}
+
+#[test]
+fn a_candidate_that_is_too_slow_is_rolled_back_with_the_reason() -> Result<()> {
+    let repository = Repository::empty()?.with_file("m/1/handler.wasm", handler("")?)?;
+    let server = TestServer::start(repository)?;
+    // Counts to twenty million, which takes several times as long as all the rest of a call.
+    let slow = "(loop $again
+        (local.set $i (i32.add (local.get $i) (i32.const 1)))
+        (br_if $again (i32.lt_u (local.get $i) (i32.const 20000000))))";
+    add_second(&server, "handler.wasm", &handler(slow)?)?;
+    let settings = json!({
+        "weight_percent": 50, "min_requests": 5, "max_latency_ratio": 1.5, "latency": "mean",
+    });
+    start(&server, settings)?;
+    let rolled_back = wait_for("a rollback", || {
+        server.infer("m", &number()).ok()?.ok().ok()?;
+        let status = status(&server).ok()?;
+        (status["phase"] == "rolled_back").then_some(status)
+    })?;
+    let events = rolled_back["events"].to_string();
+    ensure!(
+        events.contains("the mean latency of the candidate is"),
+        "{events}"
+    );
+    ensure!(served(&server, &number(), None)? == "1");
     Ok(())
 }
 

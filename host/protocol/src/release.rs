@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 /// The format of the records. A record of another format is not read.
 const RECORD_FORMAT: u32 = 1;
 
-/// The most events of a release that are kept. The oldest one, its start, is kept besides.
+/// The most events of a release and of those before it that are kept. The oldest one, the first start, is kept besides.
 const MAX_EVENTS: usize = 32;
 
 /// A request to start a release, or to change the settings of the running one with the same candidate.
@@ -129,6 +129,7 @@ pub struct ReleaseRecord {
     pub candidate: Version,
     pub phase: Phase,
     pub settings: ReleaseSettings,
+    /// The events of this release, after those of the releases that it replaced without a close.
     pub events: Vec<ReleaseEvent>,
 }
 

@@ -180,6 +180,7 @@ impl MetricsService {
         models::write(&mut page, &self.namespaces);
         residency::write(&mut page, &self.serving);
         releases::write(&mut page, &self.serving.releases().statuses());
+        releases::write_rollbacks(&mut page, &self.serving.releases().rollbacks());
         tenants::write(&mut page, &self.namespaces);
         metering::write(&mut page, &self.namespaces);
         workers::write(&mut page, &self.workers);

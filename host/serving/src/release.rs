@@ -23,7 +23,7 @@ use state_directory::StateDirectory;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use wisp_protocol::call::ModelName;
 use wisp_protocol::release::{ReleaseRecord, ReleaseStatus};
 use wisp_protocol::routing::RoutingSource;
@@ -41,6 +41,8 @@ pub struct ReleaseOptions {
 #[derive(Debug, Default)]
 pub struct Releases {
     open: RwLock<BTreeMap<ModelName, Arc<Rollout>>>,
+    /// The number of rollbacks of each model that has had a release.
+    rollbacks: Mutex<BTreeMap<ModelName, u64>>,
     state: Option<StateDirectory>,
     shadows: ShadowTasks,
 }
@@ -68,8 +70,21 @@ impl Releases {
         open.iter().map(|rollout| rollout.status()).collect()
     }
 
+    /// Returns the number of rollbacks since the start of the server, by model that has had a release.
+    pub fn rollbacks(&self) -> Vec<(ModelName, u64)> {
+        let rollbacks = self.rollbacks_lock();
+        let rollbacks = rollbacks.iter();
+        rollbacks
+            .map(|(model, count)| (model.clone(), *count))
+            .collect()
+    }
+
     /// Makes this the release of its model, in place of an earlier one.
     pub(crate) fn open(&self, rollout: Arc<Rollout>) {
+        // Zero exists before the first rollback, so that `increase` sees it.
+        self.rollbacks_lock()
+            .entry(rollout.model().clone())
+            .or_insert(0);
         let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
         open.insert(rollout.model().clone(), rollout);
     }
@@ -122,6 +137,13 @@ impl Releases {
         readable.collect()
     }
 
+    fn rollbacks_lock(&self) -> MutexGuard<'_, BTreeMap<ModelName, u64>> {
+        // No code panics while the lock is held, so a poisoned lock still guards consistent counts.
+        self.rollbacks
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Returns a place for a copied request, if one is free.
     fn shadow_slot(&self) -> Option<ShadowSlot> {
         self.shadows.slot()
@@ -141,6 +163,9 @@ impl Releases {
             return;
         }
         let (model, candidate, stable) = (rollout.model(), rollout.candidate(), rollout.stable());
+        if let Some(count) = self.rollbacks_lock().get_mut(model) {
+            *count = count.saturating_add(1);
+        }
         tracing::warn!(%model, %candidate, %stable, reason, "rolled back a release");
         let (releases, rollout) = (Arc::clone(self), Arc::clone(rollout));
         // A process that ends first continues the release after its restart, and rolls it back again.

@@ -208,7 +208,7 @@ mod tests {
             "version 1: 87.5 %",
             "version 2: 12.5 %",
             "<td>1 (100.0 %)</td>",
-            "started</li>",
+            "started: <bdi>version 2 in place of version 1</bdi></li>",
         ] {
             assert!(html.contains(part), "{part}: {html}");
         }

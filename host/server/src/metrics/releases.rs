@@ -1,8 +1,11 @@
-//! The metrics of open releases: the requests of both versions, and what the copies to the candidate have shown.
+//! The metrics of open releases: the requests of both versions, and what the copies to the candidate have shown; and the
+//! rollbacks, which are counted beyond the end of a release.
 
 use super::page::{Kind, Labels, Page};
-use wisp_protocol::call::Version;
+use wisp_protocol::call::{ModelName, Version};
 use wisp_protocol::release::{OutputCounts, Phase, ReleaseStatus, VersionCounts};
+
+const ROLLBACKS: &str = "wisp_release_rollbacks_total";
 
 const SHARE: &str = "wisp_release_candidate_ratio";
 
@@ -110,6 +113,15 @@ pub(super) fn write(page: &mut Page, releases: &[ReleaseStatus]) {
     write_outputs(page, releases);
 }
 
+/// Writes the number of rollbacks of each model that has had a release.
+pub(super) fn write_rollbacks(page: &mut Page, rollbacks: &[(ModelName, u64)]) {
+    let help = "Releases of a model that the server has rolled back since its start";
+    page.family(Kind::Counter, ROLLBACKS, help);
+    for (model, count) in rollbacks {
+        page.sample(ROLLBACKS, &[("model", model.as_str())], count);
+    }
+}
+
 /// Writes the comparisons of each output, of which a release has a bounded number.
 fn write_outputs(page: &mut Page, releases: &[ReleaseStatus]) {
     for (name, help, difference) in DIFFERENCES {
@@ -182,7 +194,6 @@ fn of_arms(releases: &[ReleaseStatus], mut write: impl FnMut(Labels<'_>, &Versio
 #[cfg(test)]
 mod tests {
     use super::*;
-    use wisp_protocol::call::ModelName;
     use wisp_protocol::release::{ReleaseSettings, ReleaseStart};
     use wisp_serving::release::rollout::{Arm, Outcome, Rollout};
 

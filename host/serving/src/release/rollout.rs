@@ -80,8 +80,21 @@ struct ArmCounts {
 impl Rollout {
     /// Starts a release that moves requests from `stable` to the candidate of the request.
     pub fn start(model: &ModelName, stable: Version, start: ReleaseStart) -> Rollout {
-        let rollout = Rollout::new(model, ReleaseRecord::new(model, stable, start));
-        rollout.change(|record| record.add_event(event(ReleaseEventKind::Started, String::new())));
+        Rollout::start_with(model, ReleaseRecord::new(model, stable, start))
+    }
+
+    /// Starts a release in place of an earlier one, whose events are kept.
+    pub fn start_after(earlier: &Rollout, stable: Version, start: ReleaseStart) -> Rollout {
+        let mut record = ReleaseRecord::new(&earlier.model, stable, start);
+        record.events = earlier.record().events;
+        Rollout::start_with(&earlier.model, record)
+    }
+
+    fn start_with(model: &ModelName, record: ReleaseRecord) -> Rollout {
+        let (candidate, stable) = (record.candidate, record.stable);
+        let reason = format!("version {candidate} in place of version {stable}");
+        let rollout = Rollout::new(model, record);
+        rollout.change(|record| record.add_event(event(ReleaseEventKind::Started, reason)));
         rollout
     }
 
