@@ -1,7 +1,7 @@
 //! The open releases, each of which moves the requests that name no version of a model from one version to another.
 //!
-//! A [`Rollout`] is one release: it chooses the version of each request and counts what the versions do. [`split`] and
-//! [`rollback`] are its rules. An `observation` counts a request and may copy it to the
+//! A [`Rollout`] is one release: it chooses the version of each request, and [`counts`] counts what the versions do.
+//! [`split`] and [`rollback`] are its rules. An `observation` counts a request and may copy it to the
 //! candidate, whose outputs [`comparison`] compares. The records of releases survive a restart in a `state_directory`.
 //! `model_control` loads the versions of a release and starts, changes and closes it.
 //!
@@ -9,6 +9,7 @@
 //! both are dormant and loaded by the next request, unless one has failed to load.
 
 pub mod comparison;
+pub mod counts;
 pub mod latency;
 pub(crate) mod observation;
 pub mod rollback;

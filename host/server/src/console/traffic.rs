@@ -174,7 +174,8 @@ mod tests {
     use std::time::Duration;
     use wisp_protocol::call::{ModelName, Version};
     use wisp_protocol::release::{OutputCounts, ReleaseSettings, ReleaseStart};
-    use wisp_serving::release::rollout::{Arm, Outcome, Rollout};
+    use wisp_serving::release::counts::{Arm, Outcome};
+    use wisp_serving::release::rollout::Rollout;
 
     fn rollout() -> anyhow::Result<Rollout> {
         let candidate = Version::from_decimal("2").unwrap();

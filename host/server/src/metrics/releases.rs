@@ -195,7 +195,8 @@ fn of_arms(releases: &[ReleaseStatus], mut write: impl FnMut(Labels<'_>, &Versio
 mod tests {
     use super::*;
     use wisp_protocol::release::{ReleaseSettings, ReleaseStart};
-    use wisp_serving::release::rollout::{Arm, Outcome, Rollout};
+    use wisp_serving::release::counts::{Arm, Outcome};
+    use wisp_serving::release::rollout::Rollout;
 
     #[test]
     fn the_arms_of_a_release_are_told_apart() -> anyhow::Result<()> {

@@ -5,7 +5,8 @@
 
 use super::Releases;
 use super::comparison::compare;
-use super::rollout::{Arm, Outcome, Rollout};
+use super::counts::{Arm, Outcome};
+use super::rollout::Rollout;
 use super::shadow_tasks::ShadowSlot;
 use crate::account::Account;
 use crate::admission::Permit;

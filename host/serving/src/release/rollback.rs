@@ -1,4 +1,4 @@
-//! The rule by which a release is rolled back: what its requests have shown so far, and the verdict. Pure functions.
+//! The rule by which a release is rolled back: what its recent requests have shown, and the verdict. Pure functions.
 //!
 //! Nothing is decided before the minimum number of requests, since few requests show little. The candidate is compared
 //! with the stable version, so that what slows or breaks both rolls nothing back.
@@ -42,6 +42,22 @@ pub struct Evidence {
 pub struct Agreement {
     pub compared: u64,
     pub disagreed: u64,
+}
+
+impl Agreement {
+    /// Adds a comparison.
+    pub fn add(&mut self, agrees: bool) {
+        self.compared = self.compared.saturating_add(1);
+        self.disagreed = self.disagreed.saturating_add(u64::from(!agrees));
+    }
+
+    /// Returns the responses of both.
+    pub fn with(self, other: Agreement) -> Agreement {
+        Agreement {
+            compared: self.compared.saturating_add(other.compared),
+            disagreed: self.disagreed.saturating_add(other.disagreed),
+        }
+    }
 }
 
 /// The reason to roll a release back.
