@@ -272,6 +272,37 @@ fn a_candidate_whose_handler_fails_is_rolled_back_and_can_be_promoted_again() ->
 }
 
 #[test]
+fn a_candidate_that_accepts_no_request_is_rolled_back_and_mistakes_of_clients_are_not() -> Result<()>
+{
+    let first = Graph::from_x_to_y(&[None, None]).node("Relu", &["x"], &["y"]);
+    let repository = Repository::empty()?.with_file("m/1/model.onnx", first.bytes())?;
+    let server = TestServer::start(repository)?;
+    // Accepts rows of four numbers only, and the clients have three.
+    let second = Graph::from_x_to_y(&[None, Some(4)]).node("Relu", &["x"], &["y"]);
+    add_second(&server, "model.onnx", &second.bytes())?;
+    let settings = json!({ "weight_percent": 50, "min_requests": 5 });
+    start(&server, settings)?;
+    for _ in 0..20 {
+        // What neither version accepts.
+        server.infer("m", &json!({ "inputs": [] }))?.error(400)?;
+    }
+    let phase = status(&server)?["phase"].clone();
+    ensure!(phase == "running", "{phase}");
+    let rolled_back = wait_for("a rollback", || {
+        server.infer("m", &row()).ok()?;
+        let status = status(&server).ok()?;
+        (status["phase"] == "rolled_back").then_some(status)
+    })?;
+    let events = rolled_back["events"].to_string();
+    ensure!(
+        events.contains("requests were invalid for the candidate"),
+        "{events}"
+    );
+    ensure!(served(&server, &row(), None)? == "1");
+    Ok(())
+}
+
+#[test]
 fn a_candidate_that_is_too_slow_is_rolled_back_with_the_reason() -> Result<()> {
     let repository = Repository::empty()?.with_file("m/1/handler.wasm", handler("")?)?;
     let server = TestServer::start(repository)?;

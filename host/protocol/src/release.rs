@@ -136,8 +136,11 @@ pub struct ReleaseRecord {
 /// The counts of the requests to one version since the server started or the release did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub struct VersionCounts {
+    /// The requests without those that were invalid.
     pub requests: u64,
     pub failures: u64,
+    /// The requests that were invalid, by what the version accepts.
+    pub rejected: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mean_milliseconds: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -64,7 +64,7 @@ fn add_split(page: &mut PageText, release: &ReleaseStatus, percent: f64) {
 
 fn add_arms(page: &mut PageText, release: &ReleaseStatus) {
     page.markup("<div class=\"wide\"><table class=\"arms\">");
-    page.columns(&["requests", "number", "failed", "mean", "p99"]);
+    page.columns(&["requests", "number", "failed", "invalid", "mean", "p99"]);
     page.markup("<tbody>");
     let arms: [(String, &VersionCounts); 3] = [
         (
@@ -91,6 +91,7 @@ fn add_arms(page: &mut PageText, release: &ReleaseStatus) {
             &[
                 &count(counts.requests),
                 &failed,
+                &count(counts.rejected),
                 &milliseconds(counts.mean_milliseconds),
                 &milliseconds(counts.p99_milliseconds),
             ],

@@ -13,6 +13,8 @@ const REQUESTS: &str = "wisp_release_requests_total";
 
 const FAILURES: &str = "wisp_release_failures_total";
 
+const REJECTIONS: &str = "wisp_release_rejections_total";
+
 const DROPPED: &str = "wisp_release_shadow_dropped_total";
 
 const COMPARED: &str = "wisp_release_compared_total";
@@ -102,6 +104,11 @@ pub(super) fn write(page: &mut Page, releases: &[ReleaseStatus]) {
     page.family(Kind::Counter, FAILURES, help);
     of_arms(releases, |labels, counts| {
         page.sample(FAILURES, labels, counts.failures);
+    });
+    let help = "Requests of a release that were invalid for their version, by arm";
+    page.family(Kind::Counter, REJECTIONS, help);
+    of_arms(releases, |labels, counts| {
+        page.sample(REJECTIONS, labels, counts.rejected);
     });
     for (name, help, number) in SHADOW_COUNTERS {
         page.family(Kind::Counter, name, help);
@@ -212,6 +219,7 @@ mod tests {
         let rollout = Rollout::start(&ModelName::new("m")?, Version::FIRST, start);
         rollout.count(Arm::Stable, Outcome::Remembered);
         rollout.count(Arm::Candidate, Outcome::Failed);
+        rollout.count(Arm::Candidate, Outcome::Rejected);
         rollout.count_dropped();
         let mut page = Page::default();
         write(&mut page, &[rollout.status()]);
@@ -221,6 +229,7 @@ mod tests {
             "wisp_release_requests_total{model=\"m\",version=\"1\",arm=\"stable\"} 1",
             "wisp_release_failures_total{model=\"m\",version=\"1\",arm=\"stable\"} 0",
             "wisp_release_failures_total{model=\"m\",version=\"2\",arm=\"candidate\"} 1",
+            "wisp_release_rejections_total{model=\"m\",version=\"2\",arm=\"candidate\"} 1",
             "wisp_release_requests_total{model=\"m\",version=\"2\",arm=\"shadow\"} 0",
             "wisp_release_shadow_dropped_total{model=\"m\",version=\"2\"} 1",
             "wisp_release_disagreements_total{model=\"m\",version=\"2\"} 0",

@@ -34,6 +34,8 @@ pub enum Outcome {
     /// The response was known, so that it shows nothing about the version.
     Remembered,
     Failed,
+    /// The request is invalid, by what the version accepts.
+    Rejected,
 }
 
 /// The counts of a release. Lifetime: that of the release, or of the process.
@@ -70,6 +72,7 @@ struct Period {
 #[derive(Debug, Clone, Default)]
 struct ArmCounts {
     failures: u64,
+    rejected: u64,
     latency: Histogram,
     /// The requests that the response cache answered.
     remembered: u64,
@@ -158,9 +161,10 @@ impl Counts {
 impl Period {
     fn is_complete(&self, min_requests: u64) -> bool {
         let length = PERIOD_REQUESTS.max(min_requests);
-        let calls = self.candidate.calls();
+        let calls = self.candidate.all_calls();
         calls >= length
-            && (self.stable.calls() >= min_requests || calls >= length.saturating_mul(MAX_STRETCH))
+            && (self.stable.all_calls() >= min_requests
+                || calls >= length.saturating_mul(MAX_STRETCH))
     }
 }
 
@@ -172,12 +176,17 @@ impl ArmCounts {
             Outcome::Succeeded(duration) => self.latency.add(duration),
             Outcome::Remembered => self.remembered = self.remembered.saturating_add(1),
             Outcome::Failed => self.failures = self.failures.saturating_add(1),
+            Outcome::Rejected => self.rejected = self.rejected.saturating_add(1),
         }
     }
 
-    /// Returns the number of calls of the version.
+    /// Returns the number of calls of the version with valid requests.
     fn calls(&self) -> u64 {
         self.failures.saturating_add(self.latency.count())
+    }
+
+    fn all_calls(&self) -> u64 {
+        self.calls().saturating_add(self.rejected)
     }
 
     fn counts(&self) -> VersionCounts {
@@ -185,6 +194,7 @@ impl ArmCounts {
         VersionCounts {
             requests: self.calls().saturating_add(self.remembered),
             failures: self.failures,
+            rejected: self.rejected,
             mean_milliseconds: self.latency.mean().map(milliseconds),
             p99_milliseconds: self.latency.p99().map(milliseconds),
         }
@@ -204,6 +214,7 @@ fn evidence([current, before]: [&ArmCounts; 2], rule: &RollbackRule) -> Evidence
     Evidence {
         requests: current.calls().saturating_add(before.calls()),
         failures: current.failures.saturating_add(before.failures),
+        rejected: current.rejected.saturating_add(before.rejected),
         latency,
     }
 }
@@ -257,6 +268,21 @@ mod tests {
             );
             assert!(counts.of(Arm::Candidate).requests > 100_000);
         }
+    }
+
+    #[test]
+    fn a_candidate_that_begins_to_reject_requests_is_judged_like_one_that_fails() {
+        let mut counts = Counts::default();
+        let arms = [Arm::Stable, Arm::Candidate];
+        assert_eq!(requests_until_verdict(&mut counts, &arms, QUICK), None);
+        let rejected = requests_until_verdict(&mut counts, &arms, Outcome::Rejected);
+        assert!(
+            rejected.is_some_and(|rejected| rejected <= 106),
+            "{rejected:?}"
+        );
+        let counted = counts.of(Arm::Candidate);
+        assert_eq!(Some(counted.rejected), rejected);
+        assert_eq!(counted.requests, 100_000);
     }
 
     #[test]
