@@ -359,6 +359,26 @@ fn a_promotion_is_undone_by_an_abort_until_the_release_is_closed() -> Result<()>
 }
 
 #[test]
+fn a_model_is_not_unloaded_while_its_release_is_running() -> Result<()> {
+    let server = two_graphs([0.0; 3])?;
+    start(&server, json!({ "weight_percent": 0 }))?;
+    let unload = "POST /v2/repository/models/m/unload";
+    let refusal = server.request(unload, &[], b"")?.error(400)?;
+    ensure!(refusal.contains("promote or abort it"), "{refusal}");
+    ensure!(served(&server, &row(), None)? == "1");
+    release(&server, "abort", &Value::Null)?.ok()?;
+    let unloaded = server.request(unload, &[], b"")?;
+    ensure!(unloaded.status == 200, "{unloaded:?}");
+    server.infer("m", &row())?.error(404)?;
+    // The release is there as it was, and applies again to the model when it is loaded.
+    ensure!(status(&server)?["phase"] == "aborted");
+    let load = "POST /v2/repository/models/m/load";
+    server.request(load, &[], b"")?.ok()?;
+    ensure!(served(&server, &row(), None)? == "1");
+    Ok(())
+}
+
+#[test]
 fn what_cannot_be_released_is_refused_with_the_reason() -> Result<()> {
     let server = two_graphs([0.0; 3])?;
     add_second(&server, "model.onnx", b"not a model")?;
