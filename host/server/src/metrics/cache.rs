@@ -37,7 +37,9 @@ pub(super) fn write(page: &mut Page, versions: &[VersionNumbers]) {
         page.family(Kind::Counter, name, help);
         for version in versions {
             let number = number(&version.totals.sums);
-            version.labelled(&[], |labels| page.sample(name, labels, number));
+            if version.has_counter(number) {
+                version.labelled(&[], |labels| page.sample(name, labels, number));
+            }
         }
     }
 }
