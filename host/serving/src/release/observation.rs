@@ -126,15 +126,19 @@ impl Observed {
         serving.releases.judge(&rollout);
     }
 
-    /// Counts a request that cannot be decoded for the version.
+    /// Counts a request that is invalid for the version by its form. Its version has not been called, so that no other
+    /// error shows anything about it.
     pub(crate) fn undecoded(
         serving: &Serving,
         selection: &Selection,
         version: &ModelVersion,
         error: &InferError,
     ) {
+        if fault(error.kind()) != Fault::Request {
+            return;
+        }
         if let Some((rollout, arm)) = counted(serving, selection, version) {
-            count_failure(&rollout, arm, error);
+            rollout.count(arm, Outcome::Rejected);
             serving.releases.judge(&rollout);
         }
     }
