@@ -38,8 +38,14 @@ fn failing_handler() -> Result<Vec<u8>> {
 
 /// Returns a request for the graph with these values.
 fn row(values: &[u32]) -> Value {
-    let input =
-        json!({ "name": "x", "datatype": "FP32", "shape": [1, values.len()], "data": values });
+    equal_rows(1, values)
+}
+
+/// Returns a request with this many equal rows.
+fn equal_rows(count: usize, values: &[u32]) -> Value {
+    let shape = [count, values.len()];
+    let data = values.repeat(count);
+    let input = json!({ "name": "x", "datatype": "FP32", "shape": shape, "data": data });
     json!({ "inputs": [input] })
 }
 
@@ -174,7 +180,9 @@ fn busy_server() -> Result<TestServer> {
         .request(path, &[], &serde_json::to_vec(&start)?)?
         .ok()?;
     for number in 0..20 {
-        server.infer("m", &row(&[number, number % 3, 900]))?.ok()?;
+        // So many rows that version 1 has observations enough to be compared.
+        let request = equal_rows(16, &[number, number % 3, 900]);
+        server.infer("m", &request)?.ok()?;
     }
     let path = "POST /v2/models/m/versions/1/infer";
     let wrong = server.request(path, &[], &serde_json::to_vec(&row(&[1, 2]))?)?;

@@ -2,7 +2,9 @@
 
 use crate::harness::onnx::Graph;
 use crate::harness::wat_handler::WatHandler;
-use crate::harness::{Connection, Repository, Response, TestOptions, TestServer, scale, wait_for};
+use crate::harness::{
+    Connection, Repository, Response, TestOptions, TestServer, exchange, scale, wait_for,
+};
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use std::path::Path;
@@ -67,6 +69,16 @@ fn start(server: &TestServer, settings: Value) -> Result<Value> {
 
 fn status(server: &TestServer) -> Result<Value> {
     server.get("/v2/repository/models/m/release")?.ok()
+}
+
+/// Returns the sample of a metric of the release that has exactly this text before its value.
+fn sample(server: &TestServer, series: &str) -> Result<f64> {
+    let request = b"GET /metrics HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n\r\n";
+    let response = exchange(server.metrics_address(), request)?;
+    let text = String::from_utf8(response.body)?;
+    let found = text.lines().find_map(|line| line.strip_prefix(series));
+    let value = found.with_context(|| format!("there is no {series}: {text}"))?;
+    Ok(value.trim().parse()?)
 }
 
 /// Returns the version that answers a request with this key.
@@ -182,6 +194,23 @@ fn copies_are_compared_by_output_and_change_no_response() -> Result<()> {
     ensure!(output["labels"] == compared, "{shadow}");
     ensure!(output["labels_agreed"] == 0, "{shadow}");
     ensure!(output["max_absolute_difference"] == 10.0, "{shadow}");
+    for (metric, expected) in [
+        (
+            "max_absolute_difference",
+            &output["max_absolute_difference"],
+        ),
+        (
+            "max_relative_difference",
+            &output["max_relative_difference"],
+        ),
+        ("labels_total", &output["labels"]),
+        ("labels_agreed_total", &output["labels_agreed"]),
+        ("mismatches_total", &output["mismatched"]),
+    ] {
+        let labels = "{model=\"m\",version=\"2\",output=\"y\"}";
+        let found = sample(&server, &format!("wisp_release_{metric}{labels}"))?;
+        ensure!(Some(found) == expected.as_f64(), "{metric}: {found}");
+    }
     Ok(())
 }
 
@@ -227,6 +256,76 @@ fn a_candidate_whose_handler_fails_is_rolled_back_and_can_be_promoted_again() ->
     ensure!(server.infer("m", &number())?.status != 200);
     release(&server, "abort", &Value::Null)?.ok()?;
     ensure!(served(&server, &number(), None)? == "1");
+    // The reason outlives the release, and the count its close.
+    let restarted = start(&server, json!({ "weight_percent": 0 }))?;
+    let kept = restarted["events"].to_string();
+    ensure!(
+        kept.contains("5 of 5 requests of the candidate failed"),
+        "{kept}"
+    );
+    release(&server, "abort", &Value::Null)?.ok()?;
+    std::fs::remove_dir_all(server.repository().join("m/2"))?;
+    release(&server, "close", &Value::Null)?.ok()?;
+    let rollbacks = sample(&server, "wisp_release_rollbacks_total{model=\"m\"}")?;
+    ensure!(rollbacks == 1.0, "{rollbacks}");
+    Ok(())
+}
+
+#[test]
+fn a_candidate_that_accepts_no_request_is_rolled_back_and_mistakes_of_clients_are_not() -> Result<()>
+{
+    let first = Graph::from_x_to_y(&[None, None]).node("Relu", &["x"], &["y"]);
+    let repository = Repository::empty()?.with_file("m/1/model.onnx", first.bytes())?;
+    let server = TestServer::start(repository)?;
+    // Accepts rows of four numbers only, and the clients have three.
+    let second = Graph::from_x_to_y(&[None, Some(4)]).node("Relu", &["x"], &["y"]);
+    add_second(&server, "model.onnx", &second.bytes())?;
+    let settings = json!({ "weight_percent": 50, "min_requests": 5 });
+    start(&server, settings)?;
+    for _ in 0..20 {
+        // What neither version accepts.
+        server.infer("m", &json!({ "inputs": [] }))?.error(400)?;
+    }
+    let phase = status(&server)?["phase"].clone();
+    ensure!(phase == "running", "{phase}");
+    let rolled_back = wait_for("a rollback", || {
+        server.infer("m", &row()).ok()?;
+        let status = status(&server).ok()?;
+        (status["phase"] == "rolled_back").then_some(status)
+    })?;
+    let events = rolled_back["events"].to_string();
+    ensure!(
+        events.contains("requests were invalid for the candidate"),
+        "{events}"
+    );
+    ensure!(served(&server, &row(), None)? == "1");
+    Ok(())
+}
+
+#[test]
+fn a_candidate_that_is_too_slow_is_rolled_back_with_the_reason() -> Result<()> {
+    let repository = Repository::empty()?.with_file("m/1/handler.wasm", handler("")?)?;
+    let server = TestServer::start(repository)?;
+    // Counts to twenty million, which takes several times as long as all the rest of a call.
+    let slow = "(loop $again
+        (local.set $i (i32.add (local.get $i) (i32.const 1)))
+        (br_if $again (i32.lt_u (local.get $i) (i32.const 20000000))))";
+    add_second(&server, "handler.wasm", &handler(slow)?)?;
+    let settings = json!({
+        "weight_percent": 50, "min_requests": 5, "max_latency_ratio": 1.5, "latency": "mean",
+    });
+    start(&server, settings)?;
+    let rolled_back = wait_for("a rollback", || {
+        server.infer("m", &number()).ok()?.ok().ok()?;
+        let status = status(&server).ok()?;
+        (status["phase"] == "rolled_back").then_some(status)
+    })?;
+    let events = rolled_back["events"].to_string();
+    ensure!(
+        events.contains("the mean latency of the candidate is"),
+        "{events}"
+    );
+    ensure!(served(&server, &number(), None)? == "1");
     Ok(())
 }
 
@@ -256,6 +355,26 @@ fn a_promotion_is_undone_by_an_abort_until_the_release_is_closed() -> Result<()>
     ensure!(served(&server, &row(), None)? == "2");
     server.get("/v2/repository/models/m/release")?.error(404)?;
     server.get("/v2/models/m/versions/1")?.error(404)?;
+    Ok(())
+}
+
+#[test]
+fn a_model_is_not_unloaded_while_its_release_is_running() -> Result<()> {
+    let server = two_graphs([0.0; 3])?;
+    start(&server, json!({ "weight_percent": 0 }))?;
+    let unload = "POST /v2/repository/models/m/unload";
+    let refusal = server.request(unload, &[], b"")?.error(400)?;
+    ensure!(refusal.contains("promote or abort it"), "{refusal}");
+    ensure!(served(&server, &row(), None)? == "1");
+    release(&server, "abort", &Value::Null)?.ok()?;
+    let unloaded = server.request(unload, &[], b"")?;
+    ensure!(unloaded.status == 200, "{unloaded:?}");
+    server.infer("m", &row())?.error(404)?;
+    // The release is there as it was, and applies again to the model when it is loaded.
+    ensure!(status(&server)?["phase"] == "aborted");
+    let load = "POST /v2/repository/models/m/load";
+    server.request(load, &[], b"")?.ok()?;
+    ensure!(served(&server, &row(), None)? == "1");
     Ok(())
 }
 

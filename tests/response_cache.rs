@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::scope;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use wisp_serving::ServingOptions;
 use wisp_serving::response_cache::ResponseCacheOptions;
 use wisp_serving::response_cache::redis_server::{RedisServer, RedisSettings};
@@ -318,10 +318,25 @@ fn a_server_whose_redis_is_missing_answers() -> Result<()> {
     let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
     let url = format!("redis://{}", listener.local_addr()?);
     // It accepts connections and never answers.
-    let server = sharing(repository()?, plain(&url), Duration::from_millis(20))?;
+    let timeout = Duration::from_millis(500);
+    let server = sharing(repository()?, plain(&url), timeout)?;
+    let started = Instant::now();
     for number in 0..20 {
         infer(&server, number)?;
     }
+    let took = started.elapsed();
+    // Twenty reads and writes that wait would take twenty seconds. The stated budget is three requests whose two
+    // operations wait; the rest is for the requests themselves.
+    let budget = timeout * (3 * 2) + Duration::from_secs(5);
+    ensure!(took < budget, "{took:?} of {budget:?}");
+    let redis = server.serving().cache().redis_counts();
+    let redis = redis.context("the cache uses Redis")?;
+    // Besides the first operation, one a second tries whether Redis answers.
+    ensure!(
+        redis.answered == 0 && redis.failed <= 1 + took.as_secs(),
+        "{redis:?}"
+    );
+    ensure!(redis.skipped >= 30, "{redis:?}");
     infer(&server, 1)?;
     ensure!(counts(&server)? == [1, 20, 20], "{:?}", counts(&server)?);
     Ok(())

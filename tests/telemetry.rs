@@ -28,6 +28,11 @@ fn a_collector_gets_the_spans_of_requests_and_their_phases() -> Result<()> {
 }
 
 #[test]
+fn the_spans_are_those_that_a_collector_sends_on() -> Result<()> {
+    check("traces_through_a_collector")
+}
+
+#[test]
 fn the_client_decides_about_its_trace_and_the_ratio_about_others() -> Result<()> {
     check("sampling")
 }

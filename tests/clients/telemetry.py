@@ -3,9 +3,11 @@
     telemetry.py CHECK WISP REPOSITORY CACHE
 
 starts the program WISP on a repository with the models `progression` and `wine`, sends requests, ends it, and checks
-what has arrived: spans with the messages of opentelemetry-proto, payloads with the SDK of CloudEvents.
+what has arrived: spans with the messages of opentelemetry-proto, payloads with the SDK of CloudEvents. In one check the
+spans come through a collector, the agent of Rotel.
 """
 
+import gzip
 import http.client
 import http.server
 import json
@@ -16,9 +18,11 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from pathlib import Path
 
 import grpc
+import rotel
 from cloudevents.core.formats.json import JSONFormat
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
@@ -56,6 +60,42 @@ class Receiver:
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server.server_port}"
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+
+class Collector:
+    """A collector of OpenTelemetry, which decodes what it receives and sends it on."""
+
+    def __init__(self, target):
+        ports = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
+        http, rpc = (f"127.0.0.1:{port.getsockname()[1]}" for port in ports)
+        for port in ports:
+            port.close()
+        self.url = f"http://{http}"
+        self.directory = tempfile.TemporaryDirectory()
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(("OTEL_", "ROTEL_"))}
+        self.process = subprocess.Popen(
+            [
+                Path(rotel.__file__).parent / "rotel-agent", "start", "--otlp-http-endpoint", http, "--otlp-grpc-endpoint", rpc,
+                "--pid-file", Path(self.directory.name) / "pid", "--log-file", Path(self.directory.name) / "log",
+                "--exporter", "otlp", "--otlp-exporter-endpoint", target, "--otlp-exporter-protocol", "http",
+                "--otlp-exporter-custom-headers", "x-key=secret",
+            ],
+            env=environment,
+        )  # fmt: skip
+        deadline = time.monotonic() + TIMEOUT
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", int(http.rpartition(":")[2])), TIMEOUT).close()
+                break
+            except ConnectionRefusedError:
+                assert self.process.poll() is None and time.monotonic() < deadline, "the collector does not start"
+                time.sleep(0.02)
+
+    def end(self):
+        """Ends the process, which sends on what it has first."""
+        self.process.send_signal(signal.SIGTERM)
+        assert self.process.wait(TIMEOUT) == 0, self.process.returncode
+        self.directory.cleanup()
 
 
 class Wisp:
@@ -121,6 +161,8 @@ def exported(receiver):
         headers = {name.lower(): value for name, value in headers.items()}
         assert headers["content-type"] == "application/x-protobuf", headers
         assert headers["x-key"] == "secret", headers
+        if headers.get("content-encoding") == "gzip":
+            body = gzip.decompress(body)
         for resource in ExportTraceServiceRequest.FromString(body).resource_spans:
             resources.append(attributes(resource.resource))
             for scope in resource.scope_spans:
@@ -131,8 +173,19 @@ def exported(receiver):
 
 def traces():
     receiver = Receiver(answer=ExportTraceServiceResponse().SerializeToString())
+    check_traces(receiver, receiver.url, lambda: None)
+
+
+def traces_through_a_collector():
+    receiver = Receiver(answer=ExportTraceServiceResponse().SerializeToString())
+    collector = Collector(receiver.url)
+    check_traces(receiver, collector.url, collector.end)
+
+
+def check_traces(receiver, endpoint, end):
+    """Checks the spans that a server sends to an endpoint, and that the receiver has after `end`."""
     wisp = Wisp(
-        "--otlp-endpoint", receiver.url, "--request-log", "all",
+        "--otlp-endpoint", endpoint, "--request-log", "all",
         OTEL_EXPORTER_OTLP_HEADERS="x-key=secret",
         OTEL_RESOURCE_ATTRIBUTES="deployment.environment.name=test",
     )  # fmt: skip
@@ -145,6 +198,7 @@ def traces():
         live = channel.unary_unary("/inference.GRPCInferenceService/ServerLive")
         live(b"", metadata=[("traceparent", parent), ("x-request-id", "grpc")], timeout=TIMEOUT)
     wisp.end()
+    end()
 
     resources, spans = exported(receiver)
     for resource in resources:
@@ -296,7 +350,7 @@ def dead_ends():
     assert lost["payloads"]["written"] == 0 and lost["payloads"]["dropped"] > 0, lost
 
 
-CHECKS = [traces, sampling, payloads_in_a_file, payloads_at_a_server, dead_ends]
+CHECKS = [traces, traces_through_a_collector, sampling, payloads_in_a_file, payloads_at_a_server, dead_ends]
 
 if __name__ == "__main__":
     {check.__name__: check for check in CHECKS}[sys.argv[1]]()

@@ -160,6 +160,9 @@ fn counts_text(counts: &Value) -> String {
         "{} requests, {} failed",
         counts["requests"], counts["failures"]
     );
+    if let Some(rejected) = counts["rejected"].as_u64().filter(|rejected| *rejected > 0) {
+        text += &format!(", {rejected} more were invalid");
+    }
     if let (Some(mean), Some(p99)) = (
         counts["mean_milliseconds"].as_f64(),
         counts["p99_milliseconds"].as_f64(),
@@ -182,7 +185,7 @@ mod tests {
             "stable_requests": {
                 "requests": 9, "failures": 0, "mean_milliseconds": 1.0, "p99_milliseconds": 2.5,
             },
-            "candidate_requests": { "requests": 1, "failures": 1 },
+            "candidate_requests": { "requests": 1, "failures": 1, "rejected": 3 },
             "shadow": {
                 "requests": 0, "failures": 0, "dropped": 0, "compared": 0, "disagreed": 0,
                 "outputs": {},
@@ -196,7 +199,7 @@ mod tests {
             summary(&status)?,
             "m: rolled back, 0 % to version 2\n  \
                stable     version 1: 9 requests, 0 failed, mean 1.00 ms, p99 2.50 ms\n  \
-               candidate  version 2: 1 requests, 1 failed\n  \
+               candidate  version 2: 1 requests, 1 failed, 3 more were invalid\n  \
                started\n  \
                rolled back: 1 of 1 requests of the candidate failed\n"
         );

@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 /// The format of the records. A record of another format is not read.
 const RECORD_FORMAT: u32 = 1;
 
-/// The most events of a release that are kept. The oldest one, its start, is kept besides.
+/// The most events of a release and of those before it that are kept. The oldest one, the first start, is kept besides.
 const MAX_EVENTS: usize = 32;
 
 /// A request to start a release, or to change the settings of the running one with the same candidate.
@@ -129,14 +129,18 @@ pub struct ReleaseRecord {
     pub candidate: Version,
     pub phase: Phase,
     pub settings: ReleaseSettings,
+    /// The events of this release, after those of the releases that it replaced without a close.
     pub events: Vec<ReleaseEvent>,
 }
 
 /// The counts of the requests to one version since the server started or the release did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub struct VersionCounts {
+    /// The requests without those that were invalid.
     pub requests: u64,
     pub failures: u64,
+    /// The requests that were invalid, by what the version accepts.
+    pub rejected: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mean_milliseconds: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -50,6 +50,9 @@ pub struct DataQuality {
     pub inputs: Vec<InputQuality>,
 }
 
+/// The number of observations with a value from which on the drift of a feature is judged.
+const MIN_OBSERVATIONS: f64 = 100.0;
+
 /// The drift of an input.
 #[derive(Debug, Clone, PartialEq)]
 pub struct InputQuality {
@@ -74,6 +77,15 @@ pub struct FeatureQuality {
     pub ks: Option<f64>,
     /// The asymptotic p-value of the statistic.
     pub p_value: Option<f64>,
+}
+
+impl FeatureQuality {
+    /// Returns whether so many observations have a value that the comparison shows drift rather than chance: with N
+    /// values and ten ranges, the PSI of equal distributions is about 9 / N.
+    pub fn has_enough_observations(&self) -> bool {
+        let values = self.observations as f64 * (1.0 - self.missing);
+        values.round() >= MIN_OBSERVATIONS
+    }
 }
 
 /// The counters and sums of a version.

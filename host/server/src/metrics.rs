@@ -9,9 +9,9 @@
 //! names do not have, and its families, like those of the crate `prometheus`, are registered objects that would have to
 //! follow each load of a model. OpenMetrics requires that suffix too, so it is not offered.
 //!
-//! Invariant: the values of labels are names and versions of the registry, names of tenants, names of inputs and features of a model, or
-//! constants. Models that do not exist
-//! count as `other`. The series of a version end when it is unloaded.
+//! Invariant: the values of labels are names and versions of the registry, names of tenants, names of inputs, features
+//! and outputs of a model, or constants. Models that do not exist count as `other`. The series of a version end when it
+//! is unloaded.
 
 mod admission;
 mod cache;
@@ -180,6 +180,7 @@ impl MetricsService {
         models::write(&mut page, &self.namespaces);
         residency::write(&mut page, &self.serving);
         releases::write(&mut page, &self.serving.releases().statuses());
+        releases::write_rollbacks(&mut page, &self.serving.releases().rollbacks());
         tenants::write(&mut page, &self.namespaces);
         metering::write(&mut page, &self.namespaces);
         workers::write(&mut page, &self.workers);

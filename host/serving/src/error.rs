@@ -145,9 +145,10 @@ impl From<BodyError> for InferError {
 impl From<ControlError> for InferError {
     fn from(error: ControlError) -> InferError {
         let kind = match error {
-            ControlError::Disabled | ControlError::Failed { .. } | ControlError::Release { .. } => {
-                ErrorKind::InvalidRequest
-            }
+            ControlError::Disabled
+            | ControlError::Failed { .. }
+            | ControlError::Releasing { .. }
+            | ControlError::Release { .. } => ErrorKind::InvalidRequest,
             ControlError::Polling
             | ControlError::NoRoom { .. }
             | ControlError::StillLoading { .. }

@@ -95,7 +95,11 @@ async fn run<D: RequestDecoder>(
         owner: permit.owner(),
         deadline,
     };
-    let (mut request, encoder, mut memory) = codecs.decode(call.decoder, source, memory).await?;
+    let space = serving.space(&version.description().model);
+    let decoded = codecs.decode(call.decoder, source, memory).await;
+    let decoded =
+        decoded.inspect_err(|error| Observed::undecoded(space, &call.selection, &version, error));
+    let (mut request, encoder, mut memory) = decoded?;
     timer.finish_decode();
     let received_bytes = request.content_bytes();
     meter.receive(received_bytes);
@@ -108,7 +112,6 @@ async fn run<D: RequestDecoder>(
         is_declined: take_refusal(&mut request),
         tenant: &serving.tenant().id,
     };
-    let space = serving.space(&version.description().model);
     let observed = Observed::begin(space, &call.selection, &version, &request);
     let called = serving.cache.call(&version, request, terms).await;
     observed.record(space, called.as_ref().map(|called| (&called.0, called.2)));

@@ -1,7 +1,7 @@
 //! The open releases, each of which moves the requests that name no version of a model from one version to another.
 //!
-//! A [`Rollout`] is one release: it chooses the version of each request and counts what the versions do. [`split`] and
-//! [`rollback`] are its rules. An `observation` counts a request and may copy it to the
+//! A [`Rollout`] is one release: it chooses the version of each request, and [`counts`] counts what the versions do.
+//! [`split`] and [`rollback`] are its rules. An `observation` counts a request and may copy it to the
 //! candidate, whose outputs [`comparison`] compares. The records of releases survive a restart in a `state_directory`.
 //! `model_control` loads the versions of a release and starts, changes and closes it.
 //!
@@ -9,6 +9,7 @@
 //! both are dormant and loaded by the next request, unless one has failed to load.
 
 pub mod comparison;
+pub mod counts;
 pub mod latency;
 pub(crate) mod observation;
 pub mod rollback;
@@ -23,7 +24,7 @@ use state_directory::StateDirectory;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use wisp_protocol::call::ModelName;
 use wisp_protocol::release::{ReleaseRecord, ReleaseStatus};
 use wisp_protocol::routing::RoutingSource;
@@ -41,6 +42,8 @@ pub struct ReleaseOptions {
 #[derive(Debug, Default)]
 pub struct Releases {
     open: RwLock<BTreeMap<ModelName, Arc<Rollout>>>,
+    /// The number of rollbacks of each model that has had a release.
+    rollbacks: Mutex<BTreeMap<ModelName, u64>>,
     state: Option<StateDirectory>,
     shadows: ShadowTasks,
 }
@@ -68,8 +71,21 @@ impl Releases {
         open.iter().map(|rollout| rollout.status()).collect()
     }
 
+    /// Returns the number of rollbacks since the start of the server, by model that has had a release.
+    pub fn rollbacks(&self) -> Vec<(ModelName, u64)> {
+        let rollbacks = self.rollbacks_lock();
+        let rollbacks = rollbacks.iter();
+        rollbacks
+            .map(|(model, count)| (model.clone(), *count))
+            .collect()
+    }
+
     /// Makes this the release of its model, in place of an earlier one.
     pub(crate) fn open(&self, rollout: Arc<Rollout>) {
+        // Zero exists before the first rollback, so that `increase` sees it.
+        self.rollbacks_lock()
+            .entry(rollout.model().clone())
+            .or_insert(0);
         let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
         open.insert(rollout.model().clone(), rollout);
     }
@@ -122,6 +138,13 @@ impl Releases {
         readable.collect()
     }
 
+    fn rollbacks_lock(&self) -> MutexGuard<'_, BTreeMap<ModelName, u64>> {
+        // No code panics while the lock is held, so a poisoned lock still guards consistent counts.
+        self.rollbacks
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Returns a place for a copied request, if one is free.
     fn shadow_slot(&self) -> Option<ShadowSlot> {
         self.shadows.slot()
@@ -141,6 +164,9 @@ impl Releases {
             return;
         }
         let (model, candidate, stable) = (rollout.model(), rollout.candidate(), rollout.stable());
+        if let Some(count) = self.rollbacks_lock().get_mut(model) {
+            *count = count.saturating_add(1);
+        }
         tracing::warn!(%model, %candidate, %stable, reason, "rolled back a release");
         let (releases, rollout) = (Arc::clone(self), Arc::clone(rollout));
         // A process that ends first continues the release after its restart, and rolls it back again.

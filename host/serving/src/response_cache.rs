@@ -12,6 +12,7 @@ mod flights;
 mod key;
 mod memory;
 pub mod policy;
+pub mod redis_counts;
 pub mod redis_server;
 mod redis_store;
 mod stored_response;
@@ -27,6 +28,7 @@ use futures_util::future::BoxFuture;
 use key::CacheKey;
 use memory::{MemoryCache, weight};
 use policy::CachePolicy;
+use redis_counts::RedisCounts;
 use redis_server::RedisServer;
 use redis_store::RedisStore;
 use std::panic::AssertUnwindSafe;
@@ -149,6 +151,11 @@ impl ResponseCache {
     /// Returns the bytes of the responses that are remembered now.
     pub fn bytes(&self) -> u64 {
         self.stores.memory.bytes()
+    }
+
+    /// Returns the numbers of operations on Redis, if the cache uses it.
+    pub fn redis_counts(&self) -> Option<RedisCounts> {
+        self.stores.redis.as_ref().map(RedisStore::counts)
     }
 
     /// Forgets all responses in memory and remembers no others, or remembers them again. Redis is used all the time.

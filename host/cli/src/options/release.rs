@@ -85,7 +85,8 @@ pub(crate) struct ReleaseStartArgs {
     #[arg(long, value_name = "N", default_value = "100", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) min_requests: u64,
 
-    /// Roll back if more than this percentage of the candidate's requests fail, and more than with the stable version.
+    /// Roll back if more than this percentage of the candidate's requests fail, and more than with the stable version,
+    /// or if the percentage of invalid requests exceeds that of the stable version by more than this.
     #[arg(long, value_name = "PERCENT", default_value = "5", value_parser = value::percent)]
     pub(crate) max_errors: f64,
 

@@ -43,7 +43,7 @@ pub(super) fn add_quality(page: &mut PageText, quality: &DataQuality) {
     if features.is_empty() {
         return;
     }
-    let psi = |feature: &FeatureQuality| feature.psi.unwrap_or(-1.0);
+    let psi = |feature: &FeatureQuality| judged_psi(feature).unwrap_or(-1.0);
     features.sort_by(|(_, one), (_, other)| psi(other).total_cmp(&psi(one)));
     page.markup("<div class=\"wide\"><table class=\"drift\"><caption>");
     page.text(&format!(
@@ -77,7 +77,7 @@ pub(super) fn add_quality(page: &mut PageText, quality: &DataQuality) {
 }
 
 fn add_feature(page: &mut PageText, input: &str, feature: &FeatureQuality) {
-    let level = Level::of(feature.psi);
+    let level = Level::of(judged_psi(feature));
     page.markup("<tr");
     page.attribute("data-feature", &feature.feature);
     page.attribute("data-level", level.name());
@@ -86,7 +86,7 @@ fn add_feature(page: &mut PageText, input: &str, feature: &FeatureQuality) {
     page.markup("<td class=\"plot\">");
     let part = Part {
         class: level.name(),
-        share: feature.psi.unwrap_or(0.0) / (2.0 * LARGE),
+        share: judged_psi(feature).unwrap_or(0.0) / (2.0 * LARGE),
         title: level.name().to_owned(),
     };
     stack(page, "drift", &[part]);
@@ -98,6 +98,11 @@ fn add_feature(page: &mut PageText, input: &str, feature: &FeatureQuality) {
     page.element("td", &share(feature.baseline_missing));
     page.element("td", &count(feature.observations));
     page.markup("</tr>");
+}
+
+/// Returns the PSI of a feature whose observations are enough to judge it.
+fn judged_psi(feature: &FeatureQuality) -> Option<f64> {
+    feature.psi.filter(|_| feature.has_enough_observations())
 }
 
 /// Returns a share from 0 to 1 in percent.
@@ -187,6 +192,19 @@ mod tests {
         assert!(html.contains("<td>25.0 %</td>"), "{html}");
         assert!(html.contains("at most 10,000 observations"), "{html}");
         assert!(html.contains("3 requests with an input"), "{html}");
+    }
+
+    #[test]
+    fn a_feature_with_few_observations_has_no_level() {
+        let few = FeatureQuality {
+            observations: 99,
+            ..feature("few", Some(8.0))
+        };
+        let html = html(vec![few, feature("calm", Some(0.02))]);
+        let position = |text: &str| html.find(text).unwrap();
+        assert!(position("x: calm") < position("x: few"), "{html}");
+        assert!(html.contains("<td>8.000 unknown</td>"), "{html}");
+        assert!(!html.contains("large"), "{html}");
     }
 
     #[test]

@@ -64,7 +64,7 @@ fn add_split(page: &mut PageText, release: &ReleaseStatus, percent: f64) {
 
 fn add_arms(page: &mut PageText, release: &ReleaseStatus) {
     page.markup("<div class=\"wide\"><table class=\"arms\">");
-    page.columns(&["requests", "number", "failed", "mean", "p99"]);
+    page.columns(&["requests", "number", "failed", "invalid", "mean", "p99"]);
     page.markup("<tbody>");
     let arms: [(String, &VersionCounts); 3] = [
         (
@@ -91,6 +91,7 @@ fn add_arms(page: &mut PageText, release: &ReleaseStatus) {
             &[
                 &count(counts.requests),
                 &failed,
+                &count(counts.rejected),
                 &milliseconds(counts.mean_milliseconds),
                 &milliseconds(counts.p99_milliseconds),
             ],
@@ -174,7 +175,8 @@ mod tests {
     use std::time::Duration;
     use wisp_protocol::call::{ModelName, Version};
     use wisp_protocol::release::{OutputCounts, ReleaseSettings, ReleaseStart};
-    use wisp_serving::release::rollout::{Arm, Outcome, Rollout};
+    use wisp_serving::release::counts::{Arm, Outcome};
+    use wisp_serving::release::rollout::Rollout;
 
     fn rollout() -> anyhow::Result<Rollout> {
         let candidate = Version::from_decimal("2").unwrap();
@@ -208,7 +210,7 @@ mod tests {
             "version 1: 87.5 %",
             "version 2: 12.5 %",
             "<td>1 (100.0 %)</td>",
-            "started</li>",
+            "started: <bdi>version 2 in place of version 1</bdi></li>",
         ] {
             assert!(html.contains(part), "{part}: {html}");
         }

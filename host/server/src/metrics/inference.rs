@@ -1,7 +1,7 @@
 //! The metrics of inferences under Triton's names.
 //!
 //! The histograms have the names that were proposed for Triton. A version has them from its first successful request
-//! on, so that thousands of idle models do not make the page long.
+//! on and while it is loaded, so that thousands of models that are idle or make room for others do not make the page long.
 
 use super::histogram_samples::HistogramSamples;
 use super::page::{Kind, Page};
@@ -78,6 +78,9 @@ pub(super) fn write(page: &mut Page, versions: &[VersionNumbers]) {
     for version in versions {
         for reason in FailureReason::ALL {
             let number = version.totals.failures.get(reason);
+            if !version.has_counter(number) {
+                continue;
+            }
             version.labelled(&[("reason", reason.name())], |labels| {
                 page.sample(FAILURES, labels, number);
             });
@@ -85,7 +88,7 @@ pub(super) fn write(page: &mut Page, versions: &[VersionNumbers]) {
     }
     let help = "Number of requests that have a model and no response yet";
     page.family(Kind::Gauge, PENDING, help);
-    for version in versions {
+    for version in versions.iter().filter(|version| version.is_loaded) {
         let pending = version.totals.pending;
         version.labelled(&[], |labels| page.sample(PENDING, labels, pending));
     }
@@ -93,6 +96,9 @@ pub(super) fn write(page: &mut Page, versions: &[VersionNumbers]) {
         page.family(Kind::Counter, name, help);
         for version in versions {
             let microseconds = nanoseconds(&version.totals.sums) / 1_000;
+            if !version.has_counter(microseconds) {
+                continue;
+            }
             version.labelled(&[], |labels| page.sample(name, labels, microseconds));
         }
     }
@@ -100,7 +106,7 @@ pub(super) fn write(page: &mut Page, versions: &[VersionNumbers]) {
 }
 
 fn write_histograms(page: &mut Page, versions: &[VersionNumbers]) {
-    let is_used = |version: &&VersionNumbers| version.totals.sums.success.count > 0;
+    let is_used = |version: &&VersionNumbers| version.has_histograms();
     for phase in [
         "request",
         "queue",
@@ -123,5 +129,54 @@ fn write_histograms(page: &mut Page, versions: &[VersionNumbers]) {
     for version in versions.iter().filter(is_used) {
         let samples = HistogramSamples::rows(&version.totals.sums);
         version.labelled(&[], |labels| page.histogram(ROWS, labels, &samples));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sandbox;
+    use super::*;
+    use wisp_serving::version_counters::Totals;
+
+    /// Returns the samples of a version that has answered a request, and that has a handler.
+    fn samples(is_loaded: bool) -> Vec<String> {
+        let mut totals = Totals::default();
+        totals.sums.success.count = 1;
+        totals.sums.success.nanoseconds = 5_000_000;
+        totals.sums.inferences = 1;
+        totals.sums.executions = 1;
+        totals.guests.instances = 1;
+        let version = VersionNumbers {
+            tenant: None,
+            model: "m".to_owned(),
+            version: "1".to_owned(),
+            is_loaded,
+            has_guest: true,
+            totals,
+            load_time: None,
+        };
+        let mut page = Page::default();
+        let versions = [version];
+        write(&mut page, &versions);
+        sandbox::write(&mut page, &versions);
+        let text = page.into_text();
+        let samples = text.lines().filter(|line| !line.starts_with('#'));
+        samples.map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn a_version_that_made_room_keeps_its_counters_and_no_histograms() {
+        let (loaded, dormant) = (samples(true), samples(false));
+        assert!(loaded.len() > 120, "{loaded:?}");
+        let expected = [
+            "nv_inference_request_success{model=\"m\",version=\"1\"} 1",
+            "nv_inference_count{model=\"m\",version=\"1\"} 1",
+            "nv_inference_exec_count{model=\"m\",version=\"1\"} 1",
+            "nv_inference_request_duration_us{model=\"m\",version=\"1\"} 5000",
+            "wisp_sandbox_instances_created_total{model=\"m\",version=\"1\"} 1",
+            "wisp_sandbox_guest_seconds_total{model=\"m\",version=\"1\"} 0",
+        ];
+        assert_eq!(dormant, expected);
+        assert!(dormant.iter().all(|sample| loaded.contains(sample)));
     }
 }

@@ -21,6 +21,9 @@ pub(super) fn write(page: &mut Page, versions: &[VersionNumbers]) {
             ("success", totals.sums.success.count),
             ("error", totals.failures.total()),
         ] {
+            if !version.has_counter(count) {
+                continue;
+            }
             labelled(version, &[("status", status)], |labels| {
                 page.sample(TOTAL, labels, count);
             });
@@ -31,7 +34,7 @@ pub(super) fn write(page: &mut Page, versions: &[VersionNumbers]) {
         LATENCY,
         "Durations of successful predictions in seconds",
     );
-    let is_used = |version: &&VersionNumbers| version.totals.sums.success.count > 0;
+    let is_used = |version: &&VersionNumbers| version.has_histograms();
     for version in versions.iter().filter(is_used) {
         let samples = HistogramSamples::seconds(&version.totals.durations.request);
         labelled(version, &[], |labels| {

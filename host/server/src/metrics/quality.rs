@@ -18,16 +18,18 @@ const VIOLATIONS: &str = "wisp_output_violations_total";
 /// A number of a feature, if it has one.
 type Number = fn(&FeatureQuality) -> Option<f64>;
 
+const OBSERVATIONS: &str = "wisp_input_observations";
+
 const GAUGES: [(&str, &str, Number); 3] = [
     (
         "wisp_input_psi",
-        "Population stability index of a feature against the baseline",
-        |feature| feature.psi,
+        "Population stability index of a feature against the baseline, from 100 observations on",
+        |feature| feature.psi.filter(|_| feature.has_enough_observations()),
     ),
     (
         "wisp_input_ks",
-        "Kolmogorov-Smirnov statistic of a feature against the baseline",
-        |feature| feature.ks,
+        "Kolmogorov-Smirnov statistic of a feature against the baseline, from 100 observations on",
+        |feature| feature.ks.filter(|_| feature.has_enough_observations()),
     ),
     (
         "wisp_input_missing_ratio",
@@ -73,10 +75,22 @@ fn write_versions(page: &mut Page, versions: &[VersionQuality]) {
         let violations = version.quality.output_violations;
         page.sample(VIOLATIONS, &version.labels(), violations);
     }
+    let help = "Last observations of a feature that are compared with the baseline";
+    page.family(Kind::Gauge, OBSERVATIONS, help);
+    for version in versions {
+        version.features(|labels, feature| {
+            page.sample(OBSERVATIONS, labels, feature.observations);
+        });
+    }
     for (name, help, number) in GAUGES {
         page.family(Kind::Gauge, name, help);
         for version in versions {
-            version.features(number, |labels, value| page.sample(name, labels, value));
+            version.features(|labels, feature| {
+                let value = number(feature).filter(|value| value.is_finite());
+                if let Some(value) = value.filter(|_| feature.observations > 0) {
+                    page.sample(name, labels, value);
+                }
+            });
         }
     }
 }
@@ -89,19 +103,16 @@ impl VersionQuality {
         ]
     }
 
-    /// Calls `write` with the labels and the number of each feature that has observations and a finite number.
-    fn features(&self, number: Number, mut write: impl FnMut(Labels<'_>, f64)) {
+    /// Calls `write` with the labels of each feature, up to the bound.
+    fn features(&self, mut write: impl FnMut(Labels<'_>, &FeatureQuality)) {
         let inputs = self.quality.inputs.iter();
         let features = inputs.flat_map(|input| {
             let features = input.features.iter();
             features.map(|feature| (input.input.as_str(), feature))
         });
         for (input, feature) in features.take(MAX_FEATURES) {
-            let value = number(feature).filter(|value| value.is_finite());
-            if let Some(value) = value.filter(|_| feature.observations > 0) {
-                let own = [("input", input), ("feature", feature.feature.as_str())];
-                write(&[&self.labels()[..], &own[..]].concat(), value);
-            }
+            let own = [("input", input), ("feature", feature.feature.as_str())];
+            write(&[&self.labels()[..], &own[..]].concat(), feature);
         }
     }
 }
@@ -144,19 +155,24 @@ mod tests {
     }
 
     #[test]
-    fn a_feature_has_the_numbers_that_exist() {
+    fn a_feature_has_the_numbers_that_exist_and_show_more_than_chance() {
         let expected = [
             "wisp_input_rejections_total{model=\"m\",version=\"1\"} 3",
             "wisp_output_violations_total{model=\"m\",version=\"1\"} 0",
-            "wisp_input_psi{model=\"m\",version=\"1\",input=\"x\",feature=\"1\"} 0.125",
+            "wisp_input_observations{model=\"m\",version=\"1\",input=\"x\",feature=\"0\"} 0",
+            "wisp_input_observations{model=\"m\",version=\"1\",input=\"x\",feature=\"1\"} 199",
+            "wisp_input_observations{model=\"m\",version=\"1\",input=\"x\",feature=\"2\"} 200",
+            "wisp_input_psi{model=\"m\",version=\"1\",input=\"x\",feature=\"2\"} 0.125",
             "wisp_input_missing_ratio{model=\"m\",version=\"1\",input=\"x\",feature=\"1\"} 0.5",
+            "wisp_input_missing_ratio{model=\"m\",version=\"1\",input=\"x\",feature=\"2\"} 0.5",
         ];
-        assert_eq!(samples(vec![feature(0, 0), feature(1, 9)]), expected);
+        let features = vec![feature(0, 0), feature(1, 199), feature(2, 200)];
+        assert_eq!(samples(features), expected);
     }
 
     #[test]
     fn the_number_of_series_of_a_version_is_bounded() {
-        let features = (0..2000).map(|number| feature(number, 1)).collect();
+        let features = (0..2000).map(|number| feature(number, 200)).collect();
         let samples = samples(features);
         let psi = samples
             .iter()

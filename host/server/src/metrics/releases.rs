@@ -1,14 +1,19 @@
-//! The metrics of open releases: the requests of both versions, and what the copies to the candidate have shown.
+//! The metrics of open releases: the requests of both versions, and what the copies to the candidate have shown; and the
+//! rollbacks, which are counted beyond the end of a release.
 
 use super::page::{Kind, Labels, Page};
-use wisp_protocol::call::Version;
-use wisp_protocol::release::{Phase, ReleaseStatus, VersionCounts};
+use wisp_protocol::call::{ModelName, Version};
+use wisp_protocol::release::{OutputCounts, Phase, ReleaseStatus, VersionCounts};
+
+const ROLLBACKS: &str = "wisp_release_rollbacks_total";
 
 const SHARE: &str = "wisp_release_candidate_ratio";
 
 const REQUESTS: &str = "wisp_release_requests_total";
 
 const FAILURES: &str = "wisp_release_failures_total";
+
+const REJECTIONS: &str = "wisp_release_rejections_total";
 
 const DROPPED: &str = "wisp_release_shadow_dropped_total";
 
@@ -37,6 +42,47 @@ const SHADOW_COUNTERS: [(&str, &str, Number); 3] = [
     ),
 ];
 
+const MAX_ABSOLUTE_DIFFERENCE: &str = "wisp_release_max_absolute_difference";
+
+const MAX_RELATIVE_DIFFERENCE: &str = "wisp_release_max_relative_difference";
+
+/// A difference of the compared values of an output.
+type Difference = fn(&OutputCounts) -> f64;
+
+const DIFFERENCES: [(&str, &str, Difference); 2] = [
+    (
+        MAX_ABSOLUTE_DIFFERENCE,
+        "Largest difference of a number of an output, +Inf if only one of both is a number",
+        |output| output.max_absolute_difference,
+    ),
+    (
+        MAX_RELATIVE_DIFFERENCE,
+        "Largest difference of a number of an output, relative to the larger of both numbers",
+        |output| output.max_relative_difference,
+    ),
+];
+
+/// A count of an output.
+type OutputNumber = fn(&OutputCounts) -> u64;
+
+const OUTPUT_COUNTERS: [(&str, &str, OutputNumber); 3] = [
+    (
+        "wisp_release_labels_total",
+        "Compared rows of an output that have a label",
+        |output| output.labels,
+    ),
+    (
+        "wisp_release_labels_agreed_total",
+        "Compared rows of an output that have the same label",
+        |output| output.labels_agreed,
+    ),
+    (
+        "wisp_release_mismatches_total",
+        "Compared outputs of another element type or shape, and those that are missing",
+        |output| output.mismatched,
+    ),
+];
+
 /// Writes the families of all open releases.
 pub(super) fn write(page: &mut Page, releases: &[ReleaseStatus]) {
     let help = "Share of the requests without a version that the candidate gets, from 0 to 1";
@@ -59,11 +105,65 @@ pub(super) fn write(page: &mut Page, releases: &[ReleaseStatus]) {
     of_arms(releases, |labels, counts| {
         page.sample(FAILURES, labels, counts.failures);
     });
+    let help = "Requests of a release that were invalid for their version, by arm";
+    page.family(Kind::Counter, REJECTIONS, help);
+    of_arms(releases, |labels, counts| {
+        page.sample(REJECTIONS, labels, counts.rejected);
+    });
     for (name, help, number) in SHADOW_COUNTERS {
         page.family(Kind::Counter, name, help);
         for release in releases {
             let number = number(release);
             of_candidate(release, |labels| page.sample(name, labels, number));
+        }
+    }
+    write_outputs(page, releases);
+}
+
+/// Writes the number of rollbacks of each model that has had a release.
+pub(super) fn write_rollbacks(page: &mut Page, rollbacks: &[(ModelName, u64)]) {
+    let help = "Releases of a model that the server has rolled back since its start";
+    page.family(Kind::Counter, ROLLBACKS, help);
+    for (model, count) in rollbacks {
+        page.sample(ROLLBACKS, &[("model", model.as_str())], count);
+    }
+}
+
+/// Writes the comparisons of each output, of which a release has a bounded number.
+fn write_outputs(page: &mut Page, releases: &[ReleaseStatus]) {
+    for (name, help, difference) in DIFFERENCES {
+        page.family(Kind::Gauge, name, help);
+        of_outputs(releases, |labels, output| {
+            page.sample(name, labels, difference_text(difference(output)));
+        });
+    }
+    for (name, help, number) in OUTPUT_COUNTERS {
+        page.family(Kind::Counter, name, help);
+        of_outputs(releases, |labels, output| {
+            page.sample(name, labels, number(output));
+        });
+    }
+}
+
+/// Returns a difference as a value of the format, in which the largest number stands for an infinite difference.
+fn difference_text(difference: f64) -> String {
+    match difference < f64::MAX {
+        true => difference.to_string(),
+        false => "+Inf".to_owned(),
+    }
+}
+
+/// Calls `write` with the labels and the comparisons of each output of each release.
+fn of_outputs(releases: &[ReleaseStatus], mut write: impl FnMut(Labels<'_>, &OutputCounts)) {
+    for release in releases {
+        let version = release.candidate.to_string();
+        for (output, counts) in &release.shadow.outputs {
+            let labels = [
+                ("model", release.model.as_str()),
+                ("version", version.as_str()),
+                ("output", output.as_str()),
+            ];
+            write(&labels, counts);
         }
     }
 }
@@ -101,9 +201,9 @@ fn of_arms(releases: &[ReleaseStatus], mut write: impl FnMut(Labels<'_>, &Versio
 #[cfg(test)]
 mod tests {
     use super::*;
-    use wisp_protocol::call::ModelName;
     use wisp_protocol::release::{ReleaseSettings, ReleaseStart};
-    use wisp_serving::release::rollout::{Arm, Outcome, Rollout};
+    use wisp_serving::release::counts::{Arm, Outcome};
+    use wisp_serving::release::rollout::Rollout;
 
     #[test]
     fn the_arms_of_a_release_are_told_apart() -> anyhow::Result<()> {
@@ -119,6 +219,7 @@ mod tests {
         let rollout = Rollout::start(&ModelName::new("m")?, Version::FIRST, start);
         rollout.count(Arm::Stable, Outcome::Remembered);
         rollout.count(Arm::Candidate, Outcome::Failed);
+        rollout.count(Arm::Candidate, Outcome::Rejected);
         rollout.count_dropped();
         let mut page = Page::default();
         write(&mut page, &[rollout.status()]);
@@ -128,9 +229,61 @@ mod tests {
             "wisp_release_requests_total{model=\"m\",version=\"1\",arm=\"stable\"} 1",
             "wisp_release_failures_total{model=\"m\",version=\"1\",arm=\"stable\"} 0",
             "wisp_release_failures_total{model=\"m\",version=\"2\",arm=\"candidate\"} 1",
+            "wisp_release_rejections_total{model=\"m\",version=\"2\",arm=\"candidate\"} 1",
             "wisp_release_requests_total{model=\"m\",version=\"2\",arm=\"shadow\"} 0",
             "wisp_release_shadow_dropped_total{model=\"m\",version=\"2\"} 1",
             "wisp_release_disagreements_total{model=\"m\",version=\"2\"} 0",
+        ] {
+            assert!(text.lines().any(|line| line == sample), "{sample}\n{text}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn each_output_has_its_comparisons() -> anyhow::Result<()> {
+        let start = ReleaseStart {
+            stable: None,
+            candidate: Version::from_decimal("2").unwrap(),
+            settings: ReleaseSettings::default(),
+        };
+        let rollout = Rollout::start(&ModelName::new("m")?, Version::FIRST, start);
+        let mut release = rollout.status();
+        let outputs = [
+            (
+                "y",
+                OutputCounts {
+                    compared: 4,
+                    labels: 8,
+                    labels_agreed: 7,
+                    max_absolute_difference: 0.5,
+                    max_relative_difference: 0.125,
+                    ..OutputCounts::default()
+                },
+            ),
+            (
+                "z",
+                OutputCounts {
+                    compared: 4,
+                    mismatched: 1,
+                    max_absolute_difference: f64::MAX,
+                    ..OutputCounts::default()
+                },
+            ),
+        ];
+        for (output, counts) in outputs {
+            release.shadow.outputs.insert(output.to_owned(), counts);
+        }
+        let mut page = Page::default();
+        write_outputs(&mut page, &[release]);
+        let text = page.into_text();
+        for sample in [
+            "wisp_release_max_absolute_difference{model=\"m\",version=\"2\",output=\"y\"} 0.5",
+            "wisp_release_max_absolute_difference{model=\"m\",version=\"2\",output=\"z\"} +Inf",
+            "wisp_release_max_relative_difference{model=\"m\",version=\"2\",output=\"y\"} 0.125",
+            "wisp_release_labels_total{model=\"m\",version=\"2\",output=\"y\"} 8",
+            "wisp_release_labels_agreed_total{model=\"m\",version=\"2\",output=\"y\"} 7",
+            "wisp_release_mismatches_total{model=\"m\",version=\"2\",output=\"y\"} 0",
+            "wisp_release_mismatches_total{model=\"m\",version=\"2\",output=\"z\"} 1",
         ] {
             assert!(text.lines().any(|line| line == sample), "{sample}\n{text}");
         }

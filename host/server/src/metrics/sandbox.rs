@@ -38,7 +38,8 @@ pub(super) fn write(page: &mut Page, versions: &[VersionNumbers]) {
         MEMORY,
         "Largest linear memory of one instance so far in bytes",
     );
-    for version in versions.iter().filter(has_guest) {
+    let is_loaded = |version: &&VersionNumbers| version.is_loaded;
+    for version in versions.iter().filter(has_guest).filter(is_loaded) {
         let bytes = version.totals.guests.peak_memory_bytes;
         version.labelled(&[], |labels| page.sample(MEMORY, labels, bytes));
     }
@@ -49,6 +50,9 @@ pub(super) fn write(page: &mut Page, versions: &[VersionNumbers]) {
     );
     for version in versions.iter().filter(has_guest) {
         for (cause, count) in version.totals.guests.traps() {
+            if !version.has_counter(count) {
+                continue;
+            }
             version.labelled(&[("cause", cause.name())], |labels| {
                 page.sample(TRAPS, labels, count);
             });

@@ -15,12 +15,26 @@ pub(super) struct VersionNumbers {
     pub(super) model: String,
     pub(super) version: String,
     pub(super) totals: Totals,
+    /// Set if the version is loaded now. Otherwise its next request loads it again.
+    pub(super) is_loaded: bool,
     /// Set if a guest runs in each call.
     pub(super) has_guest: bool,
     pub(super) load_time: Option<Duration>,
 }
 
 impl VersionNumbers {
+    /// Returns whether the version has histograms now, which are most of its series: those that are loaded and have had
+    /// a successful request. The others continue when their version is loaded again, as all counters do.
+    pub(super) fn has_histograms(&self) -> bool {
+        self.is_loaded && self.totals.sums.success.count > 0
+    }
+
+    /// Returns whether a counter with this value has a series. Zero is written for loaded versions only: it makes the
+    /// first increase visible, of which a version that is not loaded has none.
+    pub(super) fn has_counter(&self, value: u64) -> bool {
+        self.is_loaded || value > 0
+    }
+
     /// Calls `write` with Triton's labels of the version, and the tenant if it is not a public one, followed by `more`.
     pub(super) fn labelled(&self, more: Labels<'_>, write: impl FnOnce(Labels<'_>)) {
         self.labelled_as("version", more, write);
@@ -53,9 +67,9 @@ pub(super) fn of_namespaces(namespaces: &Namespaces) -> Vec<VersionNumbers> {
 fn add(numbers: &mut Vec<VersionNumbers>, serving: &Serving, tenant: Option<&str>) {
     for (model, entry) in serving.own_entries() {
         for (number, version) in &entry.versions {
-            let (statistics, runs_guest) = match version {
-                LoadedVersion::Ready(loaded) => (loaded.statistics(), loaded.has_guest()),
-                LoadedVersion::Dormant(Some(kept)) => (kept, false),
+            let (statistics, is_loaded, runs_guest) = match version {
+                LoadedVersion::Ready(loaded) => (loaded.statistics(), true, loaded.has_guest()),
+                LoadedVersion::Dormant(Some(kept)) => (kept, false, false),
                 _ => continue,
             };
             let totals = statistics.counters().totals();
@@ -63,6 +77,7 @@ fn add(numbers: &mut Vec<VersionNumbers>, serving: &Serving, tenant: Option<&str
                 tenant: tenant.map(str::to_owned),
                 model: model.to_string(),
                 version: number.to_string(),
+                is_loaded,
                 has_guest: runs_guest || totals.guests.instances > 0,
                 totals,
                 load_time: statistics.load_time(),

@@ -15,6 +15,7 @@ use std::time::Instant;
 use tokio::runtime::Handle;
 use wisp_protocol::call::{ModelName, Version};
 use wisp_protocol::load::{LoadRequest, UploadedFile};
+use wisp_protocol::release::Phase;
 use wisp_protocol::upload::{FilePlace, UploadFileName};
 
 /// The result of a load.
@@ -52,7 +53,7 @@ impl ModelControl {
     }
 
     /// Loads these models for a client and stops serving all others. If one of them does not exist or
-    /// cannot be loaded, no model is unloaded.
+    /// cannot be loaded, no model is unloaded; nor if another one has a running release.
     pub async fn load_only(
         self: &Arc<ModelControl>,
         registry: &Arc<Registry>,
@@ -68,7 +69,8 @@ impl ModelControl {
         .await?
     }
 
-    /// Stops serving the model. Its running requests are completed. A model that is not served stays unchanged.
+    /// Stops serving the model. Its running requests are completed. A model that is not served stays unchanged. One with a
+    /// running release stays served.
     pub async fn unload(
         &self,
         registry: &Arc<Registry>,
@@ -79,6 +81,7 @@ impl ModelControl {
         let (registry, model) = (Arc::clone(registry), model.clone());
         let residency = Arc::clone(&self.residency);
         let lock = self.locks.unload(&model).await;
+        self.check_unload(&model)?;
         // Returning the memory of a large model takes time.
         run(move || {
             let _lock = lock;
@@ -86,6 +89,18 @@ impl ModelControl {
             residency.leave(&model);
         })
         .await
+    }
+
+    /// Returns an error if the model has a running release, whose requests would find no model.
+    fn check_unload(&self, model: &ModelName) -> Result<(), ControlError> {
+        let release = self.releases.find(model);
+        match release.filter(|release| release.phase() == Phase::Running) {
+            Some(release) => Err(ControlError::Releasing {
+                model: model.clone(),
+                candidate: release.candidate(),
+            }),
+            None => Ok(()),
+        }
     }
 
     /// Loads a model of the repository for a client, unless it is unchanged. The lock of the model is held.
@@ -160,6 +175,10 @@ impl ModelControl {
                 let model = model.clone();
                 return Err(ControlError::UnknownModel { model });
             }
+        }
+        let others = registry.entries();
+        for (model, _) in others.iter().filter(|(model, _)| !models.contains(model)) {
+            self.check_unload(model)?;
         }
         for model in models {
             let _lock = runtime.block_on(self.locks.load(model, self.owner));

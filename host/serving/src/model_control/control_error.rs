@@ -3,7 +3,7 @@
 use crate::memory_pressure::ShortOfMemory;
 use crate::residency::NoRoom;
 use crate::uploads::upload_error::UploadError;
-use wisp_protocol::call::ModelName;
+use wisp_protocol::call::{ModelName, Version};
 
 /// The reason that a model was not loaded or unloaded. The message is for the client.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +40,13 @@ pub enum ControlError {
     TooManyModels { limit: usize },
     #[error("model `{model}` has no release")]
     NoRelease { model: ModelName },
+    #[error(
+        "the release of version {candidate} of `{model}` is running; promote or abort it before the model is unloaded"
+    )]
+    Releasing {
+        model: ModelName,
+        candidate: Version,
+    },
     #[error("the release of `{model}` cannot be changed: {reason}")]
     Release { model: ModelName, reason: String },
     #[error(

@@ -185,7 +185,10 @@ impl ModelControl {
             .map_err(refused)?;
         self.check_candidate(&prepared.entry, stable, candidate)
             .map_err(refused)?;
-        let rollout = Arc::new(Rollout::start(model, stable, start));
+        let rollout = Arc::new(match &entry.release {
+            Some(earlier) => Rollout::start_after(earlier, stable, start),
+            None => Rollout::start(model, stable, start),
+        });
         self.enter(registry, prepared, &rollout);
         tracing::info!(%model, %candidate, %stable, "started a release");
         self.releases

@@ -5,7 +5,8 @@
 
 use super::Releases;
 use super::comparison::compare;
-use super::rollout::{Arm, Outcome, Rollout};
+use super::counts::{Arm, Outcome};
+use super::rollout::Rollout;
 use super::shadow_tasks::ShadowSlot;
 use crate::account::Account;
 use crate::admission::Permit;
@@ -56,7 +57,7 @@ struct ShadowCall {
 /// The meaning of a failed call for the version that was called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fault {
-    /// The request is invalid.
+    /// The request is invalid, by what the version accepts.
     Request,
     /// The server had no capacity.
     Capacity,
@@ -71,14 +72,7 @@ impl Observed {
         version: &ModelVersion,
         request: &InferRequest,
     ) -> Observed {
-        let description = version.description();
-        if !names_no_version(selection) {
-            return Observed(None);
-        }
-        let Some(rollout) = serving.releases.find(&description.model) else {
-            return Observed(None);
-        };
-        let Some(arm) = rollout.arm(description.version) else {
+        let Some((rollout, arm)) = counted(serving, selection, version) else {
             return Observed(None);
         };
         let shadow = match arm {
@@ -127,12 +121,49 @@ impl Observed {
                     shadow.start(serving, &rollout, response);
                 }
             }
-            Err(error) if fault(error.kind()) == Fault::Version => {
-                rollout.count(arm, Outcome::Failed)
-            }
-            Err(_) => {}
+            Err(error) => count_failure(&rollout, arm, error),
         }
         serving.releases.judge(&rollout);
+    }
+
+    /// Counts a request that is invalid for the version by its form. Its version has not been called, so that no other
+    /// error shows anything about it.
+    pub(crate) fn undecoded(
+        serving: &Serving,
+        selection: &Selection,
+        version: &ModelVersion,
+        error: &InferError,
+    ) {
+        if fault(error.kind()) != Fault::Request {
+            return;
+        }
+        if let Some((rollout, arm)) = counted(serving, selection, version) {
+            rollout.count(arm, Outcome::Rejected);
+            serving.releases.judge(&rollout);
+        }
+    }
+}
+
+/// Returns the release that a request counts for, and the arm of its version.
+fn counted(
+    serving: &Serving,
+    selection: &Selection,
+    version: &ModelVersion,
+) -> Option<(Arc<Rollout>, Arm)> {
+    let description = version.description();
+    if !names_no_version(selection) {
+        return None;
+    }
+    let rollout = serving.releases.find(&description.model)?;
+    let arm = rollout.arm(description.version)?;
+    Some((rollout, arm))
+}
+
+fn count_failure(rollout: &Rollout, arm: Arm, error: &InferError) {
+    match fault(error.kind()) {
+        Fault::Version => rollout.count(arm, Outcome::Failed),
+        Fault::Request => rollout.count(arm, Outcome::Rejected),
+        Fault::Capacity => {}
     }
 }
 

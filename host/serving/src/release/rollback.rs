@@ -1,4 +1,4 @@
-//! The rule by which a release is rolled back: what its requests have shown so far, and the verdict. Pure functions.
+//! The rule by which a release is rolled back: what its recent requests have shown, and the verdict. Pure functions.
 //!
 //! Nothing is decided before the minimum number of requests, since few requests show little. The candidate is compared
 //! with the stable version, so that what slows or breaks both rolls nothing back.
@@ -11,7 +11,7 @@ use std::time::Duration;
 pub struct RollbackRule {
     /// The number of requests of the candidate, or of compared responses, before which nothing is decided.
     pub min_requests: u64,
-    /// The largest part of failed requests in percent.
+    /// The largest part of failed requests in percent, and the largest difference of the parts of invalid requests.
     pub max_error_percent: Option<f64>,
     /// The largest ratio of the candidate's latency to that of the stable version.
     pub max_latency_ratio: Option<f64>,
@@ -31,8 +31,11 @@ pub enum LatencyMeasure {
 /// The requests of one version.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Evidence {
+    /// The valid requests.
     pub requests: u64,
     pub failures: u64,
+    /// The invalid requests.
+    pub rejected: u64,
     /// The latency by the measure of the rule; `None` without successful requests.
     pub latency: Option<Duration>,
 }
@@ -44,12 +47,41 @@ pub struct Agreement {
     pub disagreed: u64,
 }
 
+impl Evidence {
+    /// Returns the number of valid and invalid requests.
+    fn all_requests(&self) -> u64 {
+        self.requests.saturating_add(self.rejected)
+    }
+}
+
+impl Agreement {
+    /// Adds a comparison.
+    pub fn add(&mut self, agrees: bool) {
+        self.compared = self.compared.saturating_add(1);
+        self.disagreed = self.disagreed.saturating_add(u64::from(!agrees));
+    }
+
+    /// Returns the responses of both.
+    pub fn with(self, other: Agreement) -> Agreement {
+        Agreement {
+            compared: self.compared.saturating_add(other.compared),
+            disagreed: self.disagreed.saturating_add(other.disagreed),
+        }
+    }
+}
+
 /// The reason to roll a release back.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum RollbackReason {
     Errors {
         failures: u64,
         requests: u64,
+        max_percent: f64,
+    },
+    Rejections {
+        rejected: u64,
+        requests: u64,
+        stable_percent: f64,
         max_percent: f64,
     },
     Latency {
@@ -81,7 +113,26 @@ impl RollbackRule {
                 return judged;
             }
         }
-        self.judge_agreement(agreement)
+        self.judge_rejections(stable, candidate)
+            .or_else(|| self.judge_agreement(agreement))
+    }
+
+    /// Compares the parts of invalid requests. Clients send such requests to both versions, so that only a difference
+    /// shows something about the candidate, and only if both have had enough requests.
+    fn judge_rejections(&self, stable: Evidence, candidate: Evidence) -> Option<RollbackReason> {
+        let max_percent = self.max_error_percent?;
+        let (own, other) = (candidate.all_requests(), stable.all_requests());
+        if own < self.min_requests || other < self.min_requests {
+            return None;
+        }
+        let stable_percent = percent(stable.rejected, other);
+        let is_over = percent(candidate.rejected, own) > stable_percent + max_percent;
+        is_over.then_some(RollbackReason::Rejections {
+            rejected: candidate.rejected,
+            requests: own,
+            stable_percent,
+            max_percent,
+        })
     }
 
     fn judge_errors(&self, stable: Evidence, candidate: Evidence) -> Option<RollbackReason> {
@@ -144,6 +195,16 @@ impl fmt::Display for RollbackReason {
                 f,
                 "{failures} of {requests} requests of the candidate failed, and the limit is {max_percent} %"
             ),
+            RollbackReason::Rejections {
+                rejected,
+                requests,
+                stable_percent,
+                max_percent,
+            } => write!(
+                f,
+                "{rejected} of {requests} requests were invalid for the candidate, and {stable_percent:.1} % for the \
+                 stable version; the largest difference is {max_percent} %"
+            ),
             RollbackReason::Latency {
                 candidate,
                 stable,
@@ -191,6 +252,7 @@ mod tests {
         Evidence {
             requests,
             failures,
+            rejected: 0,
             latency: Some(Duration::from_millis(milliseconds)),
         }
     }
@@ -217,6 +279,25 @@ mod tests {
         let broken = evidence(100, 50, 10);
         assert_eq!(verdict(broken, evidence(100, 50, 10)), None);
         assert!(verdict(broken, evidence(100, 51, 10)).is_some());
+    }
+
+    #[test]
+    fn invalid_requests_are_judged_by_the_difference_between_the_versions() {
+        let of = |requests, rejected| Evidence {
+            rejected,
+            ..evidence(requests, 0, 10)
+        };
+        // As many as with the stable version, up to the limit more, and beyond.
+        assert_eq!(verdict(of(80, 20), of(80, 20)), None);
+        assert_eq!(verdict(of(80, 20), of(70, 30)), None);
+        let reason = verdict(of(80, 20), of(69, 31));
+        let expected = "31 of 100 requests were invalid for the candidate, and 20.0 % for the stable version; the \
+                        largest difference is 10 %";
+        assert_eq!(reason.as_deref(), Some(expected));
+        // A candidate that accepts nothing has no valid requests at all.
+        assert!(verdict(of(100, 0), of(0, 10)).is_some());
+        assert_eq!(verdict(of(100, 0), of(0, 9)), None);
+        assert_eq!(verdict(of(9, 0), of(0, 100)), None);
     }
 
     #[test]

@@ -4,22 +4,18 @@
 //! requests. This module loads nothing and writes no file.
 
 use super::comparison::OutputComparison;
-use super::latency::Histogram;
-use super::rollback::{Agreement, Evidence, LatencyMeasure, RollbackReason, RollbackRule};
+use super::counts::{Arm, Counts, Outcome};
+use super::rollback::{LatencyMeasure, RollbackReason, RollbackRule};
 use super::split::{WHOLE, is_candidate, position_in_sequence, position_of_key};
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 use wisp_protocol::call::{ModelName, Version};
 use wisp_protocol::release::{
-    Latency, OutputCounts, Phase, ReleaseEvent, ReleaseEventKind, ReleaseRecord, ReleaseSettings,
-    ReleaseStart, ReleaseStatus, ShadowCounts, VersionCounts,
+    Latency, Phase, ReleaseEvent, ReleaseEventKind, ReleaseRecord, ReleaseSettings, ReleaseStart,
+    ReleaseStatus,
 };
 use wisp_protocol::routing::{RoutingKey, hash};
-
-/// The most outputs whose comparisons are counted apart. Only a model has more.
-const MAX_OUTPUTS: usize = 64;
 
 /// The release of a model. Lifetime: from its start until it is closed.
 #[derive(Debug)]
@@ -41,47 +37,26 @@ pub struct Rollout {
     counts: Mutex<Counts>,
 }
 
-/// The version of a release that a request got.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Arm {
-    Stable,
-    Candidate,
-}
-
-/// The outcome of a call that counts for its version.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
-    Succeeded(Duration),
-    /// The response was known, so that it shows nothing about the version.
-    Remembered,
-    Failed,
-}
-
-#[derive(Debug, Default)]
-struct Counts {
-    stable: ArmCounts,
-    candidate: ArmCounts,
-    shadow: ArmCounts,
-    dropped: u64,
-    agreement: Agreement,
-    outputs: BTreeMap<String, OutputCounts>,
-}
-
-#[derive(Debug, Clone, Default)]
-struct ArmCounts {
-    failures: u64,
-    latency: Histogram,
-    /// The requests that the response cache answered.
-    remembered: u64,
-}
-
 // === impl Rollout ===
 
 impl Rollout {
     /// Starts a release that moves requests from `stable` to the candidate of the request.
     pub fn start(model: &ModelName, stable: Version, start: ReleaseStart) -> Rollout {
-        let rollout = Rollout::new(model, ReleaseRecord::new(model, stable, start));
-        rollout.change(|record| record.add_event(event(ReleaseEventKind::Started, String::new())));
+        Rollout::start_with(model, ReleaseRecord::new(model, stable, start))
+    }
+
+    /// Starts a release in place of an earlier one, whose events are kept.
+    pub fn start_after(earlier: &Rollout, stable: Version, start: ReleaseStart) -> Rollout {
+        let mut record = ReleaseRecord::new(&earlier.model, stable, start);
+        record.events = earlier.record().events;
+        Rollout::start_with(&earlier.model, record)
+    }
+
+    fn start_with(model: &ModelName, record: ReleaseRecord) -> Rollout {
+        let (candidate, stable) = (record.candidate, record.stable);
+        let reason = format!("version {candidate} in place of version {stable}");
+        let rollout = Rollout::new(model, record);
+        rollout.change(|record| record.add_event(event(ReleaseEventKind::Started, reason)));
         rollout
     }
 
@@ -233,39 +208,22 @@ impl Rollout {
 
     /// Counts a request of a client.
     pub fn count(&self, arm: Arm, outcome: Outcome) {
-        let mut counts = self.counts_lock();
-        match arm {
-            Arm::Stable => counts.stable.add(outcome),
-            Arm::Candidate => counts.candidate.add(outcome),
-        }
+        self.counts_lock().add(arm, outcome);
     }
 
     /// Counts a copied request.
     pub fn count_shadow(&self, outcome: Outcome) {
-        self.counts_lock().shadow.add(outcome);
+        self.counts_lock().add_shadow(outcome);
     }
 
     /// Counts a copy that was not made.
     pub fn count_dropped(&self) {
-        let mut counts = self.counts_lock();
-        counts.dropped = counts.dropped.saturating_add(1);
+        self.counts_lock().add_dropped();
     }
 
     /// Counts the comparison of a response with the stable version's.
     pub fn count_comparison(&self, outputs: &[OutputComparison], tolerance: Option<f64>) {
-        let mut counts = self.counts_lock();
-        let agrees = outputs.iter().all(|output| output.agrees(tolerance));
-        counts.agreement.compared = counts.agreement.compared.saturating_add(1);
-        if !agrees {
-            counts.agreement.disagreed = counts.agreement.disagreed.saturating_add(1);
-        }
-        for output in outputs {
-            let is_known = counts.outputs.contains_key(&output.name);
-            if is_known || counts.outputs.len() < MAX_OUTPUTS {
-                let count = counts.outputs.entry(output.name.clone()).or_default();
-                output.add_to(count);
-            }
-        }
+        self.counts_lock().add_comparison(outputs, tolerance);
     }
 
     /// Returns the largest difference of numbers that agree.
@@ -282,14 +240,8 @@ impl Rollout {
         if phase != Phase::Running {
             return None;
         }
-        let counts = self.counts_lock();
-        let mut candidate = counts.candidate.clone();
-        candidate.merge(&counts.shadow);
-        rule.verdict(
-            counts.stable.evidence(rule.latency),
-            candidate.evidence(rule.latency),
-            counts.agreement,
-        )
+        let recent = self.counts_lock().recent(&rule);
+        rule.verdict(recent.stable, recent.candidate, recent.agreement)
     }
 
     /// Returns the release with its counts.
@@ -303,15 +255,9 @@ impl Rollout {
             candidate: record.candidate,
             phase: record.phase,
             settings: record.settings,
-            stable_requests: counts.stable.counts(),
-            candidate_requests: counts.candidate.counts(),
-            shadow: ShadowCounts {
-                calls: counts.shadow.counts(),
-                dropped: counts.dropped,
-                compared: counts.agreement.compared,
-                disagreed: counts.agreement.disagreed,
-                outputs: counts.outputs.clone(),
-            },
+            stable_requests: counts.of(Arm::Stable),
+            candidate_requests: counts.of(Arm::Candidate),
+            shadow: counts.of_shadow(),
             events: record.events,
         }
     }
@@ -324,50 +270,6 @@ impl Rollout {
     fn counts_lock(&self) -> MutexGuard<'_, Counts> {
         // As above.
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-// === impl ArmCounts ===
-
-impl ArmCounts {
-    fn add(&mut self, outcome: Outcome) {
-        match outcome {
-            Outcome::Succeeded(duration) => self.latency.add(duration),
-            Outcome::Remembered => self.remembered = self.remembered.saturating_add(1),
-            Outcome::Failed => self.failures = self.failures.saturating_add(1),
-        }
-    }
-
-    fn merge(&mut self, other: &ArmCounts) {
-        self.failures = self.failures.saturating_add(other.failures);
-        self.remembered = self.remembered.saturating_add(other.remembered);
-        self.latency.merge(&other.latency);
-    }
-
-    /// Returns the number of calls of the version.
-    fn calls(&self) -> u64 {
-        self.failures.saturating_add(self.latency.count())
-    }
-
-    fn evidence(&self, measure: LatencyMeasure) -> Evidence {
-        Evidence {
-            requests: self.calls(),
-            failures: self.failures,
-            latency: match measure {
-                LatencyMeasure::P99 => self.latency.p99(),
-                LatencyMeasure::Mean => self.latency.mean(),
-            },
-        }
-    }
-
-    fn counts(&self) -> VersionCounts {
-        let milliseconds = |duration: Duration| duration.as_secs_f64() * 1000.0;
-        VersionCounts {
-            requests: self.calls().saturating_add(self.remembered),
-            failures: self.failures,
-            mean_milliseconds: self.latency.mean().map(milliseconds),
-            p99_milliseconds: self.latency.p99().map(milliseconds),
-        }
     }
 }
 

@@ -7,6 +7,7 @@
 
 use crate::response_cache::circuit_breaker::{Admitted, CircuitBreaker};
 use crate::response_cache::key::CacheKey;
+use crate::response_cache::redis_counts::{RedisCounters, RedisCounts};
 use crate::response_cache::redis_server::RedisServer;
 use bytes::Bytes;
 use redis::aio::MultiplexedConnection;
@@ -29,6 +30,7 @@ pub(super) struct RedisStore {
     timeout: Duration,
     breaker: Mutex<CircuitBreaker>,
     connection: Mutex<Option<MultiplexedConnection>>,
+    counters: RedisCounters,
     /// Set if the log says that Redis cannot be used.
     has_reported: AtomicBool,
     /// Set if the log says that Redis answers and refuses a command.
@@ -65,6 +67,7 @@ impl RedisStore {
             timeout,
             breaker: Mutex::new(CircuitBreaker::new(Instant::now())),
             connection: Mutex::new(None),
+            counters: RedisCounters::default(),
             has_reported: AtomicBool::new(false),
             has_reported_refusal: AtomicBool::new(false),
         }
@@ -73,6 +76,11 @@ impl RedisStore {
     /// Returns the time limit of one operation.
     pub(super) fn timeout(&self) -> Duration {
         self.timeout
+    }
+
+    /// Returns the numbers of operations.
+    pub(super) fn counts(&self) -> RedisCounts {
+        self.counters.counts()
     }
 
     /// Returns the value of this key, if there is one of at most `max_bytes` and Redis answers in time.
@@ -110,9 +118,14 @@ impl RedisStore {
 
     /// Runs commands, if the circuit admits it. Returns their results, unless one is an error.
     async fn query<T: FromRedisValue>(&self, commands: &Pipeline) -> Option<T> {
+        let admitted = self.breaker().admit(Instant::now());
+        if admitted.is_none() {
+            self.counters.skipped.fetch_add(1, Ordering::Relaxed);
+            return None;
+        }
         let operation = Operation {
             store: self,
-            admitted: Some(self.breaker().admit(Instant::now())?),
+            admitted,
         };
         match tokio::time::timeout(self.timeout, self.exchange(commands)).await {
             Ok(Ok(value)) => {
@@ -170,6 +183,7 @@ impl Operation<'_> {
         let Some(admitted) = self.admitted.take() else {
             return;
         };
+        self.store.counters.answered.fetch_add(1, Ordering::Relaxed);
         let has_closed = self.store.breaker().succeed(admitted);
         if has_closed && self.store.has_reported.swap(false, Ordering::Relaxed) {
             let server = &self.store.server;
@@ -202,6 +216,7 @@ impl Operation<'_> {
         let Some(admitted) = self.admitted.take() else {
             return;
         };
+        self.store.counters.failed.fetch_add(1, Ordering::Relaxed);
         let has_opened = self.store.breaker().fail(admitted, Instant::now());
         let is_outage = has_opened || admitted == Admitted::OnTrial;
         if is_outage && !self.store.has_reported.swap(true, Ordering::Relaxed) {

@@ -101,6 +101,31 @@ fn a_candidate_that_fails_is_rolled_back_once() {
 }
 
 #[test]
+fn a_release_in_place_of_another_keeps_its_events() {
+    let first = rollout(weight(10.0));
+    assert!(first.roll_back("too slow"));
+    let start = ReleaseStart {
+        candidate: version("3"),
+        stable: None,
+        settings: weight(10.0),
+    };
+    let second = Rollout::start_after(&first, version("1"), start);
+    assert_eq!(second.phase(), Phase::Running);
+    let events: Vec<(ReleaseEventKind, String)> = (second.record().events.into_iter())
+        .map(|event| (event.event, event.reason))
+        .collect();
+    let expected = [
+        (ReleaseEventKind::Started, "version 2 in place of version 1"),
+        (ReleaseEventKind::RolledBack, "too slow"),
+        (ReleaseEventKind::Started, "version 3 in place of version 1"),
+    ];
+    assert_eq!(
+        events,
+        expected.map(|(event, reason)| (event, reason.to_owned()))
+    );
+}
+
+#[test]
 fn a_restored_release_chooses_as_before() {
     let before = rollout(weight(30.0));
     let after = Rollout::restore(before.model(), before.record());
