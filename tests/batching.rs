@@ -221,6 +221,14 @@ fn row(number: usize, parameters: &Value) -> Value {
     })
 }
 
+/// Returns a request of this many equal rows.
+fn equal_rows(rows: usize) -> Value {
+    let data = vec![json!(1.0); 10 * rows];
+    json!({
+        "inputs": [{ "name": "features", "datatype": "FP32", "shape": [rows, 10], "data": data }],
+    })
+}
+
 /// Sends this many requests at the same time, and returns the outputs in order.
 fn infer_at_once(server: &TestServer, requests: usize) -> Result<Vec<f64>> {
     std::thread::scope(|scope| {
@@ -271,6 +279,27 @@ fn the_model_file_has_requests_computed_together_with_the_same_outputs() -> Resu
     ensure!(shown["preferred_batch_size"] == json!([4]), "{config}");
     let delay = &shown["max_queue_delay_microseconds"];
     ensure!(*delay == 3_600_000_000_u64, "{config}");
+    Ok(())
+}
+
+#[test]
+fn a_request_with_more_rows_than_the_largest_preferred_size_is_not_held() -> Result<()> {
+    let server = server(
+        "{ max_batch_size = 8, preferred_batch_size = [4], max_queue_delay_microseconds = 3600000000 }",
+    )?;
+    server.infer("m", &equal_rows(5))?.ok()?;
+    ensure!(counts(&server)? == (5, 1), "{:?}", counts(&server)?);
+    Ok(())
+}
+
+#[test]
+fn a_request_cannot_ask_for_a_timeout_where_its_level_has_none() -> Result<()> {
+    let server = server(
+        "{ max_batch_size = 8, max_queue_delay_microseconds = 10000, \
+        default_queue_policy = { allow_timeout_override = true } }",
+    )?;
+    // It is held for longer than it asks for.
+    server.infer("m", &row(0, &json!({ "timeout": 1 })))?.ok()?;
     Ok(())
 }
 
@@ -343,7 +372,8 @@ fn a_model_whose_rules_are_set_has_no_measurements() -> Result<()> {
 fn a_request_has_the_timeout_of_its_priority_or_a_lower_one_of_its_own() -> Result<()> {
     let server = server(
         "{ max_batch_size = 2, max_queue_delay_microseconds = 3600000000, priority_levels = 2, \
-        default_priority_level = 2, default_queue_policy = { allow_timeout_override = true }, \
+        default_priority_level = 2, default_queue_policy = { allow_timeout_override = true, \
+        default_timeout_microseconds = 3600000000 }, \
         priority_queue_policy = { 1 = { default_timeout_microseconds = 1 } } }",
     )?;
     // Each waits for a second row that does not come.
