@@ -172,34 +172,66 @@ fn requests_for_a_bare_model_are_computed_together_with_the_same_outputs() -> Re
     Ok(())
 }
 
+/// Calls a handler with these graphs for all requests at the same time, and returns the outputs in order.
+fn call_at_once(
+    guest: &str,
+    graphs: &[(&str, &Arc<Batcher>)],
+    requests: &[NamedTensor],
+) -> Result<Vec<Vec<NamedTensor>>> {
+    let sandbox = Sandbox::start()?;
+    let wasm = std::fs::read(component(guest)?)?;
+    let graphs = graphs.iter().map(|(name, batcher)| {
+        let graph: Arc<dyn Compute> = Arc::<Batcher>::clone(batcher);
+        ((*name).to_owned(), graph)
+    });
+    let graphs = Arc::new(Graphs::new(graphs.collect()));
+    let handler = sandbox.load_with(&wasm, graphs, Limits::default())??;
+    at_once(requests, |request| {
+        let called = handler.infer(HandlerCall {
+            inputs: std::slice::from_ref(request),
+            parameters: &[],
+            outputs: &[],
+            options: soon(),
+        });
+        Ok(runtime()?.block_on(called).result?.outputs)
+    })
+}
+
 #[test]
 fn the_computations_of_separate_sandboxes_are_joined() -> Result<()> {
-    let sandbox = Sandbox::start()?;
-    let wasm = std::fs::read(component("wine")?)?;
-    let requests = vec![wines(1, 12.0)?, wines(3, 13.0)?];
-    let call = |batcher: &Arc<Batcher>, requests: &[NamedTensor]| {
-        let graph: Arc<dyn Compute> = Arc::<Batcher>::clone(batcher);
-        let graphs = Arc::new(Graphs::new(vec![("model".to_owned(), graph)]));
-        let handler = sandbox.load_with(&wasm, graphs, Limits::default())??;
-        at_once(requests, |request| {
-            let called = handler.infer(HandlerCall {
-                inputs: std::slice::from_ref(request),
-                parameters: &[],
-                outputs: &[],
-                options: soon(),
-            });
-            Ok(runtime()?.block_on(called).result?.outputs)
-        })
-    };
+    let requests = [wines(1, 12.0)?, wines(3, 13.0)?];
     let alone = batcher(&Tract::new(), "wine", None)?;
-    let expected = call(&alone, &requests)?;
+    let expected = call_at_once("wine", &[("model", &alone)], &requests)?;
     let joined = batcher(&Tract::new(), "wine", Some(full_batches_of(4)?))?;
-    let found = call(&joined, &requests)?;
+    let found = call_at_once("wine", &[("model", &joined)], &requests)?;
     for (found, expected) in found.iter().zip(&expected) {
         check_equal(found, expected)?;
     }
     let joined = executions(&joined);
     ensure!(joined == [(4, 1)], "{joined:?}");
+    Ok(())
+}
+
+#[test]
+fn a_handler_of_two_graphs_has_its_computations_joined_at_each() -> Result<()> {
+    let requests = [features(1, 10, 0)?, features(3, 10, 100)?];
+    // The graphs compute with different engines, so that their batchers share nothing either.
+    let call = |policy: Option<BatchPolicy>| -> Result<_> {
+        let model = batcher(&Tract::new(), "progression", policy.clone())?;
+        let other = batcher(&Rten::new(), "progression", policy)?;
+        let graphs = [("model", &model), ("other", &other)];
+        let found = call_at_once("ensemble_guest", &graphs, &requests)?;
+        Ok((found, [executions(&model), executions(&other)]))
+    };
+    let (expected, alone) = call(None)?;
+    let (found, joined) = call(Some(full_batches_of(4)?))?;
+    for (found, expected) in found.iter().zip(&expected) {
+        check_equal(found, expected)?;
+    }
+    for (alone, joined) in alone.iter().zip(&joined) {
+        ensure!(*alone == [(1, 1), (3, 1)], "{alone:?}");
+        ensure!(*joined == [(4, 1)], "{joined:?}");
+    }
     Ok(())
 }
 
