@@ -2,6 +2,8 @@
 //!
 //! A policy that holds a batch until it is full makes the batches the same in every run.
 
+mod arrivals;
+
 use crate::harness::sandbox::Sandbox;
 use crate::harness::{Repository, TIMEOUT, TestServer, component, root};
 use anyhow::{Context, Result, anyhow, ensure};
