@@ -2,6 +2,8 @@
 //!
 //! A policy that holds a batch until it is full makes the batches the same in every run.
 
+mod arrivals;
+
 use crate::harness::sandbox::Sandbox;
 use crate::harness::{Repository, TIMEOUT, TestServer, component, root};
 use anyhow::{Context, Result, anyhow, ensure};
@@ -172,34 +174,66 @@ fn requests_for_a_bare_model_are_computed_together_with_the_same_outputs() -> Re
     Ok(())
 }
 
+/// Calls a handler with these graphs for all requests at the same time, and returns the outputs in order.
+fn call_at_once(
+    guest: &str,
+    graphs: &[(&str, &Arc<Batcher>)],
+    requests: &[NamedTensor],
+) -> Result<Vec<Vec<NamedTensor>>> {
+    let sandbox = Sandbox::start()?;
+    let wasm = std::fs::read(component(guest)?)?;
+    let graphs = graphs.iter().map(|(name, batcher)| {
+        let graph: Arc<dyn Compute> = Arc::<Batcher>::clone(batcher);
+        ((*name).to_owned(), graph)
+    });
+    let graphs = Arc::new(Graphs::new(graphs.collect()));
+    let handler = sandbox.load_with(&wasm, graphs, Limits::default())??;
+    at_once(requests, |request| {
+        let called = handler.infer(HandlerCall {
+            inputs: std::slice::from_ref(request),
+            parameters: &[],
+            outputs: &[],
+            options: soon(),
+        });
+        Ok(runtime()?.block_on(called).result?.outputs)
+    })
+}
+
 #[test]
 fn the_computations_of_separate_sandboxes_are_joined() -> Result<()> {
-    let sandbox = Sandbox::start()?;
-    let wasm = std::fs::read(component("wine")?)?;
-    let requests = vec![wines(1, 12.0)?, wines(3, 13.0)?];
-    let call = |batcher: &Arc<Batcher>, requests: &[NamedTensor]| {
-        let graph: Arc<dyn Compute> = Arc::<Batcher>::clone(batcher);
-        let graphs = Arc::new(Graphs::new(vec![("model".to_owned(), graph)]));
-        let handler = sandbox.load_with(&wasm, graphs, Limits::default())??;
-        at_once(requests, |request| {
-            let called = handler.infer(HandlerCall {
-                inputs: std::slice::from_ref(request),
-                parameters: &[],
-                outputs: &[],
-                options: soon(),
-            });
-            Ok(runtime()?.block_on(called).result?.outputs)
-        })
-    };
+    let requests = [wines(1, 12.0)?, wines(3, 13.0)?];
     let alone = batcher(&Tract::new(), "wine", None)?;
-    let expected = call(&alone, &requests)?;
+    let expected = call_at_once("wine", &[("model", &alone)], &requests)?;
     let joined = batcher(&Tract::new(), "wine", Some(full_batches_of(4)?))?;
-    let found = call(&joined, &requests)?;
+    let found = call_at_once("wine", &[("model", &joined)], &requests)?;
     for (found, expected) in found.iter().zip(&expected) {
         check_equal(found, expected)?;
     }
     let joined = executions(&joined);
     ensure!(joined == [(4, 1)], "{joined:?}");
+    Ok(())
+}
+
+#[test]
+fn a_handler_of_two_graphs_has_its_computations_joined_at_each() -> Result<()> {
+    let requests = [features(1, 10, 0)?, features(3, 10, 100)?];
+    // The graphs compute with different engines, so that their batchers share nothing either.
+    let call = |policy: Option<BatchPolicy>| -> Result<_> {
+        let model = batcher(&Tract::new(), "progression", policy.clone())?;
+        let other = batcher(&Rten::new(), "progression", policy)?;
+        let graphs = [("model", &model), ("other", &other)];
+        let found = call_at_once("ensemble_guest", &graphs, &requests)?;
+        Ok((found, [executions(&model), executions(&other)]))
+    };
+    let (expected, alone) = call(None)?;
+    let (found, joined) = call(Some(full_batches_of(4)?))?;
+    for (found, expected) in found.iter().zip(&expected) {
+        check_equal(found, expected)?;
+    }
+    for (alone, joined) in alone.iter().zip(&joined) {
+        ensure!(*alone == [(1, 1), (3, 1)], "{alone:?}");
+        ensure!(*joined == [(4, 1)], "{joined:?}");
+    }
     Ok(())
 }
 
@@ -218,6 +252,14 @@ fn row(number: usize, parameters: &Value) -> Value {
     json!({
         "inputs": [{ "name": "features", "datatype": "FP32", "shape": [1, 10], "data": data }],
         "parameters": parameters,
+    })
+}
+
+/// Returns a request of this many equal rows.
+fn equal_rows(rows: usize) -> Value {
+    let data = vec![json!(1.0); 10 * rows];
+    json!({
+        "inputs": [{ "name": "features", "datatype": "FP32", "shape": [rows, 10], "data": data }],
     })
 }
 
@@ -271,6 +313,27 @@ fn the_model_file_has_requests_computed_together_with_the_same_outputs() -> Resu
     ensure!(shown["preferred_batch_size"] == json!([4]), "{config}");
     let delay = &shown["max_queue_delay_microseconds"];
     ensure!(*delay == 3_600_000_000_u64, "{config}");
+    Ok(())
+}
+
+#[test]
+fn a_request_with_more_rows_than_the_largest_preferred_size_is_not_held() -> Result<()> {
+    let server = server(
+        "{ max_batch_size = 8, preferred_batch_size = [4], max_queue_delay_microseconds = 3600000000 }",
+    )?;
+    server.infer("m", &equal_rows(5))?.ok()?;
+    ensure!(counts(&server)? == (5, 1), "{:?}", counts(&server)?);
+    Ok(())
+}
+
+#[test]
+fn a_request_cannot_ask_for_a_timeout_where_its_level_has_none() -> Result<()> {
+    let server = server(
+        "{ max_batch_size = 8, max_queue_delay_microseconds = 10000, \
+        default_queue_policy = { allow_timeout_override = true } }",
+    )?;
+    // It is held for longer than it asks for.
+    server.infer("m", &row(0, &json!({ "timeout": 1 })))?.ok()?;
     Ok(())
 }
 
@@ -343,7 +406,8 @@ fn a_model_whose_rules_are_set_has_no_measurements() -> Result<()> {
 fn a_request_has_the_timeout_of_its_priority_or_a_lower_one_of_its_own() -> Result<()> {
     let server = server(
         "{ max_batch_size = 2, max_queue_delay_microseconds = 3600000000, priority_levels = 2, \
-        default_priority_level = 2, default_queue_policy = { allow_timeout_override = true }, \
+        default_priority_level = 2, default_queue_policy = { allow_timeout_override = true, \
+        default_timeout_microseconds = 3600000000 }, \
         priority_queue_policy = { 1 = { default_timeout_microseconds = 1 } } }",
     )?;
     // Each waits for a second row that does not come.

@@ -158,6 +158,7 @@ pub(crate) fn component(guest: &str) -> Result<&'static str> {
     Ok(match guest {
         "digits" => wisp_artifacts::DIGITS,
         "embed" => wisp_artifacts::EMBED,
+        "ensemble_guest" => wisp_artifacts::ENSEMBLE_GUEST,
         "granted_guest" => wisp_artifacts::GRANTED_GUEST,
         "hostile_guest" => wisp_artifacts::HOSTILE_GUEST,
         "initialized_guest" => wisp_artifacts::INITIALIZED_GUEST,

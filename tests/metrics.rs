@@ -108,6 +108,9 @@ fn the_counters_equal_the_statistics_of_the_model() -> Result<()> {
     ensure!(page.value("model_load_time_seconds", &version)? > 0.0);
     ensure!(page.value("wisp_execution_rows_count", &WINE)? == 3.0);
     ensure!(page.value("wisp_sandbox_instances_created_total", &WINE)? >= 3.0);
+    let created = page.value("wisp_sandbox_instantiation_seconds_total", &WINE)?;
+    let guests = page.value("wisp_sandbox_guest_seconds_total", &WINE)?;
+    ensure!(created > 0.0 && created < guests, "{created}, {guests}");
     ensure!(page.value("wisp_sandbox_peak_memory_bytes", &WINE)? >= 65536.0);
     ensure!(page.value("nv_inference_pending_request_count", &WINE)? == 0.0);
     ensure!(page.value("wisp_admission_admitted_total", &[])? == 5.0);

@@ -128,9 +128,14 @@ fn a_request_can_decline_the_cache() -> Result<()> {
 fn only_models_that_say_so_are_cached_and_a_client_may_say_so_with_a_load() -> Result<()> {
     let repository = Repository::empty()?.with_model("m", "progression", None)?;
     let server = TestServer::start(repository)?;
+    let shown = || -> Result<Value> {
+        let config = server.get("/v2/models/m/config")?.ok()?;
+        Ok(config["response_cache"].clone())
+    };
     infer(&server, 1)?;
     infer(&server, 1)?;
     ensure!(counts(&server)? == [0, 0, 2], "{:?}", counts(&server)?);
+    ensure!(shown()?.is_null(), "{}", shown()?);
     let config = json!({ "response_cache": { "enable": true } }).to_string();
     let load = json!({ "parameters": { "config": config } });
     let path = "POST /v2/repository/models/m/load";
@@ -140,6 +145,7 @@ fn only_models_that_say_so_are_cached_and_a_client_may_say_so_with_a_load() -> R
     infer(&server, 1)?;
     infer(&server, 1)?;
     ensure!(counts(&server)? == [1, 1, 1], "{:?}", counts(&server)?);
+    ensure!(shown()? == json!({ "enable": true }), "{}", shown()?);
     Ok(())
 }
 

@@ -15,6 +15,15 @@ output [ { name: "probabilities" data_type: TYPE_FP32 dims: [ 3 ] label_filename
 instance_group [ { count: 2 kind: KIND_CPU } ]
 version_policy: { latest { num_versions: 1 } }
 parameters { key: "author" value { string_value: "someone" } }
+dynamic_batching {
+  preferred_batch_size: [ 4 ]
+  max_queue_delay_microseconds: 100
+  priority_levels: 2
+  default_priority_level: 1
+  default_queue_policy { timeout_action: DELAY default_timeout_microseconds: 500000 max_queue_size: 100 }
+  priority_queue_policy { key: 2 value { allow_timeout_override: true } }
+}
+response_cache { enable: true }
 optimization { graph { level: 1 } }
 "#;
 
@@ -74,6 +83,23 @@ fn the_configuration_is_the_one_that_protobuf_reads() -> Result<()> {
     let file = file.to_str().context("a path that is not Unicode")?;
     let address = server.grpc_address().to_string();
     python::run("triton_config.py", &[&address, "m", file])?;
+    Ok(())
+}
+
+#[test]
+fn the_response_to_a_load_names_the_fields_without_an_effect() -> Result<()> {
+    let server = serve(WINE)?;
+    let load = || {
+        let response = server.request("POST /v2/repository/models/m/load", &[], b"{}")?;
+        response.ok()
+    };
+    let loaded = load()?;
+    let expected = json!({ "name": "m", "load": true, "ignored_fields": ["optimization"] });
+    ensure!(loaded == expected, "{loaded}");
+    let path = server.repository().join("m/config.pbtxt");
+    std::fs::write(&path, "max_batch_size: 8\n")?;
+    let loaded = load()?;
+    ensure!(loaded == json!({ "name": "m", "load": true }), "{loaded}");
     Ok(())
 }
 

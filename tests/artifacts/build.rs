@@ -10,9 +10,10 @@ use std::{env, fs};
 const TARGET: &str = "wasm32-unknown-unknown";
 
 /// The guest crates with what only the SDK's default features and `image` import.
-const GUESTS: [&str; 7] = [
+const GUESTS: [&str; 8] = [
     "digits",
     "embed",
+    "ensemble_guest",
     "hostile_guest",
     "initialized_guest",
     "progression",
@@ -39,6 +40,7 @@ fn main() -> Result<()> {
     let out = PathBuf::from(env::var("OUT_DIR")?);
     for source in [
         "guest-models",
+        "tests/ensemble_guest",
         "tests/granted_guest",
         "tests/hostile_guest",
         "tests/initialized_guest",

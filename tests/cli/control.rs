@@ -61,9 +61,12 @@ fn what_is_skipped_is_counted_in_the_banner_and_logged() -> Result<()> {
     for line in [
         "it contains no version, such as `1/model.onnx`, and no model.toml",
         "`v2` is not a version: its name is not a decimal number",
-        "config.pbtxt has fields that are ignored",
     ] {
         read_up_to(&mut log, line)?;
+    }
+    let ignored = read_up_to(&mut log, "config.pbtxt has fields that are ignored")?;
+    for part in ["WARN", "progression", "metric_tags, optimization"] {
+        ensure!(ignored.contains(part), "{part}: {ignored}");
     }
     Ok(())
 }

@@ -28,6 +28,8 @@ def main(address, model, file):
         lambda config: sum(group.count for group in config.instance_group),
         lambda config: config.version_policy,
         lambda config: config.parameters["author"].string_value,
+        lambda config: config.dynamic_batching,
+        lambda config: config.response_cache,
     ):
         assert read(served) == read(expected), (read(served), read(expected))
 

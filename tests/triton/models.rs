@@ -20,6 +20,7 @@ struct Identity {
 
 const UNBATCHED: &str = "max_batch_size = 0\n";
 const BATCHED: &str = "max_batch_size = 8\n";
+const JOINED: &str = "max_batch_size = 8\nbatching = {}\n";
 const LABELLED: &str = "max_batch_size = 8\noutputs.scores.labels = 'labels.txt'\n";
 
 /// The labels of `scores`.
@@ -39,7 +40,7 @@ const IDENTITIES: [Identity; 15] = [
     },
     Identity {
         output: "y",
-        model_file: BATCHED,
+        model_file: JOINED,
         ..from_x("batch", FLOAT, &[None, Some(2)])
     },
     Identity {

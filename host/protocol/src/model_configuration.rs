@@ -18,6 +18,8 @@ pub struct ModelConfiguration {
     pub gpu: Option<u32>,
     /// The rules by which requests are computed together; `None` if each is computed alone.
     pub dynamic_batching: Option<DynamicBatching>,
+    /// Set if responses are kept for later requests with the same inputs.
+    pub response_cache: bool,
     /// The name of the file that answers requests: of the main graph, or of the handler.
     pub file_name: String,
 }

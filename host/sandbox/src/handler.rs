@@ -172,6 +172,7 @@ impl Handler {
         let called = async {
             let instance = self.queued.instantiate_async(&mut store).await;
             let instance = instance.map_err(|error| error.context(Instantiating))?;
+            store.data_mut().finish_instantiation();
             let infer = self.infer_function(&mut store, &instance)?;
             infer.call_async(&mut store, (call.into(),)).await
         };
@@ -191,6 +192,7 @@ impl Handler {
         let instance = self.inline.instantiate(&mut store);
         let instance = instance.map_err(|error| error.context(Instantiating));
         let response = instance.and_then(|instance| {
+            store.data_mut().finish_instantiation();
             let infer = self.infer_function(&mut store, &instance)?;
             infer.call(&mut store, (call.into(),))
         });

@@ -29,6 +29,8 @@ pub(crate) struct InstanceState {
     /// The time at which the call began, for the guest.
     pub(crate) started: SystemTime,
     pub(crate) clock: GuestClock,
+    /// The time that the creation of the instance took.
+    instantiation: Duration,
     /// The guest's running time before its first `compute`; `None` until then.
     pub(crate) preprocess: Option<Duration>,
     pub(crate) queue: Duration,
@@ -52,6 +54,8 @@ pub struct Usage {
     pub guest: Duration,
     /// The part of `guest` before the first `compute`; all of it if there was none.
     pub preprocess: Duration,
+    /// The part of `preprocess` in which the instance was created, with the start function of its module.
+    pub instantiation: Duration,
     /// The time that `compute` calls waited in the queue.
     pub queue: Duration,
     /// The duration of all `compute` calls, without the time in the queue.
@@ -96,6 +100,7 @@ impl InstanceState {
             payer: Payer::default(),
             started: SystemTime::now(),
             clock: GuestClock::start(),
+            instantiation: Duration::ZERO,
             preprocess: None,
             queue: Duration::ZERO,
             compute: Duration::ZERO,
@@ -119,11 +124,17 @@ impl InstanceState {
         }
     }
 
+    /// Records that the instance has been created. Nothing but its creation has been charged to the clock.
+    pub(crate) fn finish_instantiation(&mut self) {
+        self.instantiation = self.clock.elapsed();
+    }
+
     pub(crate) fn usage(&self) -> Usage {
         let guest = self.clock.elapsed();
         Usage {
             guest,
             preprocess: self.preprocess.unwrap_or(guest),
+            instantiation: self.instantiation,
             queue: self.queue,
             compute: self.compute,
             backend: self.backend,

@@ -145,7 +145,9 @@ pub(crate) async fn dispatch(
             serving.check_control()?;
             let (request, _memory) = load_request(serving, &model, body).await?;
             serving.load(model.clone(), request).await?;
-            HttpResponse::document(v2::loaded(&model))
+            let entry = serving.registry().entry(&model).ok();
+            let ignored = entry.map_or_else(Vec::new, |entry| entry.ignored_settings.clone());
+            HttpResponse::document(v2::loaded(&model, &ignored))
         }
         RestCall::RepositoryUnload(model) => {
             check_origin(head)?;

@@ -28,7 +28,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use wisp_protocol::call::{InferRequest, Scheduling};
 use wisp_sandbox::compute::{ComputeError, ComputeOptions, Payer};
-use wisp_sandbox::handler::{HandlerCall, HandlerError, HandlerOutcome, HandlerResponse};
+use wisp_sandbox::handler::{HandlerCall, HandlerError, HandlerOutcome, HandlerResponse, Usage};
 
 /// A handler with its jobs in the pool. Lifetime: a model version.
 #[derive(Debug)]
@@ -77,7 +77,6 @@ enum InlineOutcome {
 struct QueuedOutcome {
     selected: Vec<String>,
     result: Result<HandlerResponse, HandlerError>,
-    started: Instant,
 }
 
 // === impl HandlerExecutor ===
@@ -134,7 +133,11 @@ impl HandlerExecutor {
         };
         self.durations.add(took);
         match outcome? {
-            InlineOutcome::Called(called) => Ok(called),
+            InlineOutcome::Called(mut called) => {
+                let usage = &mut called.response.usage;
+                usage.queue = waited(times.arrived.elapsed(), usage);
+                Ok(called)
+            }
             InlineOutcome::Repeat(request) => {
                 self.durations.exceeded_budget(kind);
                 Box::pin(self.call_queued(request, permit, times)).await
@@ -160,7 +163,7 @@ impl HandlerExecutor {
         let mut response = called.result.map_err(CallError::Handler)?;
         self.durations
             .add(response.usage.guest + response.usage.compute);
-        response.usage.queue += called.started.saturating_duration_since(arrived);
+        response.usage.queue = waited(arrived.elapsed(), &response.usage);
         Ok(HandlerCalled {
             selected: called.selected,
             response,
@@ -186,14 +189,12 @@ impl HandlerExecutor {
             // An abandoned call ends on its own thread, a little after its request. Its slots are free
             // only once the instance is gone.
             let _slots = (slot, instance);
-            let started = Instant::now();
             let call = handler_call(&request, (deadline, payer));
             let called = handler.infer(call, current.as_ref(), run_meter.as_deref());
             let result = called.await;
             QueuedOutcome {
                 selected: request.outputs,
                 result,
-                started,
             }
         };
         let lost = |lost| CallError::Handler(HandlerError::Host(Box::new(lost)));
@@ -238,12 +239,9 @@ impl InlineCall {
             request,
             current,
             meter,
-            times:
-                CallTimes {
-                    arrived,
-                    deadline,
-                    owner,
-                },
+            times: CallTimes {
+                deadline, owner, ..
+            },
             budget,
         } = self;
         let started = Instant::now();
@@ -256,13 +254,10 @@ impl InlineCall {
         }
         let HandlerOutcome { result, log, .. } = called;
         let outcome = match result {
-            Ok(mut response) => {
-                response.usage.queue += started.saturating_duration_since(arrived);
-                Ok(InlineOutcome::Called(HandlerCalled {
-                    selected: request.outputs,
-                    response,
-                }))
-            }
+            Ok(response) => Ok(InlineOutcome::Called(HandlerCalled {
+                selected: request.outputs,
+                response,
+            })),
             // A guest is ended for its processor time, which only queued calls measure.
             Err(HandlerError::Unprepared | HandlerError::GuestTime { .. }) => {
                 Ok(InlineOutcome::Repeat(request))
@@ -278,6 +273,13 @@ impl InlineCall {
         }
         (outcome, started.elapsed())
     }
+}
+
+/// Returns the part of a call that took this long in which neither its guest ran nor a graph computed for it: it waited for
+/// the sandbox or for a thread, to begin, to continue or to return.
+fn waited(took: Duration, usage: &Usage) -> Duration {
+    took.saturating_sub(usage.guest)
+        .saturating_sub(usage.compute)
 }
 
 /// Returns the options of the computations for a request of a payer.
@@ -299,5 +301,25 @@ fn handler_call(request: &InferRequest, terms: (Instant, Payer)) -> HandlerCall<
         parameters: &request.parameters,
         outputs: &request.outputs,
         options: compute_options(&request.scheduling, terms),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_waits_while_neither_its_guest_nor_its_graphs_run() {
+        let milliseconds = Duration::from_millis;
+        let usage = Usage {
+            guest: milliseconds(3),
+            compute: milliseconds(4),
+            // The wait for a graph is a part of the whole.
+            queue: milliseconds(1),
+            ..Usage::default()
+        };
+        assert_eq!(waited(milliseconds(20), &usage), milliseconds(13));
+        // The guest's clock may have run a little while the graph computed.
+        assert_eq!(waited(milliseconds(6), &usage), Duration::ZERO);
     }
 }

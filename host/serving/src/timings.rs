@@ -11,15 +11,17 @@ use wisp_sandbox::handler::Usage;
 
 /// The phases of a completed inference, in order. Lifetime: one request.
 ///
-/// They do not add up to the total: handing work from one thread to another belongs to no phase.
+/// For a call of a handler or a graph, they add up to the total but for microseconds. A lookup in the response cache and the
+/// hand-over of a web component's response belong to no phase.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Timings {
     /// The time until the body or message was complete, including the choice of the version, and for gRPC the
     /// parsing of the message.
     pub read: Duration,
     pub decode: Duration,
-    /// The wait for a place in the sandbox and for the threads of the handler and the graph. Includes an
-    /// inline call that was abandoned in favour of a queued one.
+    /// The wait for a place in the sandbox and for the threads of the handler and the graph: before the call, after each
+    /// turn of the guest, and for the thread that goes on with the response. Includes an inline call that was abandoned
+    /// in favour of a queued one.
     pub queue: Duration,
     /// The handler's own code before its first `compute`, including the creation of its instance.
     pub preprocess: Duration,

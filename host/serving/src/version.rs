@@ -199,8 +199,9 @@ impl ModelVersion {
         self.last_use.load(Relaxed)
     }
 
-    /// Returns the version with this caching of its responses.
-    pub fn with_cache(self, cache: Option<CachePolicy>) -> ModelVersion {
+    /// Returns the version with this caching of its responses, which its description shows.
+    pub fn with_cache(mut self, cache: Option<CachePolicy>) -> ModelVersion {
+        self.description.configuration.response_cache = cache.is_some();
         ModelVersion { cache, ..self }
     }
 

@@ -64,6 +64,8 @@ pub struct GuestTotals {
     pub instances: u64,
     /// The running time of the guests' own code.
     pub time: Duration,
+    /// The part of it in which instances were created.
+    pub instantiation: Duration,
     /// The largest size of all linear memories of one instance.
     pub peak_memory_bytes: u64,
     traps: [u64; TrapCause::ALL.len()],
@@ -206,6 +208,7 @@ impl GuestTotals {
         let bytes = u64::try_from(usage.peak_memory_bytes).unwrap_or(u64::MAX);
         self.instances = self.instances.saturating_add(1);
         self.time = self.time.saturating_add(usage.guest);
+        self.instantiation = self.instantiation.saturating_add(usage.instantiation);
         self.peak_memory_bytes = self.peak_memory_bytes.max(bytes);
         let causes = TrapCause::ALL.iter().zip(&mut self.traps);
         for (_, count) in causes.filter(|(cause, _)| Some(**cause) == *trap) {
@@ -234,6 +237,7 @@ mod tests {
         ] {
             let usage = Usage {
                 guest: Duration::from_millis(2),
+                instantiation: Duration::from_millis(1),
                 peak_memory_bytes,
                 ..Usage::default()
             };
@@ -242,6 +246,7 @@ mod tests {
         let guests = counters.totals().guests;
         assert_eq!(guests.instances, 3);
         assert_eq!(guests.time, Duration::from_millis(6));
+        assert_eq!(guests.instantiation, Duration::from_millis(3));
         assert_eq!(guests.peak_memory_bytes, 3 << 20);
         let traps: Vec<(TrapCause, u64)> = guests.traps().collect();
         assert_eq!(traps.len(), TrapCause::ALL.len());

@@ -4,11 +4,12 @@
 //! compares Wisp with other servers that batch, for a text encoder. An argument selects one of them:
 //! `cargo bench --workspace --bench batching -- peers`. Servers run on cpu 0 and the load generator on cpu 1. The
 //! contenders take turns within a round, and the report prints medians over rounds. Ratios are taken within each
-//! round.
+//! round. In `settings`, two of the contenders are equal: their ratio is the noise.
 //!
 //! Models and servers are created and installed below target/ on first use; nothing is downloaded but packages from
-//! PyPI. `WISP_BENCH_ROUNDS` sets the number of rounds (5 by default), and `WISP_BENCH_SECONDS` the time for which a
-//! contender is loaded in a round (1 in `settings`, 10 in `peers`), which is longer where requests take long.
+//! PyPI. `WISP_BENCH_ROUNDS` sets the number of rounds (12 in `settings`, 5 in `peers`), and `WISP_BENCH_SECONDS` the
+//! time for which a contender is loaded in a round (0.5 in `settings`, 10 in `peers`), which is longer where requests
+//! take long.
 //! `WISP_BENCH_MODELS` and `WISP_BENCH_BACKENDS` select models and backends of `settings` by comma-separated names
 //! (all by default).
 
@@ -66,10 +67,10 @@ fn main() -> Result<()> {
     process::pin(1);
     let tools = Tools::install()?;
     if settings {
-        settings::compare(&tools, Rounds::of_environment(1.0)?)?;
+        settings::compare(&tools, Rounds::of_environment((12, 0.5))?)?;
     }
     if peers {
-        peers::compare(&tools, Rounds::of_environment(10.0)?)?;
+        peers::compare(&tools, Rounds::of_environment((5, 10.0))?)?;
     }
     Ok(())
 }
@@ -114,13 +115,13 @@ impl Tools {
 // === impl Rounds ===
 
 impl Rounds {
-    /// Returns the rounds that the environment asks for, of this many seconds if it does not.
-    fn of_environment(seconds: f64) -> Result<Rounds> {
+    /// Returns the rounds that the environment asks for; this many of this many seconds if it does not.
+    fn of_environment((rounds, seconds): (usize, f64)) -> Result<Rounds> {
         let count = std::env::var("WISP_BENCH_ROUNDS").ok();
         let asked = std::env::var("WISP_BENCH_SECONDS").ok();
         let seconds: f64 = asked.map_or(Ok(seconds), |seconds| seconds.parse())?;
         Ok(Rounds {
-            count: count.map_or(Ok(5), |count| count.parse())?,
+            count: count.map_or(Ok(rounds), |count| count.parse())?,
             time: Duration::try_from_secs_f64(seconds)?,
         })
     }

@@ -28,7 +28,8 @@ pub(crate) struct Loaded {
     pub(crate) request: Request,
 }
 
-/// Loads the servers in turns. Returns the measurements of each.
+/// Loads the servers in turns. Each round begins with the next one, so that no server has the same predecessor and the same
+/// place in all rounds. Returns the measurements of each.
 pub(crate) fn take_turns(
     servers: &[Loaded],
     connections: usize,
@@ -42,8 +43,11 @@ pub(crate) fn take_turns(
         time = time.max(slowest.saturating_mul(REQUESTS));
     }
     let mut all: Vec<Measured> = servers.iter().map(|_| Measured::default()).collect();
-    for _ in 0..rounds.count {
-        for (Loaded { address, request }, measured) in servers.iter().zip(&mut all) {
+    for round in 0..rounds.count {
+        let mut turns: Vec<(&Loaded, &mut Measured)> = servers.iter().zip(&mut all).collect();
+        let first = round % turns.len().max(1);
+        turns.rotate_left(first);
+        for (Loaded { address, request }, measured) in turns {
             let done = load::run(*address, request, connections, time)?;
             measured.per_second.push(done.per_second);
             measured.p50.push(done.percentile(0.5));

@@ -4,7 +4,7 @@ use crate::environment::root;
 use crate::load::Request;
 use crate::measured::{Loaded, take_turns};
 use crate::model::Model;
-use crate::report::{Outcome, Tally, print_heading, print_line};
+use crate::report::{self, Outcome, Tally, print_heading, print_line};
 use crate::served::{Running, Served};
 use crate::{Rounds, Tools, chosen};
 use anyhow::{Context, Result};
@@ -27,8 +27,11 @@ pub(crate) const FIXED: &str =
 
 pub(crate) const AUTO: &str = "batching = \"auto\"";
 
-/// The settings, in the order of the columns of the report.
-const SETTINGS: [&str; 3] = ["batching = \"off\"", FIXED, AUTO];
+const OFF: &str = "batching = \"off\"";
+
+/// The settings, in the order of the columns of the report. The first one is there twice: the difference between the two
+/// servers is noise.
+const SETTINGS: [&str; 4] = [OFF, FIXED, AUTO, OFF];
 
 const CONNECTIONS: [usize; 3] = [1, 8, 64];
 
@@ -46,7 +49,10 @@ pub(crate) fn compare(tools: &Tools, rounds: Rounds) -> Result<()> {
     let Rounds { count, time } = rounds;
     println!("\none thread on cpu 0, {count} rounds of at least {time:?}");
     let mut tally = Tally::default();
-    for contest in contests(tools, &models)? {
+    // Models are made here, and what that prints comes before the table.
+    let contests = contests(tools, &models)?;
+    print_heading();
+    for contest in contests {
         for backend in &backends {
             let served = Served {
                 graph: &contest.graph,
@@ -60,15 +66,21 @@ pub(crate) fn compare(tools: &Tools, rounds: Rounds) -> Result<()> {
             let servers = match servers {
                 Ok(servers) => servers,
                 Err(problem) => {
-                    println!(
-                        "\n{} with {backend} does not take part: {problem:#}",
-                        contest.name
-                    );
+                    let reason = format!("does not take part: {problem:#}");
+                    let model = contest.name;
+                    tally.add_choice(report::Names { model, backend }, &reason);
                     continue;
                 }
             };
-            let auto = servers.last().context("a server for each setting")?;
-            print_heading(contest.name, backend, &auto.batching()?);
+            let [_, _, auto, _] = &servers[..] else {
+                anyhow::bail!("{} servers", servers.len());
+            };
+            let names = report::Names {
+                model: contest.name,
+                backend,
+            };
+            tally.add_choice(names, &auto.batching()?);
+            let mut unprinted = Some(names);
             let loaded = servers.iter().map(|running| Loaded {
                 address: running.server.address,
                 request: contest.request.clone(),
@@ -76,13 +88,18 @@ pub(crate) fn compare(tools: &Tools, rounds: Rounds) -> Result<()> {
             let loaded: Vec<Loaded> = loaded.collect();
             for connections in CONNECTIONS {
                 let measured = take_turns(&loaded, connections, rounds)?;
-                let [off, fixed, auto] = &measured[..] else {
+                let [off, fixed, auto, off_again] = &measured[..] else {
                     anyhow::bail!("{} measurements", measured.len());
                 };
-                let outcome = Outcome { off, fixed, auto };
-                print_line(connections, &outcome);
+                let outcome = Outcome {
+                    off,
+                    fixed,
+                    auto,
+                    off_again,
+                };
+                print_line(unprinted.take(), connections, &outcome);
                 let case = format!("{} with {backend} at {connections}", contest.name);
-                tally.add(case, &outcome);
+                tally.add(&case, &outcome);
             }
         }
     }

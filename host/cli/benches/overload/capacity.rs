@@ -4,6 +4,8 @@
 //! The model is `digits` with a blank picture, which costs milliseconds in the guest and little in the
 //! load generator. The capacity is measured in closed loop. The schedule of the recovery, half of the
 //! capacity, begins at the instant at which the highest overload ends.
+//!
+//! The server has cpu 0 and the load generator cpu 1, so that neither takes time from the other.
 
 use crate::attack;
 use crate::open_loop::{Schedule, Senders};
@@ -11,7 +13,7 @@ use crate::outcome::{BROKEN, Outcome};
 use crate::process::Server;
 use crate::repository::Repository;
 use crate::{request, server};
-use anyhow::{Result, anyhow};
+use anyhow::{Result, anyhow, ensure};
 use std::net::SocketAddr;
 use std::thread::scope;
 use std::time::{Duration, Instant};
@@ -53,7 +55,7 @@ pub(crate) fn measure(repository: &Repository, time: Duration) -> Result<()> {
         REQUEST_TIMEOUT_MILLISECONDS,
     ];
     let model = repository.models().join("digits");
-    let server = server::start(repository, &model, &options)?;
+    let server = server::start_apart(repository, &model, &options)?;
     let request = request::picture();
     let alone = attack::capacity(server.address, request.clone(), 1, time)?;
     let capacity = attack::capacity(server.address, request.clone(), CONNECTIONS, time)?;
@@ -86,6 +88,11 @@ pub(crate) fn measure(repository: &Repository, time: Duration) -> Result<()> {
     if let [calm, ..] = levels.as_slice() {
         report_recovery(&calm.outcome, &recovery);
     }
+    let outcomes = levels.iter().map(|level| &level.outcome);
+    let without = outcomes.map(|outcome| outcome.refusals_without_time);
+    let without: usize = without.sum();
+    ensure!(without == 0, "{without} refusals have no Retry-After");
+    println!("Each refusal has Retry-After.");
     Ok(())
 }
 

@@ -1,5 +1,6 @@
 //! A client that sends requests over one persistent HTTP/1.1 connection, blocking its thread.
 
+use crate::outcome::REFUSALS;
 use anyhow::{Context, Result, bail, ensure};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -25,6 +26,8 @@ pub(crate) struct Client<'a> {
     buffer: Vec<u8>,
     /// The reason of the first request that was not answered, for the report.
     pub(crate) first_failure: Option<String>,
+    /// The number of refusals that do not say when to send the request again.
+    pub(crate) refusals_without_time: usize,
 }
 
 /// The head of a response.
@@ -35,6 +38,8 @@ struct Head {
     length: usize,
     /// Set if the server closes the connection after the response.
     closes: bool,
+    /// The seconds after which the request may be sent again.
+    retry_after: Option<u64>,
 }
 
 impl<'a> Client<'a> {
@@ -46,6 +51,7 @@ impl<'a> Client<'a> {
             stream: None,
             buffer: vec![0; HEAD_BYTES],
             first_failure: None,
+            refusals_without_time: 0,
         }
     }
 
@@ -86,6 +92,9 @@ impl<'a> Client<'a> {
         };
         if head.closes {
             self.close();
+        }
+        if REFUSALS.contains(&head.status) && head.retry_after.is_none() {
+            self.refusals_without_time += 1;
         }
         Ok(head.status)
     }
@@ -195,6 +204,7 @@ impl Head {
             status: status.parse()?,
             length: 0,
             closes: false,
+            retry_after: None,
         };
         for line in text.lines().skip(1) {
             let (name, value) = line.split_once(':').context("no header")?;
@@ -203,6 +213,8 @@ impl Head {
                 head.length = value.parse()?;
             } else if name.eq_ignore_ascii_case("connection") {
                 head.closes = value.eq_ignore_ascii_case("close");
+            } else if name.eq_ignore_ascii_case("retry-after") {
+                head.retry_after = Some(value.parse()?);
             }
             ensure!(
                 !name.eq_ignore_ascii_case("transfer-encoding"),

@@ -1,7 +1,7 @@
 //! Measures the server under overload: `cargo bench --workspace --bench overload`.
 //!
-//! Without an argument it has two parts: `capacity` sends more requests than the server can answer, and `neighbours`
-//! attacks one model and measures the clients of another. An argument selects one of them, or one of these:
+//! Without an argument it has two parts: `neighbours` attacks one model and measures the clients of another, and
+//! `capacity` sends more requests than the server can answer. An argument selects one of them, or one of these:
 //!
 //! - `control`, which is `neighbours` with attacks on a second server,
 //! - `tenants`, with attacks of one tenant and the requests of another, and `tenants-control`, the same with a second server,
@@ -12,8 +12,8 @@
 //! its letter: `neighbours c`. Requests are sent in open loop, from a schedule that does not depend on responses, and
 //! latencies are counted from that schedule; `fairness` and `isolation` send the next request after a response.
 //!
-//! Nothing is pinned: the server and all clients share all processors, so a client that keeps a
-//! processor busy takes it from the server.
+//! In `capacity`, the server has one processor and the load generator another one. In all other parts nothing is pinned:
+//! the server and all clients share all processors, so a client that keeps a processor busy takes it from the server.
 //!
 //! `WISP_BENCH_SECONDS` sets the duration of each measurement (10 by default). `WISP` selects another
 //! build of the server, for comparisons.
@@ -55,15 +55,16 @@ fn main() -> Result<()> {
     let part = arguments.next();
     let letter = arguments.next();
     let repository = Repository::create()?;
-    println!("Each measurement takes {seconds} s; server and clients share all processors.");
+    println!("Each measurement takes {seconds} s.");
     let attack = |target: Target| -> Result<()> {
         let attacks = neighbours::attacks(letter.as_deref())?;
         neighbours::measure(&repository, target, &attacks, time)
     };
     match part.as_deref() {
+        // This process stays on one processor after `capacity`.
         None => {
-            capacity::measure(&repository, time)?;
-            attack(Target::Same)
+            attack(Target::Same)?;
+            capacity::measure(&repository, time)
         }
         Some("capacity") => capacity::measure(&repository, time),
         Some("neighbours") => attack(Target::Same),

@@ -32,6 +32,14 @@ pub(crate) struct Senders {
     clients: Vec<Client<'static>>,
 }
 
+/// The requests of one thread.
+struct Sent {
+    samples: Vec<Sample>,
+    /// The reason of the first failure.
+    failure: Option<String>,
+    refusals_without_time: usize,
+}
+
 /// The state that the threads of one run share.
 struct Run<'a> {
     schedule: Schedule,
@@ -84,7 +92,7 @@ impl Senders {
             taken: AtomicU32::new(0),
             late: AtomicUsize::new(0),
         };
-        let (mut samples, failure) = scope(|scope| {
+        let mut outcome = scope(|scope| {
             let mut threads = Vec::with_capacity(self.clients.len());
             for client in self.clients {
                 let send = || run.send(client);
@@ -94,35 +102,39 @@ impl Senders {
                         .spawn_scoped(scope, send)?,
                 );
             }
-            let (mut samples, mut failure) = (Vec::new(), None);
+            let mut outcome = Outcome {
+                time: schedule.time,
+                ..Outcome::default()
+            };
             for thread in threads {
                 let sent = thread.join().map_err(|_| anyhow!("a client panicked"))?;
-                samples.extend(sent.0);
-                failure = failure.or(sent.1);
+                outcome.samples.extend(sent.samples);
+                outcome.failure = outcome.failure.or(sent.failure);
+                outcome.refusals_without_time += sent.refusals_without_time;
             }
-            anyhow::Ok((samples, failure))
+            anyhow::Ok(outcome)
         })?;
-        samples.sort_by_key(|sample| sample.due);
-        Ok(Outcome {
-            samples,
-            time: schedule.time,
-            late: run.late.into_inner(),
-            failure,
-        })
+        outcome.samples.sort_by_key(|sample| sample.due);
+        outcome.late = run.late.into_inner();
+        Ok(outcome)
     }
 }
 
 // === impl Run ===
 
 impl Run<'_> {
-    /// Sends requests until the end of the schedule. Returns them, and the reason of the first failure.
-    fn send(&self, mut client: Client<'_>) -> (Vec<Sample>, Option<String>) {
+    /// Sends requests until the end of the schedule.
+    fn send(&self, mut client: Client<'_>) -> Sent {
         let mut samples = Vec::new();
         loop {
             let number = f64::from(self.taken.fetch_add(1, Relaxed));
             let due = Duration::from_secs_f64(number / self.schedule.per_second);
             if due >= self.schedule.time {
-                return (samples, client.first_failure);
+                return Sent {
+                    samples,
+                    failure: client.first_failure,
+                    refusals_without_time: client.refusals_without_time,
+                };
             }
             let start = self.schedule.start + due;
             if Instant::now() > start {

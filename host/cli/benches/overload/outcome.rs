@@ -8,7 +8,7 @@ use std::time::Duration;
 pub(crate) const BROKEN: u16 = 0;
 
 /// The statuses of refusals: of one client's excess, and of the server's.
-const REFUSALS: [u16; 2] = [429, 503];
+pub(crate) const REFUSALS: [u16; 2] = [429, 503];
 
 /// One request that was sent on schedule.
 #[derive(Debug, Clone, Copy)]
@@ -33,6 +33,8 @@ pub(crate) struct Outcome {
     pub(crate) late: usize,
     /// The reason of a request that was not answered.
     pub(crate) failure: Option<String>,
+    /// The number of refusals that do not say when to send the request again.
+    pub(crate) refusals_without_time: usize,
 }
 
 /// The number of requests by status.
@@ -103,6 +105,7 @@ impl Outcome {
         self.time += other.time;
         self.late += other.late;
         self.failure = self.failure.or(other.failure);
+        self.refusals_without_time += other.refusals_without_time;
         self
     }
 }

@@ -1,20 +1,42 @@
-//! Starts `wisp serve` on a free loopback port, on all processors.
+//! Starts `wisp serve` on a free loopback port, on all processors or on one.
 
-use crate::process::Server;
+use crate::process::{self, Server};
 use crate::repository::Repository;
 use anyhow::{Context, Result};
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 /// Returns the program that is measured.
 pub(crate) fn program() -> OsString {
     std::env::var_os("WISP").unwrap_or_else(|| env!("CARGO_BIN_EXE_wisp").into())
 }
 
-/// Starts a server of `models` with additional options, and waits until all models are loaded.
+/// Starts a server of `models` with additional options on all processors, and waits until all models are loaded.
 pub(crate) fn start(repository: &Repository, models: &Path, options: &[&str]) -> Result<Server> {
+    let spawn = |command: &mut Command| {
+        let child = command.spawn();
+        child.with_context(|| format!("{command:?}"))
+    };
+    wait_for(repository, models, options, spawn)
+}
+
+/// Does the same on cpu 0, and keeps this process on cpu 1 from then on.
+pub(crate) fn start_apart(
+    repository: &Repository,
+    models: &Path,
+    options: &[&str],
+) -> Result<Server> {
+    wait_for(repository, models, options, process::spawn)
+}
+
+fn wait_for(
+    repository: &Repository,
+    models: &Path,
+    options: &[&str],
+    spawn: impl FnOnce(&mut Command) -> Result<Child>,
+) -> Result<Server> {
     let program = program();
     let mut command = Command::new(&program);
     command
@@ -26,7 +48,7 @@ pub(crate) fn start(repository: &Repository, models: &Path, options: &[&str]) ->
         .env("WISP_METRICS", "none")
         .stdout(Stdio::piped())
         .stderr(Stdio::null());
-    let mut child = command.spawn().with_context(|| format!("{program:?}"))?;
+    let mut child = spawn(&mut command)?;
     let stdout = child.stdout.take();
     // The address comes with the first line. The process is killed on drop from here on.
     let mut server = Server::new(child, ([127, 0, 0, 1], 0).into());

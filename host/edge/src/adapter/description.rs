@@ -138,6 +138,8 @@ impl From<&ModelConfiguration> for ConfigurationEntry {
             gpu,
             // The hosts of bundles do not compute requests together.
             dynamic_batching: _,
+            // Nor do they keep responses.
+            response_cache: _,
             file_name,
         } = configuration;
         let layouts = image_layouts.iter();
@@ -258,6 +260,7 @@ impl From<ConfigurationEntry> for ModelConfiguration {
             instances,
             gpu,
             dynamic_batching: None,
+            response_cache: false,
             file_name,
         }
     }

@@ -143,7 +143,14 @@ fn add_control(document: &mut Document, served: &Served) {
         ("load", "Load or reload a model", "Loaded", load),
         ("unload", "Unload a model", "Unloaded", unload),
     ] {
-        let schema = object(json!({"name": {"type": "string"}, verb: {"const": true}}));
+        let mut schema = object(json!({"name": {"type": "string"}, verb: {"const": true}}));
+        if verb == "load" {
+            schema["properties"]["ignored_fields"] = json!({
+                "type": "array",
+                "items": {"type": "string"},
+                "description": "The fields of `config.pbtxt` without an effect, if there are any.",
+            });
+        }
         document.schema(done, schema);
         document.add(
             format!("/v2/repository/models/{{model}}/{verb}"),

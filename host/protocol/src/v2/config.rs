@@ -1,7 +1,7 @@
 //! The configuration of a model in Triton's format, from the fields of its description.
 //!
-//! It has all members that Triton writes for every model, so that its clients find them, and `dynamic_batching` if
-//! batches are formed of several requests. This module writes JSON; `grpc::v2::model_config` writes the message.
+//! It has all members that Triton writes for every model, so that its clients find them, `dynamic_batching` if rules are
+//! set by which requests are computed together, and `response_cache` if responses are cached. This module writes JSON; `grpc::v2::model_config` writes the message.
 
 use crate::call::ModelDescription;
 use crate::dynamic_batching::DynamicBatching;
@@ -34,6 +34,8 @@ pub(crate) struct Config<'a> {
     metric_tags: Empty,
     pub(crate) parameters: BTreeMap<&'a str, Parameter<'a>>,
     model_warmup: [Empty; 0],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) response_cache: Option<ResponseCache>,
 }
 
 /// An object without members.
@@ -100,6 +102,11 @@ pub(crate) struct InstanceGroup {
 }
 
 #[derive(Serialize)]
+pub(crate) struct ResponseCache {
+    pub(crate) enable: bool,
+}
+
+#[derive(Serialize)]
 pub(crate) struct Parameter<'a> {
     pub(crate) string_value: &'a str,
 }
@@ -147,6 +154,8 @@ impl<'a> Config<'a> {
             metric_tags: Empty {},
             parameters: parameters.collect(),
             model_warmup: [],
+            response_cache: (configuration.response_cache)
+                .then_some(ResponseCache { enable: true }),
         }
     }
 }
@@ -372,6 +381,14 @@ mod tests {
             "priority_queue_policy": {"2": policy},
         });
         assert_eq!(config(&model)["dynamic_batching"], expected);
+    }
+
+    #[test]
+    fn a_response_cache_is_shown_where_it_is_enabled() {
+        let mut model = configured_model();
+        assert!(config(&model).get("response_cache").is_none());
+        model.configuration.response_cache = true;
+        assert_eq!(config(&model)["response_cache"], json!({"enable": true}));
     }
 
     #[test]

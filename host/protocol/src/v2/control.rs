@@ -43,6 +43,8 @@ struct Unload {
 struct Loaded<'a> {
     name: &'a str,
     load: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ignored_fields: Option<&'a [String]>,
 }
 
 #[derive(Serialize)]
@@ -107,9 +109,14 @@ pub fn check_unload(body: &[u8]) -> Result<(), CodecError> {
 }
 
 /// Returns the response to a load, in KServe's format, which Triton's clients also accept.
-pub fn loaded(model: &ModelName) -> Bytes {
-    let name = model.as_str();
-    document(&Loaded { name, load: true })
+///
+/// Its member `ignored_fields` is our own: the fields of the model's `config.pbtxt` without an effect, if there are any.
+pub fn loaded(model: &ModelName, ignored_fields: &[String]) -> Bytes {
+    document(&Loaded {
+        name: model.as_str(),
+        load: true,
+        ignored_fields: (!ignored_fields.is_empty()).then_some(ignored_fields),
+    })
 }
 
 /// Returns the response to an unload, in the same format.

@@ -141,6 +141,7 @@ async fn call(
     let response = http.new_response_outparam_from_callback(respond)?;
     let instance = proxy.instantiate_async(&mut *store).await;
     let instance = instance.map_err(|error| error.context(Instantiating))?;
+    store.data_mut().finish_instantiation();
     let handler = instance.wasi_http_incoming_handler();
     handler.call_handle(store, request, response).await
 }

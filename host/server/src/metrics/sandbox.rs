@@ -6,6 +6,8 @@ use wisp_serving::Serving;
 
 const INSTANCES: &str = "wisp_sandbox_instances_created_total";
 
+const INSTANTIATION: &str = "wisp_sandbox_instantiation_seconds_total";
+
 const TIME: &str = "wisp_sandbox_guest_seconds_total";
 
 const MEMORY: &str = "wisp_sandbox_peak_memory_bytes";
@@ -23,6 +25,15 @@ pub(super) fn write(page: &mut Page, versions: &[VersionNumbers]) {
     for version in versions.iter().filter(has_guest) {
         let instances = version.totals.guests.instances;
         version.labelled(&[], |labels| page.sample(INSTANCES, labels, instances));
+    }
+    page.family(
+        Kind::Counter,
+        INSTANTIATION,
+        "Time in seconds in which instances were created, a part of the running time of the guests",
+    );
+    for version in versions.iter().filter(has_guest) {
+        let seconds = version.totals.guests.instantiation.as_secs_f64();
+        version.labelled(&[], |labels| page.sample(INSTANTIATION, labels, seconds));
     }
     page.family(
         Kind::Counter,

@@ -17,7 +17,7 @@ pub struct BatchPolicy {
     /// The maximum number of rows of a batch. A request with as many rows or more runs alone.
     pub max_batch_size: NonZeroU32,
     /// The sizes that are sent at once when the waiting requests reach them; others are then only sent if none of
-    /// these can be reached.
+    /// these can be reached. A batch is not held to grow beyond the largest of them.
     pub preferred_batch_sizes: Vec<u32>,
     /// The further rules on sizes of the automatic choice. A policy that is set has none.
     pub sizes: BatchSizes,
@@ -43,7 +43,7 @@ pub struct QueuePolicy {
     pub timeout_action: TimeoutAction,
     /// The time after which a request that still waits has timed out; `None` if it never does.
     pub default_timeout: Option<Duration>,
-    /// Set if a request may lower the time for itself.
+    /// Set if a request may lower the time for itself. It has no effect without a time of the policy.
     pub allow_timeout_override: bool,
     /// The number of requests that may wait; `None` if only the bound of the whole queue counts.
     pub max_queue_size: Option<NonZeroUsize>,
@@ -116,9 +116,7 @@ impl BatchPolicy {
 
     /// Returns whether the queue changes without an arrival, at the end of a delay or of a timeout.
     pub fn needs_timer(&self) -> bool {
-        let has_timeouts = |policy: &QueuePolicy| {
-            policy.default_timeout.is_some() || policy.allow_timeout_override
-        };
+        let has_timeouts = |policy: &QueuePolicy| policy.default_timeout.is_some();
         let mut own = self.priority_queue_policies.values();
         !self.max_queue_delay.is_zero()
             || has_timeouts(&self.default_queue_policy)
@@ -130,13 +128,12 @@ impl BatchPolicy {
 
 impl QueuePolicy {
     /// Returns the time after which a request times out that asks for `asked`. It may only lower the time of the
-    /// policy.
+    /// policy, as in `PolicyQueue::Enqueue` of Triton's `scheduler_utils.cc`: the override counts if
+    /// `override_timeout_us != 0 && override_timeout_us < timeout_us`, which is never so for a default of 0.
     pub fn timeout(&self, asked: Option<Duration>) -> Option<Duration> {
         let asked = asked.filter(|asked| self.allow_timeout_override && !asked.is_zero());
-        match (self.default_timeout, asked) {
-            (Some(default), Some(asked)) => Some(default.min(asked)),
-            (default, asked) => default.or(asked),
-        }
+        let default = self.default_timeout?;
+        Some(asked.map_or(default, |asked| default.min(asked)))
     }
 }
 
@@ -169,7 +166,20 @@ mod tests {
         assert_eq!(policy.timeout(Some(micros(500))), Some(micros(100)));
         assert_eq!(policy.timeout(Some(Duration::ZERO)), Some(micros(100)));
         assert_eq!(policy.timeout(None), Some(micros(100)));
-        policy.default_timeout = None;
-        assert_eq!(policy.timeout(Some(micros(5))), Some(micros(5)));
+    }
+
+    #[test]
+    fn a_request_has_no_timeout_where_the_policy_has_none() {
+        let policy = QueuePolicy {
+            allow_timeout_override: true,
+            ..QueuePolicy::default()
+        };
+        assert_eq!(policy.timeout(Some(Duration::from_micros(5))), None);
+        assert_eq!(policy.timeout(None), None);
+        let policy = BatchPolicy {
+            default_queue_policy: policy,
+            ..BatchPolicy::default()
+        };
+        assert!(!policy.needs_timer());
     }
 }

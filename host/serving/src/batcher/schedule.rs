@@ -3,7 +3,8 @@
 //! The rules are Triton's. Requests wait in levels of priority, in the order of their arrival. A batch begins with the
 //! first request, and takes those after it up to the first that does not fit: one that would exceed the maximum size,
 //! or has other sizes besides the rows. A request is never split, and one that follows never passes it. The batch is
-//! sent at once if it cannot grow, or has a preferred size, or its oldest request has waited for the delay.
+//! sent at once if it cannot grow, or has a preferred size, or its oldest request has waited for the delay. With
+//! preferred sizes, a batch does not wait to grow beyond the largest of them.
 //!
 //! A policy of the automatic choice has further rules: the maximum depends on the size of the rows, and a batch that is
 //! sent has the largest of the allowed sizes that its first requests form. Without such a size, the first request is
@@ -275,23 +276,35 @@ impl<T> Schedule<T> {
     }
 
     /// Returns the batch that the first requests form at `now` if this lane leads it; `None` if none waits.
+    ///
+    /// The rules for preferred sizes are those of `GetDynamicBatch` in Triton's `dynamic_batch_scheduler.cc`: "adding this
+    /// request would make the batch size larger than all of the preferred batch sizes, so mark the cursor at this point"
+    /// if no preferred size was reached before, and the pending batch is sent if it reaches `max_preferred_batch_size_`.
+    /// Once the delay has passed, neither counts, and all requests that fit are sent. Without preferred sizes, Triton
+    /// takes the maximum size for the only one.
     fn plan(&self, lead: usize, now: Instant) -> Option<Plan> {
         let mut requests = self.requests(lead);
         let first = requests.next()?;
         let most = self.policy.max_rows(first.row_elements);
         let (mut count, mut rows, mut oldest) = (1, first.rows, first.arrived);
+        let preferred_sizes = self.policy.preferred_batch_sizes.iter();
+        let goal = preferred_sizes.max().map_or(most, |size| u64::from(*size));
         let mut preferred = self.is_preferred(rows).then_some(count);
         let mut can_grow = first.kind.is_some() && rows < most;
         while can_grow {
             let Some(next) = requests.next() else {
                 break;
             };
-            if next.kind != first.kind || rows + next.rows > most {
+            let together = rows + next.rows;
+            if together > goal {
+                preferred = preferred.or(Some(count));
+            }
+            if next.kind != first.kind || together > most {
                 can_grow = false;
                 break;
             }
             count += 1;
-            rows += next.rows;
+            rows = together;
             oldest = oldest.min(next.arrived);
             if self.is_preferred(rows) {
                 preferred = Some(count);
@@ -307,7 +320,7 @@ impl<T> Schedule<T> {
                 count: self.allowed_count(lead, count),
                 held_until: None,
             },
-            _ if !can_grow || is_over => Plan {
+            _ if !can_grow || rows >= goal || is_over => Plan {
                 count: self.allowed_count(lead, count),
                 held_until: None,
             },

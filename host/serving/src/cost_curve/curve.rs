@@ -9,6 +9,10 @@ const WORTHWHILE: f64 = 0.8;
 /// The part of the cost of a row in a smaller batch that counts as less. A smaller difference may be noise.
 const IMPROVED: f64 = 0.97;
 
+/// The longest time of a batch that is larger although its rows cost as much as those of a smaller one. Its members wait
+/// for each other.
+const SHORT: Duration = Duration::from_millis(20);
+
 /// The shortest measured time to compute a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CostPoint {
@@ -64,11 +68,21 @@ impl CostCurve {
         larger.count() >= 2
     }
 
-    /// Returns the largest batch in which a row costs clearly less than alone, if there is one.
+    /// Returns the largest batch in which a row costs clearly less than alone, if there is one. Of short batches whose
+    /// costs differ by what may be noise, it is the largest: it needs the fewest executions for the same rows.
     pub(super) fn worthwhile(&self) -> Option<CostPoint> {
         let single = self.points.first()?;
         let best = self.best()?;
-        (best.per_row() < WORTHWHILE * single.per_row()).then_some(best)
+        if best.per_row() >= WORTHWHILE * single.per_row() {
+            return None;
+        }
+        let is_as_good = |point: &&CostPoint| {
+            point.rows > best.rows
+                && point.took <= SHORT
+                && IMPROVED * point.per_row() <= best.per_row()
+        };
+        let larger = self.points.iter().rfind(is_as_good);
+        Some(larger.copied().unwrap_or(best))
     }
 
     /// Returns the largest size up to which the cost of a row has decreased with every improvement.
@@ -113,9 +127,21 @@ mod tests {
     #[test]
     fn the_largest_batch_that_improves_clearly_is_worthwhile() {
         let rows = |points: &[(u32, u64)]| curve(points).worthwhile().map(|point| point.rows);
-        assert_eq!(rows(&[(1, 100), (2, 100), (4, 120), (8, 236)]), Some(4));
+        assert_eq!(rows(&[(1, 100), (2, 100), (4, 120), (8, 300)]), Some(4));
         assert_eq!(rows(&[(1, 100), (2, 190), (4, 350), (8, 690)]), None);
         assert_eq!(rows(&[(1, 100)]), None);
         assert_eq!(rows(&[]), None);
+    }
+
+    #[test]
+    fn of_short_batches_whose_costs_differ_by_noise_the_largest_is_worthwhile() {
+        let rows = |points: &[(u32, u64)]| curve(points).worthwhile().map(|point| point.rows);
+        assert_eq!(rows(&[(1, 100), (2, 100), (4, 120), (8, 236)]), Some(8));
+        // A little more is noise as well, and clearly more is not.
+        assert_eq!(rows(&[(1, 100), (2, 100), (4, 120), (8, 246)]), Some(8));
+        assert_eq!(rows(&[(1, 100), (2, 100), (4, 120), (8, 250)]), Some(4));
+        // The members of a long batch would wait for each other without a gain.
+        let long = [(1, 10_000), (2, 12_000), (4, 19_000), (8, 38_000)];
+        assert_eq!(rows(&long), Some(4));
     }
 }

@@ -195,14 +195,17 @@ pub(super) fn policy(
 }
 
 /// Returns the policy with these settings of a model configuration, whose `max_batch_size` is also that of batches if it
-/// is one that batches can have.
+/// is one that batches can have. If not, batches can have the preferred sizes at least, so that the configuration that a
+/// model shows can be loaded.
 pub(super) fn policy_of_configuration(
     settings: &DynamicBatching,
     max_batch_size: Option<u32>,
 ) -> Result<BatchPolicy, BatchingError> {
     // A graph without a limit is described with the largest number that the format has.
     let size = max_batch_size.filter(|size| (1..=MAX_ROWS).contains(size));
-    let default = BatchPolicy::default().max_batch_size.get();
+    let preferred = settings.preferred_batch_size.iter().copied().max();
+    let preferred = preferred.unwrap_or(0).min(MAX_ROWS);
+    let default = BatchPolicy::default().max_batch_size.get().max(preferred);
     policy(settings, size.unwrap_or(default))
 }
 
@@ -404,6 +407,13 @@ mod tests {
             preferred_batch_size: vec![9],
             ..DynamicBatching::default()
         };
+        let unlimited = DynamicBatching {
+            preferred_batch_size: vec![64],
+            ..DynamicBatching::default()
+        };
+        let policy = policy_of_configuration(&unlimited, Some(i32::MAX.unsigned_abs()));
+        let limit = policy.map(|policy| policy.max_batch_size.get());
+        assert_eq!(limit, Ok(64));
         let refused = policy_of_configuration(&preferred, Some(8));
         let limit = NonZeroU32::new(8).unwrap();
         assert_eq!(

@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::num::{NonZeroU32, NonZeroUsize};
 use wisp_backend::{Graph, Rows};
 use wisp_protocol::call::ModelDescription;
+use wisp_protocol::dynamic_batching::DynamicBatching;
 use wisp_protocol::statistics::{BatchMeasurement, GraphBatching};
 
 /// The maximum number of calls of a handler that run at the same time for the sake of large batches. Each holds an
@@ -109,8 +110,20 @@ impl VersionBatching {
         let main = self.decisions.iter().find(|(name, _)| name == MAIN_GRAPH);
         let main = main.and_then(|(_, decision)| decision.policy.as_ref());
         let policy = main.or_else(|| self.policies().next());
-        description.configuration.dynamic_batching = policy.map(settings);
+        let shown = policy.map(|policy| shown(policy, description.max_batch_size));
+        description.configuration.dynamic_batching = shown;
     }
+}
+
+/// Returns the settings of a policy as the configuration of a model with this `max_batch_size` shows them. Like Triton, it
+/// names the maximum where no preferred size is set and there is a batch, because that is what the rules then mean.
+fn shown(policy: &BatchPolicy, max_batch_size: u32) -> DynamicBatching {
+    let mut settings = settings(policy);
+    if settings.preferred_batch_size.is_empty() && max_batch_size > 0 {
+        let most = policy.max_batch_size.get().min(max_batch_size);
+        settings.preferred_batch_size = vec![most];
+    }
+    settings
 }
 
 /// Decides for one graph, whose cost is only asked for if it decides.
@@ -441,6 +454,21 @@ mod tests {
             assert_eq!(*graph.computed.lock().unwrap(), expected, "{decision}");
             assert_eq!(decision.cost, Some(cost.clone()));
         }
+    }
+
+    #[test]
+    fn the_configuration_shows_the_maximum_where_no_preferred_size_is_set() {
+        let mut policy = BatchPolicy::default();
+        let sizes = |policy: &BatchPolicy| {
+            let limits = [0, 1, 8, 100, i32::MAX.unsigned_abs()];
+            limits.map(|limit| shown(policy, limit).preferred_batch_size)
+        };
+        assert_eq!(
+            sizes(&policy),
+            [vec![], vec![1], vec![8], vec![32], vec![32]]
+        );
+        policy.preferred_batch_sizes = vec![4, 2];
+        assert!(sizes(&policy).iter().all(|shown| *shown == [4, 2]));
     }
 
     #[test]

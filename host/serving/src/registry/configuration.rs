@@ -45,8 +45,9 @@ impl Configuring<'_> {
                 Some(Device::Cuda(index)) => Some(index),
                 Some(Device::Cpu) | None => None,
             },
-            // Decided by the loader (`batching_choice`).
+            // Decided by the loader (`batching_choice`, `version_content`).
             dynamic_batching: None,
+            response_cache: false,
             file_name: self.file_name(),
         })
     }
@@ -183,6 +184,7 @@ mod tests {
             instances: 1,
             gpu: Some(1),
             dynamic_batching: None,
+            response_cache: false,
             file_name: "model.onnx".to_owned(),
         };
         assert_eq!(configuration(text, &[-1, 8, 8, 3], true)??, expected);

@@ -42,6 +42,7 @@ fn full() -> anyhow::Result<ModelDescription> {
             instances: 3,
             gpu: Some(1),
             dynamic_batching: None,
+            response_cache: false,
             file_name: "handler.wasm".to_owned(),
         },
     })

@@ -10,7 +10,7 @@ use crate::grpc::message::inference::model_version_policy::{All, Latest, PolicyC
 use crate::grpc::message::inference::{
     DataType, ModelConfig, ModelConfigResponse, ModelDynamicBatching, ModelInput,
     ModelInstanceGroup, ModelOptimizationPolicy, ModelOutput, ModelParameter, ModelQueuePolicy,
-    ModelVersionPolicy, model_queue_policy,
+    ModelResponseCache, ModelVersionPolicy, model_queue_policy,
 };
 use crate::v2::config::{Config, Input, InstanceGroup, Output, PinnedMemory, Policy};
 
@@ -43,6 +43,9 @@ pub fn model_config(model: &ModelDescription) -> ModelConfigResponse {
             instance_group: config.instance_group.iter().map(instance_group).collect(),
             default_model_filename: config.default_model_filename.to_owned(),
             parameters: parameters.collect(),
+            response_cache: (config.response_cache.as_ref()).map(|cache| ModelResponseCache {
+                enable: cache.enable,
+            }),
             ..ModelConfig::default()
         }),
     }
@@ -214,5 +217,12 @@ mod tests {
             "auto: tract"
         );
         assert!(config.scheduling_choice.is_none());
+        assert_eq!(config.response_cache, None);
+        model.configuration.response_cache = true;
+        let config = model_config(&model).config.unwrap();
+        assert_eq!(
+            config.response_cache,
+            Some(ModelResponseCache { enable: true })
+        );
     }
 }

@@ -72,6 +72,9 @@ pub(super) fn add_schema(document: &mut Document) {
     }));
     // Only of models whose requests are computed together.
     config["properties"]["dynamic_batching"] = dynamic_batching();
+    // Only of models whose responses are cached.
+    let cache = object(json!({"enable": {"type": "boolean"}}));
+    config["properties"]["response_cache"] = cache;
     document.schema("ModelConfig", config);
 }
 

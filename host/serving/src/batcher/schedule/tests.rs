@@ -194,9 +194,64 @@ fn the_largest_preferred_size_that_is_reached_is_sent_at_once() {
     push(&mut greedy, (0..5).map(|item| rows(item, 1)));
     assert_eq!(greedy.take(Owner::LOCAL, at(0)), [0, 1, 2, 3]);
     assert_eq!(greedy.take(Owner::LOCAL, at(0)), [4]);
-    // No preferred size can be reached with whole requests.
-    push(&mut greedy, [rows(5, 3), rows(6, 3)]);
-    assert_eq!(greedy.take(Owner::LOCAL, at(0)), [5, 6]);
+}
+
+fn preferring(sizes: &[u32], delay: Duration) -> Schedule<u64> {
+    schedule(BatchPolicy {
+        preferred_batch_sizes: sizes.to_vec(),
+        max_queue_delay: delay,
+        ..greedy(8)
+    })
+}
+
+#[test]
+fn a_batch_with_more_rows_than_the_largest_preferred_size_is_sent_at_once() {
+    for delay in [ms(0), ms(10)] {
+        let mut schedule = preferring(&[2, 4], delay);
+        push(&mut schedule, [rows(0, 5)]);
+        assert_eq!(schedule.next_change(at(0)), None);
+        assert_eq!(schedule.outlook(at(0)), Outlook::Ready);
+        assert_eq!(schedule.take(Owner::LOCAL, at(0)), [0]);
+    }
+    // It is not filled with others before the delay is over.
+    let mut filled = preferring(&[4], ms(10));
+    push(&mut filled, [rows(0, 5), rows(1, 1)]);
+    assert_eq!(filled.take(Owner::LOCAL, at(9)), [0]);
+    assert_eq!(filled.outlook(at(9)), Outlook::Held(at(10)));
+    push(&mut filled, [rows(2, 5), rows(3, 2)]);
+    assert_eq!(filled.take(Owner::LOCAL, at(10)), [1, 2, 3]);
+}
+
+#[test]
+fn requests_that_the_next_one_takes_beyond_all_preferred_sizes_are_sent_at_once() {
+    let mut held = preferring(&[4], ms(10));
+    held.push(rows(0, 3), at(0)).unwrap();
+    assert_eq!(held.outlook(at(4)), Outlook::Held(at(10)));
+    held.push(rows(1, 3), at(4)).unwrap();
+    assert_eq!(held.take(Owner::LOCAL, at(4)), [0]);
+    assert_eq!(held.outlook(at(4)), Outlook::Held(at(14)));
+    // A request of another kind is examined as well.
+    let other = Arrival {
+        kind: Some(vec![7]),
+        ..rows(2, 3)
+    };
+    held.push(other, at(4)).unwrap();
+    assert_eq!(held.take(Owner::LOCAL, at(4)), [1]);
+    assert_eq!(held.outlook(at(4)), Outlook::Held(at(14)));
+    // A preferred size that was reached before is sent instead.
+    let mut reached = preferring(&[2, 4], ms(10));
+    push(&mut reached, [rows(0, 2), rows(1, 1), rows(2, 3)]);
+    assert_eq!(reached.take(Owner::LOCAL, at(0)), [0]);
+    assert_eq!(reached.take(Owner::LOCAL, at(0)), [1, 2]);
+    // Once the delay is over, all that fit are sent.
+    let mut late = preferring(&[4], ms(10));
+    push(&mut late, [rows(0, 3), rows(1, 3), rows(2, 3)]);
+    assert_eq!(late.take(Owner::LOCAL, at(10)), [0, 1]);
+    // No delay is never over.
+    let mut greedy = preferring(&[4], ms(0));
+    push(&mut greedy, [rows(0, 3), rows(1, 3)]);
+    assert_eq!(greedy.take(Owner::LOCAL, at(20)), [0]);
+    assert_eq!(greedy.take(Owner::LOCAL, at(20)), [1]);
 }
 
 #[test]
@@ -243,6 +298,22 @@ fn a_request_that_has_timed_out_is_rejected() {
     assert!(schedule.take(Owner::LOCAL, at(10)).is_empty());
     assert_eq!(schedule.take_rejected(at(10)), [0, 2]);
     assert_eq!(schedule.len(), 0);
+}
+
+#[test]
+fn a_request_cannot_ask_for_a_timeout_where_its_level_has_none() {
+    let policy = QueuePolicy {
+        allow_timeout_override: true,
+        ..QueuePolicy::default()
+    };
+    let mut schedule = schedule(BatchPolicy {
+        default_queue_policy: policy,
+        ..greedy(8)
+    });
+    push(&mut schedule, [with_timeout(0, 5)]);
+    assert_eq!(schedule.next_change(at(0)), None);
+    assert!(schedule.take_rejected(at(1000)).is_empty());
+    assert_eq!(schedule.take(Owner::LOCAL, at(1000)), [0]);
 }
 
 #[test]

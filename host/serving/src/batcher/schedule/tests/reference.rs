@@ -1,4 +1,6 @@
 //! A model of the scheduling that Triton documents, written for clarity: one list, searched and sorted at every step.
+//! Where the documents leave a question, its source answers it (`src/dynamic_batch_scheduler.cc` and
+//! `src/scheduler_utils.cc` of triton-inference-server/core); the places quote it.
 //!
 //! It also has the further rules on sizes of the automatic choice, which Triton does not. It shares nothing with the
 //! schedule but the policies. Times are milliseconds.
@@ -70,9 +72,11 @@ impl Reference {
         let own = asked
             .timeout
             .filter(|own| *own > 0 && queue.allow_timeout_override);
-        let timeout = match own {
-            Some(own) if default.is_none_or(|default| own < default) => Some(own),
-            _ => default,
+        // "if (override_timeout_us != 0 && override_timeout_us < timeout_us) { timeout_us = override_timeout_us; }", and
+        // "if (timeout_us != 0)" the request times out. No override is less than a default of 0.
+        let timeout = match (default, own) {
+            (Some(default), Some(own)) if own < default => Some(own),
+            (default, _) => default,
         };
         self.requests.push(Request {
             number,
@@ -184,7 +188,17 @@ impl Reference {
                 .iter()
                 .any(|one| u64::from(*one) == size)
         };
+        // "adding this request would make the batch size larger than all of the preferred batch sizes, so mark the cursor
+        // at this point", unless a preferred size was found before. Without preferred sizes, `max_batch_size` is the only
+        // one.
+        let preferred_sizes = self.policy.preferred_batch_sizes.iter();
+        let largest_preferred = preferred_sizes.max().map_or(most, |size| u64::from(*size));
+        let is_beyond = |count: &usize| {
+            let longer = ordered.get(..*count + 1);
+            longer.is_some_and(|longer| rows(longer) > largest_preferred)
+        };
         let preferred = (1..=largest).rev().find(is_preferred);
+        let preferred = preferred.or((1..=largest).find(is_beyond));
         let sizes = &self.policy.sizes;
         let is_allowed = |count: &usize| {
             let size = rows(ordered.get(..*count).unwrap());
@@ -205,8 +219,12 @@ impl Reference {
         if let Some(count) = preferred.filter(|_| !is_over) {
             return Some((numbers(count), now));
         }
+        // "if the current batch can't grow any larger then just immediately execute whatever is pending": `send_now ||
+        // pending_batch_size_ >= max_preferred_batch_size_`.
+        let size = rows(ordered.get(..largest).unwrap());
         let is_complete = largest < ordered.len()
-            || rows(ordered.get(..largest).unwrap()) >= most
+            || size >= most
+            || size >= largest_preferred
             || first.asked.kind.is_none();
         match is_complete || is_over || delay == 0 {
             true => Some((numbers(largest), now)),
