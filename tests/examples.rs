@@ -1,12 +1,13 @@
 //! Tests that the examples work as described in their READMEs: golden cases, scripts, and agreement with
 //! a computation that shares no code with Wisp (`clients/oracle.py`).
 
+use crate::cli;
 use crate::harness::{Repository, Response, TestOptions, TestServer, fixture, output, root};
 use crate::python::{self, succeed};
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 use std::time::Duration;
 use wisp_sandbox::limits::Limits;
 use wisp_serving::ServingOptions;
@@ -262,6 +263,34 @@ fn a_photograph_of_12_megapixels_is_classified_within_the_default_memory() -> Re
     let response = server.request("POST /v2/models/digits/infer", &headers, &body)?;
     let label = output(&response.ok()?, "label")?["shape"].clone();
     ensure!(label == json!([1, 3]), "{label}");
+    Ok(())
+}
+
+#[test]
+fn a_photograph_of_24_megapixels_needs_a_setting_of_the_model_and_an_option_of_the_operator()
+-> Result<()> {
+    let repository =
+        Repository::of(&["digits"])?.with_file("photograph.jpg", photograph(6000, 4000)?)?;
+    let infer = |options: &[&str]| -> Result<Output> {
+        let mut infer = cli::wisp();
+        infer.arg("infer").arg(repository.path().join("digits"));
+        let image = repository.path().join("photograph.jpg");
+        infer.arg(format!("--input=image=@{}", unicode(&image)?));
+        // On a busy machine, decoding may take longer than the default time.
+        infer.arg("--max-handler-time-milliseconds=60000");
+        cli::run(infer.args(options))
+    };
+    let (text, _) = cli::failure(&infer(&[])?)?;
+    let refusal = "image of 6000x4000 pixels, more than 13000000 in all";
+    ensure!(text.contains(refusal), "{text}");
+
+    let settings = "[handler.config]\nmax_pixels = 24000000\n";
+    std::fs::write(repository.path().join("digits/model.toml"), settings)?;
+    let (text, _) = cli::failure(&infer(&[])?)?;
+    ensure!(text.contains("--max-handler-memory-bytes"), "{text}");
+
+    let answered = cli::stdout(&infer(&["--max-handler-memory-bytes=268435456"])?)?;
+    ensure!(answered.contains("label  BYTES [1, 3]"), "{answered}");
     Ok(())
 }
 
