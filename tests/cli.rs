@@ -194,7 +194,7 @@ fn check_on_a_repository_checks_every_model_and_names_those_that_failed() -> Res
 fn check_on_a_repository_skips_optional_models_that_have_not_been_created() -> Result<()> {
     let export = "export = 'python3 export.py'\n";
     let optional = format!("{export}optional = true\n");
-    let handler = std::fs::read(component("embed")?)?;
+    let handler = std::fs::read(crate::harness::component("embed")?)?;
     let repository = Repository::of(&["progression"])?
         .with_file("built/model.toml", &optional)?
         .with_file("built/1/handler.wasm", &handler)?
