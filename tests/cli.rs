@@ -191,6 +191,47 @@ fn check_on_a_repository_checks_every_model_and_names_those_that_failed() -> Res
 }
 
 #[test]
+fn check_on_a_repository_skips_optional_models_that_have_not_been_created() -> Result<()> {
+    let export = "export = 'python3 export.py'\n";
+    let optional = format!("{export}optional = true\n");
+    let handler = std::fs::read(crate::harness::component("embed")?)?;
+    let repository = Repository::of(&["progression"])?
+        .with_file("built/model.toml", &optional)?
+        .with_file("built/1/handler.wasm", &handler)?
+        .with_file("fresh/model.toml", &optional)?;
+    let text = stdout(&run(wisp().arg("check").arg(repository.path()))?)?;
+    for line in [
+        "\n  skip  it is optional: version 1 has no model.onnx; create it with `python3 export.py`, then try again\n",
+        "\n  skip  it is optional: there is no version: no directory with a decimal name; create model.onnx with \
+         `python3 export.py`, then try again\n",
+    ] {
+        ensure!(text.contains(line), "{text}");
+    }
+    ensure!(
+        text.ends_with("\n1 of 1 models passed, 2 skipped\n"),
+        "{text}"
+    );
+
+    // One that the command names is wanted.
+    let fresh = repository.path().join("fresh");
+    let output = run(wisp().arg("check").arg(&fresh))?;
+    ensure!(output.status.code() == Some(1), "{output:?}");
+    // So are those that are not optional, and those that have been created wrongly.
+    let repository = repository
+        .with_file("needed/model.toml", export)?
+        .with_file("wrong/model.toml", &optional)?
+        .with_file("wrong/1/model.onnx", "not a model")?;
+    let output = run(wisp().arg("check").arg(repository.path()))?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    ensure!(output.status.code() == Some(1), "{text}");
+    let failed = ["needed", "wrong"].map(|model| repository.path().join(model));
+    let failed = failed.map(|path| path.display().to_string()).join(", ");
+    let summary = format!("\n1 of 3 models passed, 2 skipped; failed: {failed}\n");
+    ensure!(text.ends_with(&summary), "{text}");
+    Ok(())
+}
+
+#[test]
 fn infer_and_bench_on_a_repository_name_one_of_its_models() -> Result<()> {
     let repository = Repository::of(&["progression", "wine"])?;
     for args in [["bench"].as_slice(), &["infer", "--input", "x=1"]] {

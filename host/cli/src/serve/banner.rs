@@ -325,10 +325,7 @@ mod tests {
     fn what_is_skipped_is_counted_and_listed() -> anyhow::Result<()> {
         let entry = ModelEntry {
             problem: Some("no version".to_owned()),
-            unserved: vec![UnservedVersion {
-                version: None,
-                reason: "`v2` is not a version".to_owned(),
-            }],
+            unserved: vec![UnservedVersion::skipped("`v2` is not a version".to_owned())],
             ignored_settings: vec!["model_warmup".to_owned(), "optimization".to_owned()],
             ..ModelEntry::default()
         };

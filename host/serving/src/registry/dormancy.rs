@@ -21,11 +21,8 @@ const FILE_FACTOR: u64 = 2;
 pub(crate) fn dormant_entry(selected: &SelectedVersions) -> ModelEntry {
     let versions = selected.files.iter();
     let versions = versions.map(|files| (files.version, LoadedVersion::Dormant(None)));
-    let skipped = selected.skipped.iter();
-    let unserved = skipped.map(|reason| UnservedVersion {
-        version: None,
-        reason: reason.clone(),
-    });
+    let unserved = selected.skipped.iter().cloned();
+    let unserved = unserved.map(UnservedVersion::skipped);
     let directory = selected.files.first();
     let directory = directory.and_then(|files| files.model_directory.as_deref());
     // An error of the model file is that of the load.

@@ -171,6 +171,14 @@ fn hint(export: &Option<String>) -> String {
 }
 
 impl LoadError {
+    /// Returns whether all that is missing is a graph for which the model file has a command.
+    pub fn waits_for_export(&self) -> bool {
+        matches!(
+            self,
+            LoadError::NotExported { .. } | LoadError::NoVersion { export: Some(_) }
+        )
+    }
+
     /// Returns the backend or device that the model needs and this machine or build does not have, with the
     /// way to install it, if that is the reason.
     pub fn unavailable(&self) -> Option<String> {

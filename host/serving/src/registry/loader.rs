@@ -161,11 +161,8 @@ impl Loader {
             };
             versions.insert(files.version, loaded);
         }
-        let skipped = selected.skipped.iter();
-        let unserved = skipped.map(|reason| UnservedVersion {
-            version: None,
-            reason: reason.clone(),
-        });
+        let unserved = selected.skipped.iter().cloned();
+        let unserved = unserved.map(UnservedVersion::skipped);
         ModelEntry {
             versions,
             labels: selected.labels.clone(),
