@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | `normal` | | none |
 //! | `shrink` | 80 % | the response cache is emptied and remembers nothing; idle models become dormant, if requests load models |
-//! | `refuse_large` | 90 % | also, no load of a model begins, whoever asks for it, and no request may hold more than 4 MiB |
+//! | `refuse_large` | 90 % | also, no load of a model begins, whoever asks for it, no request may hold more than 4 MiB, and the tenant whose models take the most loses those that no request would load again |
 //! | `refuse_all` | 95 % | also, no inference begins; health, metrics and questions about models are answered |
 //!
 //! A stage ends only once the use has fallen by three points more, so that it does not alternate. The limit is that of
@@ -13,6 +13,7 @@
 //!
 //! Pure logic: [`memory_watch`](crate::memory_watch) reads the use and carries the effects out.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
 
 /// The largest reservation of a request in the stage in which large ones are refused: about the memory that a handler
@@ -49,6 +50,15 @@ pub struct MemoryPressure {
     /// The numbers of times that each stage has been entered.
     entered: [AtomicU64; PressureStage::ALL.len()],
     refused: AtomicU64,
+    /// The memory that running loads of tenants are expected to take.
+    expected: AtomicU64,
+}
+
+/// The memory that a load is expected to take, counted until this is dropped. Lifetime: one load.
+#[derive(Debug)]
+pub(crate) struct ExpectedLoad {
+    pressure: Arc<MemoryPressure>,
+    bytes: u64,
 }
 
 /// The refusal of work for lack of memory.
@@ -120,6 +130,7 @@ impl MemoryPressure {
             stage: AtomicU8::new(0),
             entered: Default::default(),
             refused: AtomicU64::new(0),
+            expected: AtomicU64::new(0),
         }
     }
 
@@ -182,12 +193,56 @@ impl MemoryPressure {
         self.check_before(PressureStage::RefuseLarge)
     }
 
+    /// Counts the memory that a load is expected to take, besides what is used and what other loads are expected to take.
+    ///
+    /// # Errors
+    /// Returns [`ShortOfMemory`] if the load would lead to the stage in which no other begins.
+    pub(crate) fn expect_load(
+        self: &Arc<MemoryPressure>,
+        bytes: u64,
+    ) -> Result<ExpectedLoad, ShortOfMemory> {
+        let others = self.expected.fetch_add(bytes, Relaxed);
+        // Dropped with an error, it is counted no more.
+        let load = ExpectedLoad {
+            pressure: Arc::clone(self),
+            bytes,
+        };
+        let Some(limit) = self.limit else {
+            return Ok(load);
+        };
+        let used = self.used().saturating_add(others).saturating_add(bytes);
+        if PressureStage::Normal.next(used, limit) < PressureStage::RefuseLarge {
+            return Ok(load);
+        }
+        self.refused.fetch_add(1, Relaxed);
+        Err(ShortOfMemory)
+    }
+
+    /// Returns the bytes by which the use must fall for loads to begin again; 0 if they may begin.
+    pub(crate) fn excess(&self) -> u64 {
+        let stage = PressureStage::RefuseLarge;
+        if self.stage() < stage {
+            return 0;
+        }
+        let percent = stage.begins_at_percent().saturating_sub(HYSTERESIS_PERCENT);
+        let limit = u128::from(self.limit.unwrap_or_default());
+        let kept = u64::try_from(limit * u128::from(percent) / 100).unwrap_or(u64::MAX);
+        // A use of exactly this much is still in the stage.
+        self.used().saturating_sub(kept).saturating_add(1)
+    }
+
     fn check_before(&self, stage: PressureStage) -> Result<(), ShortOfMemory> {
         if self.stage() < stage {
             return Ok(());
         }
         self.refused.fetch_add(1, Relaxed);
         Err(ShortOfMemory)
+    }
+}
+
+impl Drop for ExpectedLoad {
+    fn drop(&mut self) {
+        self.pressure.expected.fetch_sub(self.bytes, Relaxed);
     }
 }
 
@@ -209,6 +264,37 @@ mod tests {
             (u64::MAX, RefuseAll),
         ] {
             assert_eq!(Normal.next(used, 1000), expected, "{used}");
+        }
+    }
+
+    #[test]
+    fn loads_that_are_expected_to_lead_to_the_refusal_of_loads_are_refused() {
+        let pressure = Arc::new(MemoryPressure::new(Some(1000)));
+        pressure.observe(500);
+        let first = pressure.expect_load(300);
+        assert!(first.is_ok());
+        assert!(
+            pressure.expect_load(100).is_err(),
+            "both together are too large"
+        );
+        let second = pressure.expect_load(99);
+        assert!(second.is_ok(), "the refused load is not counted");
+        drop((first, second));
+        assert!(pressure.expect_load(399).is_ok());
+        assert_eq!(pressure.refused(), 1);
+        let unlimited = Arc::new(MemoryPressure::new(None));
+        assert!(unlimited.expect_load(u64::MAX).is_ok());
+    }
+
+    #[test]
+    fn the_excess_is_what_must_go_for_loads_to_begin_again() {
+        let pressure = MemoryPressure::new(Some(1000));
+        for (used, excess) in [(0, 0), (899, 0), (900, 31), (960, 91), (880, 11)] {
+            pressure.observe(used);
+            assert_eq!(pressure.excess(), excess, "{used}");
+            if excess > 0 {
+                assert!(pressure.stage().next(used - excess, 1000) < RefuseLarge);
+            }
         }
     }
 

@@ -4,6 +4,7 @@
 //! The use is the resident memory that Linux reports. Where it reports none, there is no back-pressure.
 
 use crate::memory_pressure::{PressureStage, StageChange};
+use crate::namespaces::give_up_models;
 use crate::serving::Serving;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -81,10 +82,14 @@ fn apply(serving: &Serving, used: u64) {
 async fn relieve(serving: Arc<Serving>) {
     let relieved = Arc::clone(&serving);
     let relieving = serving.blocking().run_soon(move || {
-        relieved.relieve_memory();
+        let mut has_idle = relieved.relieve_memory();
         // In the process of a tenant, the public models are another service.
         if let Some(public) = &relieved.public {
-            public.relieve_memory();
+            has_idle |= public.relieve_memory();
+            if !has_idle {
+                let excess = relieved.memory_pressure().excess();
+                give_up_models(&[Arc::clone(&relieved)], excess);
+            }
         }
     });
     if let Err(error) = relieving.await {
