@@ -2,13 +2,19 @@
 
 use super::{Tenants, add, new_tenant, patient};
 use crate::harness::onnx::{FLOAT, Graph, Tensor};
-use crate::harness::{Repository, TestOptions, base64, root};
+use crate::harness::{Repository, TestOptions, TestServer, base64, root, wait_until};
 use anyhow::{Result, bail, ensure};
 use serde_json::{Value, json};
 use std::fs;
+use std::io::Write;
+use std::net::TcpStream;
+use std::sync::Arc;
 use wisp_serving::ServingOptions;
 use wisp_serving::memory_pressure::PressureStage;
 use wisp_serving::tenants::role::Role;
+use wisp_tensor::MemoryBudget;
+
+const MIB: usize = 1 << 20;
 
 /// The memory limit of the process, which this test reports the use of.
 const LIMIT: u64 = 1 << 30;
@@ -125,4 +131,71 @@ fn a_load_that_would_end_those_of_others_is_refused_before_it_begins() -> Result
     let answer = tenants.ask("POST /v2/models/small/infer", &other, &patient(1))?;
     answer.ok()?;
     Ok(())
+}
+
+/// Sends most of a body, and leaves the rest.
+fn begin(tenants: &Tenants, key: &str, bytes: usize) -> Result<TcpStream> {
+    let mut stream = TcpStream::connect(tenants.server.address())?;
+    let head = format!(
+        "POST /v2/models/shared/infer HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {key}\r\n\
+         content-length: {}\r\n\r\n",
+        bytes + 1
+    );
+    stream.write_all(head.as_bytes())?;
+    // The server may refuse it before all has been sent.
+    let _ = stream.write_all(&vec![b' '; bytes]);
+    Ok(stream)
+}
+
+#[test]
+fn bodies_of_one_tenant_leave_memory_for_those_of_others() -> Result<()> {
+    let memory = Arc::new(MemoryBudget::new(16 * MIB));
+    let (tenants, [acme, other]) = start(TestOptions {
+        serving: ServingOptions {
+            memory: Arc::clone(&memory),
+            ..TestOptions::default().serving
+        },
+        ..TestOptions::default()
+    })?;
+    // More than the whole budget, each of them small enough for its last part.
+    let mut sending = Vec::new();
+    for _ in 0..40 {
+        sending.push(begin(&tenants, &acme, MIB / 2)?);
+    }
+    wait_until("the bodies have arrived", || memory.reserved() > 13 * MIB)?;
+    for _ in 0..20 {
+        tenants.infer("shared", &other)?.ok()?;
+    }
+    let reserved = memory.reserved();
+    ensure!(reserved <= 16 * MIB / 8 * 7, "{reserved} bytes");
+    ensure!(reserved > 10 * MIB, "they are not held any more");
+    drop(sending);
+    wait_until("the memory is free again", || memory.reserved() == 0)?;
+    tenants.infer("shared", &acme)?.ok()?;
+    Ok(())
+}
+
+#[test]
+fn without_tenants_bodies_use_the_whole_budget() -> Result<()> {
+    let memory = Arc::new(MemoryBudget::new(16 * MIB));
+    let options = TestOptions {
+        serving: ServingOptions {
+            memory: Arc::clone(&memory),
+            ..TestOptions::default().serving
+        },
+        ..TestOptions::default()
+    };
+    let repository = Repository::empty()?.with_model("shared", "progression", None)?;
+    let server = TestServer::with_options(repository, options)?;
+    let mut sending = Vec::new();
+    for _ in 0..40 {
+        let mut stream = TcpStream::connect(server.address())?;
+        let head = format!(
+            "POST /v2/models/shared/infer HTTP/1.1\r\nhost: localhost\r\ncontent-length: {MIB}\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes())?;
+        let _ = stream.write_all(&vec![b' '; MIB / 2]);
+        sending.push(stream);
+    }
+    wait_until("the budget is used up", || memory.reserved() > 15 * MIB)
 }

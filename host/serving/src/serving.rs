@@ -152,7 +152,7 @@ impl Serving {
         self.options.request_timeout
     }
 
-    /// Returns the budget of the bytes that all requests hold together.
+    /// Returns the budget of the bytes that all requests hold together, in which those of the tenant have a share.
     pub fn memory(&self) -> &Arc<MemoryBudget> {
         &self.options.memory
     }
