@@ -9,7 +9,8 @@
 //!
 //! A stage ends only once the use has fallen by three points more, so that it does not alternate. The limit is that of
 //! the control group or a lower one: the kernel would otherwise end the process. Budgets of single resources remain; the
-//! stages are for what they do not count, such as fragmentation and libraries.
+//! stages are for what they do not count, such as fragmentation and libraries. The memory of child processes, which load
+//! models or serve a tenant, counts up to the stage in which no load begins, and no further: their own limits bound them.
 //!
 //! Pure logic: [`memory_watch`](crate::memory_watch) reads the use and carries the effects out.
 
@@ -46,6 +47,8 @@ pub struct MemoryPressure {
     /// `None` without a limit, which is always in the first stage.
     limit: Option<u64>,
     used: AtomicU64,
+    /// The memory of the processes below this one.
+    children: AtomicU64,
     stage: AtomicU8,
     /// The numbers of times that each stage has been entered.
     entered: [AtomicU64; PressureStage::ALL.len()],
@@ -127,6 +130,7 @@ impl MemoryPressure {
         MemoryPressure {
             limit: limit.filter(|limit| *limit > 0),
             used: AtomicU64::new(0),
+            children: AtomicU64::new(0),
             stage: AtomicU8::new(0),
             entered: Default::default(),
             refused: AtomicU64::new(0),
@@ -142,6 +146,11 @@ impl MemoryPressure {
     /// Returns the memory that the process used when it was last read.
     pub fn used(&self) -> u64 {
         self.used.load(Relaxed)
+    }
+
+    /// Returns the memory that the processes below this one used when it was last read.
+    pub fn children(&self) -> u64 {
+        self.children.load(Relaxed)
     }
 
     /// Returns the current stage.
@@ -163,10 +172,20 @@ impl MemoryPressure {
     /// Records that the process uses this number of bytes, and returns the change of the stage. One task at a time does
     /// so.
     pub fn observe(&self, used: u64) -> Option<StageChange> {
+        self.observe_all(used, 0)
+    }
+
+    /// Records in the same way that the process uses this number of bytes, and the processes below it another. Those keep
+    /// loads from beginning, and no request from being answered: they are not of those who would have to wait.
+    pub fn observe_all(&self, used: u64, children: u64) -> Option<StageChange> {
         self.used.store(used, Relaxed);
+        self.children.store(children, Relaxed);
         let limit = self.limit?;
         let from = self.stage();
-        let to = from.next(used, limit);
+        let with_children = from.next(used.saturating_add(children), limit);
+        let to = from
+            .next(used, limit)
+            .max(with_children.min(PressureStage::RefuseLarge));
         if from == to {
             return None;
         }
@@ -210,7 +229,8 @@ impl MemoryPressure {
         let Some(limit) = self.limit else {
             return Ok(load);
         };
-        let used = self.used().saturating_add(others).saturating_add(bytes);
+        let used = self.used().saturating_add(self.children());
+        let used = used.saturating_add(others).saturating_add(bytes);
         if PressureStage::Normal.next(used, limit) < PressureStage::RefuseLarge {
             return Ok(load);
         }
@@ -218,7 +238,7 @@ impl MemoryPressure {
         Err(ShortOfMemory)
     }
 
-    /// Returns the bytes by which the use must fall for loads to begin again; 0 if they may begin.
+    /// Returns the bytes by which the use of this process must fall for loads to begin again; 0 if they may begin.
     pub(crate) fn excess(&self) -> u64 {
         let stage = PressureStage::RefuseLarge;
         if self.stage() < stage {
@@ -227,8 +247,8 @@ impl MemoryPressure {
         let percent = stage.begins_at_percent().saturating_sub(HYSTERESIS_PERCENT);
         let limit = u128::from(self.limit.unwrap_or_default());
         let kept = u64::try_from(limit * u128::from(percent) / 100).unwrap_or(u64::MAX);
-        // A use of exactly this much is still in the stage.
-        self.used().saturating_sub(kept).saturating_add(1)
+        // A use of exactly this much is still in the stage. What children use cannot be freed here.
+        self.used().saturating_add(1).saturating_sub(kept)
     }
 
     fn check_before(&self, stage: PressureStage) -> Result<(), ShortOfMemory> {
@@ -284,6 +304,29 @@ mod tests {
         assert_eq!(pressure.refused(), 1);
         let unlimited = Arc::new(MemoryPressure::new(None));
         assert!(unlimited.expect_load(u64::MAX).is_ok());
+    }
+
+    #[test]
+    fn child_processes_keep_loads_from_beginning_and_requests_from_nothing() {
+        let pressure = Arc::new(MemoryPressure::new(Some(1000)));
+        for (used, children, expected) in [
+            (500, 200, Normal),
+            (500, 300, Shrink),
+            (500, 400, RefuseLarge),
+            (500, 10_000, RefuseLarge),
+            (950, 0, RefuseAll),
+            (919, 500, RefuseLarge),
+            (300, 0, Normal),
+        ] {
+            pressure.observe_all(used, children);
+            assert_eq!(pressure.stage(), expected, "{used} {children}");
+            assert_eq!(pressure.check_inference().is_ok(), expected < RefuseAll);
+        }
+        pressure.observe_all(100, 700);
+        assert!(pressure.expect_load(100).is_err());
+        assert!(pressure.expect_load(99).is_ok());
+        pressure.observe_all(100, 900);
+        assert_eq!(pressure.excess(), 0, "nothing here could be freed");
     }
 
     #[test]
