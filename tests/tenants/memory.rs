@@ -1,6 +1,6 @@
 //! Tests of the memory that one tenant leaves to the others.
 
-use super::{Tenants, add, new_tenant, patient};
+use super::{Tenants, add, administer, new_tenant, patient};
 use crate::harness::onnx::{FLOAT, Graph, Tensor};
 use crate::harness::{Repository, TestOptions, TestServer, base64, root, wait_until};
 use anyhow::{Result, bail, ensure};
@@ -198,4 +198,32 @@ fn without_tenants_bodies_use_the_whole_budget() -> Result<()> {
         sending.push(stream);
     }
     wait_until("the budget is used up", || memory.reserved() > 15 * MIB)
+}
+
+#[test]
+fn tenants_are_changed_while_requests_use_all_memory() -> Result<()> {
+    let memory = Arc::new(MemoryBudget::new(MIB));
+    let options = TestOptions {
+        serving: ServingOptions {
+            memory: Arc::clone(&memory),
+            ..TestOptions::default().serving
+        },
+        ..TestOptions::default()
+    };
+    let public = Repository::empty()?.with_model("shared", "progression", None)?;
+    let mut operator = String::new();
+    let tenants = Tenants::with_options((public, Repository::empty()?), options, |file| {
+        operator = add(file, &new_tenant("operator", Role::Admin)?)?;
+        Ok(())
+    })?;
+    let mut rest = memory.reservation();
+    ensure!(rest.grow(MIB), "it is used already");
+    let refused = tenants.infer("shared", &operator)?;
+    ensure!(refused.status == 503, "{refused:?}");
+    let address = tenants.server.admin_address();
+    let request = ("POST /v1/tenants", Some(operator.as_str()));
+    administer(address, request, &json!({ "id": "late" }))?.ok()?;
+    let request = ("DELETE /v1/tenants/late", Some(operator.as_str()));
+    administer(address, request, &Value::Null)?.ok()?;
+    Ok(())
 }
