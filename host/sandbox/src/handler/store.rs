@@ -144,7 +144,8 @@ mod tests {
             ..Limits::default()
         };
         let deadline = Instant::now() + deadline;
-        let mut store = inline_store(&engine, &limits, Arc::default(), deadline);
+        let payer = Payer::default();
+        let mut store = inline_store((&engine, &payer), &limits, Arc::default(), deadline);
         let wasmtime = engine.wasmtime.clone();
         let compute = Func::wrap(&mut store, move || {
             for _ in 0..=ticks(guest_time) {
