@@ -4,6 +4,7 @@
 //! The OS assigns the ports, a server is ready when its constructor returns, and all resources are
 //! released on drop.
 
+mod base64;
 mod certificate;
 pub(crate) mod child;
 mod connection;
@@ -20,6 +21,7 @@ pub(crate) mod victim;
 mod wait;
 pub(crate) mod wat_handler;
 
+pub(crate) use base64::base64;
 pub(crate) use certificate::Certificate;
 pub(crate) use connection::Connection;
 pub(crate) use gate::Gate;

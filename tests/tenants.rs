@@ -1,7 +1,7 @@
 //! Tests of tenants: keys, roles, namespaces, and what one tenant can find out about another.
 //!
 //! `audit` tries every route with every kind of key, `identity` everything else that could say who asks, and
-//! `foreign_names` the names of others' models. `pages` are what browsers open; `sharing` is about caches and batches;
+//! `foreign_names` the names of others' models. `memory` is about what the memory of one leaves to the others. `pages` are what browsers open; `sharing` is about caches and batches;
 //! `streams` are open while keys change. `certificates` identify tenants too, and `signatures` are those of the keys of one
 //! tenant.
 
@@ -9,6 +9,7 @@ mod audit;
 mod certificates;
 mod foreign_names;
 mod identity;
+mod memory;
 mod pages;
 mod sharing;
 mod signatures;

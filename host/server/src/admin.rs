@@ -30,9 +30,13 @@ use wisp_serving::tenants::document::{
     decode_key, decode_tenant, key_document, removed_document, tenant_document, tenants_document,
 };
 use wisp_serving::tenants::tenant_id::TenantId;
+use wisp_tensor::MemoryBudget;
 
 /// The largest body, in bytes. Those of clients are shorter.
 const MAX_BODY_BYTES: usize = 16 * 1024;
+
+/// The memory for the bodies of all requests together, for which those of the API leave none if they use up theirs.
+const MEMORY_BYTES: usize = 4 << 20;
 
 /// The time that a body may keep the server waiting.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -44,6 +48,7 @@ const CLOSE: HeaderValue = HeaderValue::from_static("close");
 pub(crate) struct AdminService {
     namespaces: Arc<Namespaces>,
     access: Access,
+    memory: Arc<MemoryBudget>,
 }
 
 /// One request about the tenants.
@@ -63,6 +68,7 @@ impl AdminService {
     pub(crate) fn new(namespaces: Arc<Namespaces>) -> AdminService {
         AdminService {
             access: Access::new(Arc::clone(&namespaces)),
+            memory: Arc::new(MemoryBudget::new(MEMORY_BYTES)),
             namespaces,
         }
     }
@@ -79,7 +85,7 @@ impl AdminService {
         let mut body = RequestBody::new(
             incoming,
             BODY_TIMEOUT,
-            serving.memory().reservation(),
+            self.memory.reservation(),
             serving.blocking().clone(),
         );
         let allowed = hosts.map_or(Ok(()), |hosts| hosts.check(&head));

@@ -86,7 +86,7 @@ async fn run<D: RequestDecoder>(
     let source = slot.read(reading).await?;
     timer.finish_read();
     let permit = serving.admission.admit_for(version.share(), owner)?;
-    let permit = Arc::new(permit.metered(&meter));
+    let permit = Arc::new(permit.metered(&meter, &serving.options.memory));
     let deadline = Instant::now() + serving.options.request_timeout;
     let memory = Footprint::new(&serving.options.memory);
     let codecs = Codecs {

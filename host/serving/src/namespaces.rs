@@ -262,12 +262,17 @@ impl Namespaces {
         Ok(true)
     }
 
-    /// Makes idle models of tenants dormant if the process is short of memory. Blocks.
-    fn relieve_memory(&self) {
-        if self.local.memory_pressure().stage() >= PressureStage::Shrink {
-            for tenant in self.tenants() {
-                tenant.relieve_memory();
-            }
+    /// Makes idle models of tenants dormant if the process is short of memory. If none is idle and loads are refused, the
+    /// tenant whose models take the most loses those that no request would load again. Blocks.
+    pub fn relieve_memory(&self) {
+        let pressure = self.local.memory_pressure();
+        if pressure.stage() < PressureStage::Shrink {
+            return;
+        }
+        let tenants = self.tenants();
+        let relieved = tenants.iter().filter(|tenant| tenant.relieve_memory());
+        if relieved.count() == 0 {
+            give_up_models(&tenants, pressure.excess());
         }
     }
 
@@ -413,6 +418,21 @@ impl Configured {
         let current = Arc::new(current);
         let mut place = self.current.write().unwrap_or_else(PoisonError::into_inner);
         *place = current;
+    }
+}
+
+/// Unloads models that no request would load again until this number of bytes is free, each of the tenant whose models take
+/// the most then.
+pub(crate) fn give_up_models(tenants: &[Arc<Serving>], excess: u64) {
+    let mut freed: u64 = 0;
+    while freed < excess {
+        let candidates = tenants.iter();
+        let candidates = candidates.filter_map(|tenant| Some((tenant.bytes_to_give_up()?, tenant)));
+        let largest = candidates.max_by_key(|(bytes, _)| *bytes);
+        let Some(bytes) = largest.and_then(|(_, tenant)| tenant.give_up_model()) else {
+            return;
+        };
+        freed = freed.saturating_add(bytes);
     }
 }
 

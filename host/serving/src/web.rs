@@ -56,7 +56,11 @@ pub async fn respond(
         let mut memory = Footprint::new(&serving.options.memory);
         memory.resize(request.body().len())?;
         meter.receive(request.body().len());
-        Ok::<_, InferError>((request, permit.metered(&meter), memory))
+        Ok::<_, InferError>((
+            request,
+            permit.metered(&meter, &serving.options.memory),
+            memory,
+        ))
     };
     let admitted = admitting
         .await

@@ -121,7 +121,8 @@ pub(crate) struct TenantAddArgs {
     #[arg(long, value_name = "N")]
     pub(crate) backend_milliseconds_per_second: Option<u64>,
 
-    /// Limit on the memory of the tenant's own loaded models [default: none].
+    /// Limit on the memory of the tenant's own loaded models [default: a quarter of the memory limit of the server, or half
+    /// of that of the tenant's worker].
     #[arg(long, value_name = "N")]
     pub(crate) model_memory_bytes: Option<u64>,
 

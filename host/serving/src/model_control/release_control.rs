@@ -427,6 +427,8 @@ impl ModelControl {
     /// Loads a version for a release.
     fn load_pinned(&self, files: &VersionFiles) -> Result<Arc<ModelVersion>, String> {
         let started = Instant::now();
+        let expected = self.expect_load(expected_bytes_of(files));
+        let _expected_load = expected.map_err(|error| error.to_string())?;
         let loaded = self.loader.load_version(files);
         (self.observer)(files.model.as_str(), loaded.as_ref());
         let version = files.version;

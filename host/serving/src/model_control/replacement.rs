@@ -4,6 +4,7 @@
 
 use super::load_source::LoadSource;
 use super::{ControlError, ModelControl, enter_failure};
+use crate::memory_pressure::ExpectedLoad;
 use crate::registry::dormancy::expected_bytes;
 use crate::registry::omissions::log_omissions;
 use crate::registry::route_check::with_own_route;
@@ -41,6 +42,8 @@ impl ModelControl {
                 let pinned = self.pin_release(path, &mut selected);
                 ends_release = pinned.is_gone;
                 let expected = expected_bytes(&selected);
+                // Counted until the load has ended.
+                let _expected_load = self.expect_load(expected)?;
                 let reserve = || self.residency.make_room(registry, model, expected);
                 let room = asked.wait_for_room(reserve);
                 reserved = Some(room.map_err(|reason| ControlError::NoRoom {
@@ -103,6 +106,15 @@ impl ModelControl {
             model: model.clone(),
             reason,
         })
+    }
+
+    /// Counts the memory that a load is expected to take, if a tenant asks for it. What the operator loads is refused only
+    /// once memory is short: an estimate that is too high refuses no model that fits.
+    pub(super) fn expect_load(&self, bytes: u64) -> Result<Option<ExpectedLoad>, ControlError> {
+        match self.owner.is_local() {
+            true => Ok(None),
+            false => Ok(Some(self.pressure.expect_load(bytes)?)),
+        }
     }
 
     /// Returns the entry, or one that cannot be called if another model has its route.

@@ -147,10 +147,9 @@ impl ModelControl {
             return Err(failed(NoRoom::TooLarge { bytes, budget }.to_string()));
         }
         self.pressure.check_load()?;
-        let reserve = || {
-            self.residency
-                .make_more_room(registry, model, expected_bytes_of(&files))
-        };
+        let expected = expected_bytes_of(&files);
+        let _expected_load = self.expect_load(expected)?;
+        let reserve = || self.residency.make_more_room(registry, model, expected);
         let room = Asked::by_client().wait_for_room(reserve);
         let _room = room.map_err(|reason| ControlError::NoRoom {
             model: model.clone(),

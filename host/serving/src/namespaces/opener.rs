@@ -24,6 +24,13 @@ const MODELS: &str = "models";
 /// The directory for the states of a tenant's releases, below that of the tenant.
 const RELEASES: &str = "releases";
 
+/// The divisor of the memory limit of the process for the own models of one tenant without a limit of its own. Four such
+/// tenants fill the process with models, and one leaves the others most of it.
+const MODELS_OF_SHARED_PROCESS: u64 = 4;
+
+/// The same for the only tenant of a process.
+const MODELS_OF_OWN_PROCESS: u64 = 2;
+
 /// Everything that opening the models of a tenant takes besides their directory. Lifetime: the process.
 #[derive(Debug)]
 pub struct NamespaceOpener {
@@ -48,7 +55,8 @@ impl NamespaceOpener {
         directory: &Path,
     ) -> Serving {
         let account = Account::open(tenant, 1);
-        self.open_models(local, (tenant, account), (directory, None))
+        let budget = model_memory(tenant, (local, MODELS_OF_OWN_PROCESS));
+        self.open_models(local, (tenant, account, budget), (directory, None))
     }
 
     /// Opens the models of a tenant, unless a process of its own does so. They have been those of the service `before`, if
@@ -62,7 +70,8 @@ impl NamespaceOpener {
         let before = before.and_then(Serving::own_control).map(Arc::clone);
         match tenant.isolation {
             Isolation::Shared | Isolation::Cordon => {
-                self.open_models(local, (tenant, account), (directory, before))
+                let budget = model_memory(tenant, (local, MODELS_OF_SHARED_PROCESS));
+                self.open_models(local, (tenant, account, budget), (directory, before))
             }
             Isolation::Worker => {
                 if let Some(before) = &before {
@@ -86,11 +95,11 @@ impl NamespaceOpener {
         }
     }
 
-    /// Opens the models of a tenant. A directory that cannot be read is logged, and has no models.
+    /// Opens the models of a tenant within this budget. A directory that cannot be read is logged, and has no models.
     fn open_models(
         &self,
         local: &Arc<Serving>,
-        (tenant, account): (&Arc<Tenant>, Account),
+        (tenant, account, model_memory): (&Arc<Tenant>, Account, Option<u64>),
         (directory, before): (&Path, Option<Arc<ModelControl>>),
     ) -> Serving {
         let models = directory.join(MODELS);
@@ -116,7 +125,7 @@ impl NamespaceOpener {
         let control = ModelControl::new(loader, models, self.mode, self.observer);
         let control = control.with_residency(ResidencyOptions {
             load_on_demand: true,
-            max_model_memory_bytes: tenant.limits.model_memory_bytes,
+            max_model_memory_bytes: model_memory,
         });
         let control = control.with_uploads(uploads);
         let own = OwnModels {
@@ -164,8 +173,41 @@ impl NamespaceOpener {
     }
 }
 
+/// Returns the budget of bytes for the own models of a tenant: its limit, or this part of the memory limit of the process.
+/// `None` if there is neither.
+fn model_memory(tenant: &Tenant, (local, part): (&Serving, u64)) -> Option<u64> {
+    let default = local.memory_pressure().limit().map(|limit| limit / part);
+    tenant.limits.model_memory_bytes.or(default)
+}
+
 /// Creates a directory and those above it for the user of this process alone.
 pub fn create_private(directory: &Path) -> io::Result<()> {
     let mut builder = DirBuilder::new();
     builder.recursive(true).mode(0o700).create(directory)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ServingOptions;
+
+    #[test]
+    fn the_models_of_a_tenant_have_a_part_of_the_memory_unless_a_limit_is_set() {
+        let process = |limit: Option<u64>| {
+            let options = ServingOptions {
+                memory_limit_bytes: limit,
+                ..ServingOptions::default()
+            };
+            Serving::new(Registry::default(), None, options)
+        };
+        let (limited, unlimited) = (process(Some(1000)), process(None));
+        let mut tenant = Tenant::local();
+        let budget = |tenant: &Tenant, part: u64| model_memory(tenant, (&limited, part));
+        assert_eq!(budget(&tenant, MODELS_OF_SHARED_PROCESS), Some(250));
+        assert_eq!(budget(&tenant, MODELS_OF_OWN_PROCESS), Some(500));
+        assert_eq!(model_memory(&tenant, (&unlimited, 4)), None);
+        tenant.limits.model_memory_bytes = Some(900);
+        assert_eq!(budget(&tenant, MODELS_OF_SHARED_PROCESS), Some(900));
+        assert_eq!(model_memory(&tenant, (&unlimited, 4)), Some(900));
+    }
 }
