@@ -275,7 +275,7 @@ impl TestServer {
                 mode: ControlMode::Explicit,
                 observer: |_, _| (),
                 uploads: tenant_uploads,
-                deployers: Isolation::Shared,
+                owners: Isolation::Shared,
             };
             (TenantFile::new(directory), opener)
         });

@@ -92,8 +92,8 @@ pub(crate) struct TenantAddArgs {
     pub(crate) anonymous: bool,
 
     /// The isolation of the tenant: `shared` (the threads of the server), `cordon` (its own threads, for handlers and
-    /// for its own models) or `worker` (its own process) [default: `worker` for tenants that may upload models that native
-    /// code computes, and `shared` for others].
+    /// for its own models) or `worker` (its own process) [default: `worker` for tenants that have or may deploy models of
+    /// their own if native code can compute them, and `shared` for others].
     #[arg(long, value_name = "LEVEL")]
     pub(crate) isolation: Option<Isolation>,
 

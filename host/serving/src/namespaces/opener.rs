@@ -11,6 +11,7 @@ use crate::serving::tenant_view::OwnModels;
 use crate::tenants::isolation::Isolation;
 use crate::tenants::tenant_set::Tenant;
 use crate::uploads::limits::UploadLimits;
+use crate::uploads::staging::has_content;
 use crate::uploads::{UploadTarget, Uploads};
 use std::fs::DirBuilder;
 use std::io;
@@ -35,8 +36,8 @@ pub struct NamespaceOpener {
     pub observer: fn(&str, Loaded<'_>),
     /// The limits of uploads into the models of one tenant, if there are uploads.
     pub uploads: Option<UploadLimits>,
-    /// The isolation of tenants with a key that may deploy, unless their records name one.
-    pub deployers: Isolation,
+    /// The isolation of tenants that have models of their own or may deploy some, unless their records name one.
+    pub owners: Isolation,
 }
 
 impl NamespaceOpener {
@@ -49,6 +50,12 @@ impl NamespaceOpener {
     ) -> Serving {
         let account = Account::open(tenant, 1);
         self.open_models(local, (tenant, account), (directory, None))
+    }
+
+    /// Returns whether there are files in the directory of a tenant that are, or become, models of its own: also those of a
+    /// tenant that may not deploy any more. A directory that cannot be read has some.
+    pub(super) fn has_models(directory: &Path) -> bool {
+        has_content(&directory.join(MODELS)).unwrap_or(true)
     }
 
     /// Opens the models of a tenant, unless a process of its own does so. They have been those of the service `before`, if

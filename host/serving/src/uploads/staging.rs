@@ -414,6 +414,23 @@ fn remove_if_empty(staged: &Path) {
     }
 }
 
+/// Returns whether a directory of models has anything in it, an upload included that the next start may complete. One that
+/// does not exist has nothing.
+pub(crate) fn has_content(repository: &Path) -> io::Result<bool> {
+    let entries = match fs::read_dir(repository) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    for entry in entries {
+        if entry?.file_name() != ROOT {
+            return Ok(true);
+        }
+    }
+    let staged = names(&repository.join(ROOT).join(STAGED))?;
+    Ok(!staged.is_empty())
+}
+
 /// Returns the names of the directories in a directory, without hidden ones. A directory that does not exist has none.
 fn names(directory: &Path) -> io::Result<Vec<String>> {
     let entries = match fs::read_dir(directory) {

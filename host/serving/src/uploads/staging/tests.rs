@@ -162,3 +162,20 @@ fn a_link_in_place_of_the_directory_is_refused() -> Result<()> {
     assert!(matches!(opened, Err(OpenUploadsError::Io { .. })));
     Ok(())
 }
+
+#[test]
+fn a_repository_has_content_as_long_as_it_has_a_model_or_an_upload() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    assert!(!has_content(&directory.path().join("nothing"))?);
+    assert!(!has_content(directory.path())?);
+    let staging = open(&directory)?;
+    assert!(!has_content(directory.path())?);
+    put(&staging, ("m", "1"), "model.onnx")?;
+    assert!(has_content(directory.path())?);
+    let name = VersionName::parse("m", "1")?;
+    staging.begin_commit(&name)?.commit()?;
+    assert!(has_content(directory.path())?);
+    staging.delete(&directory.path().join("m"))?;
+    assert!(!has_content(directory.path())?);
+    Ok(())
+}
