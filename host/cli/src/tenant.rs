@@ -126,7 +126,7 @@ fn rotate(file: &TenantFile, args: &TenantRotateArgs) -> anyhow::Result<()> {
 }
 
 fn revoke(file: &TenantFile, args: &TenantRevokeArgs) -> anyhow::Result<()> {
-    match args.key {
+    match args.keys.key {
         Some(key) => file.change(|records| records.revoke(&args.id, key))?,
         None => {
             let names = file.change(|records| {

@@ -197,16 +197,24 @@ pub(crate) struct TenantRevokeArgs {
     /// The name of the tenant.
     pub(crate) id: TenantId,
 
-    /// The id of the key, which `wisp tenant list` shows. It is also the second part of the key: `wisp_<id>_<secret>`.
-    #[arg(long, value_name = "ID", required_unless_present = "all_keys", value_parser = value::key_id)]
-    pub(crate) key: Option<KeyId>,
-
-    /// Revoke all keys of the tenant.
-    #[arg(long, conflicts_with = "key")]
-    pub(crate) all_keys: bool,
+    #[command(flatten)]
+    pub(crate) keys: RevokedKeysArgs,
 
     #[command(flatten)]
     pub(crate) directory: TenantDirectoryArgs,
+}
+
+/// The keys that are revoked.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct RevokedKeysArgs {
+    /// The id of the key, which `wisp tenant list` shows. It is also the second part of the key: `wisp_<id>_<secret>`.
+    #[arg(long, value_name = "ID", value_parser = value::key_id)]
+    pub(crate) key: Option<KeyId>,
+
+    /// Revoke all keys of the tenant.
+    #[arg(long)]
+    pub(crate) all_keys: bool,
 }
 
 /// The tenant that is removed.

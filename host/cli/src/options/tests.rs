@@ -363,3 +363,14 @@ fn the_help_names_the_default_address_for_metrics() {
     let help = metrics.and_then(clap::Arg::get_help).unwrap().to_string();
     assert!(help.contains(&DEFAULT_METRICS.to_string()), "{help}");
 }
+
+#[test]
+fn a_revocation_names_one_key_or_all_of_them() {
+    let error = parse("tenant revoke acme --tenants d").err();
+    let error = error.unwrap_or_default();
+    assert!(error.contains("<--key <ID>|--all-keys>"), "{error}");
+    assert!(parse("tenant revoke acme --all-keys --tenants d").is_ok());
+    let both = "tenant revoke acme --all-keys --key 0123456789abcdef --tenants d";
+    let error = parse(both).err().unwrap_or_default();
+    assert!(error.contains("cannot be used with"), "{error}");
+}
