@@ -132,6 +132,9 @@ impl Namespaces {
             }),
         };
         namespaces.refresh()?;
+        if let Some(configured) = &namespaces.configured {
+            configured.file.reserve();
+        }
         Ok(namespaces)
     }
 

@@ -14,6 +14,7 @@ pub mod document;
 pub mod isolation;
 pub mod limits;
 pub mod records;
+mod replaced_file;
 pub mod role;
 pub mod signing_key;
 pub mod subject;
