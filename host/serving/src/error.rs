@@ -148,6 +148,9 @@ impl From<ControlError> for InferError {
             ControlError::Disabled | ControlError::Failed { .. } | ControlError::Release { .. } => {
                 ErrorKind::InvalidRequest
             }
+            ControlError::NoRoom {
+                is_of_tenant: true, ..
+            } => ErrorKind::OverQuota,
             ControlError::Polling
             | ControlError::NoRoom { .. }
             | ControlError::StillLoading { .. }

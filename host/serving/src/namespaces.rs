@@ -356,7 +356,10 @@ impl Configured {
 
     /// Returns the tenants with files of models of their own.
     fn with_models(&self, records: &TenantRecords) -> BTreeSet<TenantId> {
-        let ids = records.tenants.keys().filter_map(|id| id.parse::<TenantId>().ok());
+        let ids = records
+            .tenants
+            .keys()
+            .filter_map(|id| id.parse::<TenantId>().ok());
         let with_models = ids.filter(|id| NamespaceOpener::has_models(&self.directory(id)));
         with_models.collect()
     }
@@ -384,8 +387,12 @@ impl Configured {
                 _ if tenant.id.is_local() => {
                     Arc::new(local.with_tenant(Arc::clone(tenant), account))
                 }
-                // Its models stay, with the limits with which they were opened.
+                // Its models stay.
                 Some(open) if are_opened_alike(open.tenant(), tenant) => {
+                    let limits = self.opener.upload_limits(tenant);
+                    if let (Some(control), Some(limits)) = (open.own_control(), limits) {
+                        control.set_upload_limits(&limits);
+                    }
                     Arc::new(open.with_tenant(Arc::clone(tenant), account))
                 }
                 // At once: requests to the new process must not be answered here by what the tenant had before.
@@ -439,9 +446,12 @@ impl Configured {
 }
 
 /// Returns whether the models of a tenant are opened in the same way after its settings have changed. Those by other rules
-/// for signatures are not: each version must be verified by the new ones.
+/// for signatures are not: each version must be verified by the new ones. Those with another limit on their memory are not
+/// either: which of them are loaded is decided anew.
 fn are_opened_alike(before: &Tenant, now: &Tenant) -> bool {
-    before.isolation == now.isolation && before.signatures == now.signatures
+    before.isolation == now.isolation
+        && before.signatures == now.signatures
+        && before.limits.model_memory_bytes == now.limits.model_memory_bytes
 }
 
 #[cfg(test)]

@@ -231,7 +231,8 @@ mod tests {
     }
 
     #[test]
-    fn who_deploys_what_native_code_computes_gets_a_worker_with_uploads_and_without() -> Result<()> {
+    fn who_deploys_what_native_code_computes_gets_a_worker_with_uploads_and_without() -> Result<()>
+    {
         let library = "--onnxruntime-library=/l/o.so";
         let empty = tempfile::tempdir()?;
         let cache = format!("--cache-dir={}", empty.path().display());

@@ -112,6 +112,9 @@ impl NamespaceOpener {
             .as_ref()
             .and_then(|before| before.hand_over_uploads());
         let uploads = handed_over.or_else(|| self.open_uploads(tenant, &models));
+        if let (Some(uploads), Some(limits)) = (&uploads, self.upload_limits(tenant)) {
+            uploads.set_limits(&limits);
+        }
         let registry = match loader.start_repository(&models, Start::Dormant, &self.observer) {
             Ok(registry) => registry,
             Err(error) => {
@@ -125,7 +128,7 @@ impl NamespaceOpener {
             load_on_demand: true,
             max_model_memory_bytes: tenant.limits.model_memory_bytes,
         });
-        let control = control.with_uploads(uploads);
+        let control = control.with_uploads(uploads).of_tenant();
         let own = OwnModels {
             registry,
             control,
@@ -155,9 +158,14 @@ impl NamespaceOpener {
         }
     }
 
+    /// Returns the limits of the uploads of a tenant, if there are uploads.
+    pub(super) fn upload_limits(&self, tenant: &Tenant) -> Option<UploadLimits> {
+        Some(tenant.limits.uploads(self.uploads.as_ref()?))
+    }
+
     /// Opens the models of a tenant for uploads, if there are uploads. A failure is logged.
     fn open_uploads(&self, tenant: &Tenant, models: &Path) -> Option<Uploads> {
-        let limits = tenant.limits.uploads(self.uploads.as_ref()?);
+        let limits = self.upload_limits(tenant)?;
         let opened = Uploads::open_when_free(UploadTarget {
             repository: models.to_owned(),
             limits,

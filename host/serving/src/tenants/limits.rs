@@ -1,7 +1,7 @@
 //! The limits of a tenant, as an operator sets them. A limit that is not set does not exist.
 
 use crate::quota;
-use crate::uploads::limits::UploadLimits;
+use crate::uploads::limits::{TenantParts, UploadLimits};
 use serde::{Deserialize, Serialize};
 
 /// The limits of one tenant.
@@ -53,11 +53,17 @@ impl Limits {
     /// Returns the limits of the tenant's uploads, of which these are those of any tenant.
     pub(crate) fn uploads(&self, all: &UploadLimits) -> UploadLimits {
         let models = self.models.and_then(|models| usize::try_from(models).ok());
+        let models = models.filter(|models| *models <= all.models);
+        let stored_bytes = self.stored_bytes.filter(|bytes| *bytes <= all.stored_bytes);
         UploadLimits {
             file_bytes: all.file_bytes,
-            stored_bytes: self.stored_bytes.unwrap_or(u64::MAX).min(all.stored_bytes),
-            models: models.unwrap_or(usize::MAX).min(all.models),
+            stored_bytes: stored_bytes.unwrap_or(all.stored_bytes),
+            models: models.unwrap_or(all.models),
             versions: all.versions,
+            of_tenant: TenantParts {
+                stored_bytes: stored_bytes.is_some(),
+                models: models.is_some(),
+            },
         }
     }
 

@@ -103,8 +103,7 @@ fn make_newer(file: &File, path: &Path) -> io::Result<()> {
 /// one is moved there.
 fn exchange(spare: &Path, path: &Path) -> io::Result<()> {
     let is_file = fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_file());
-    let exchanged =
-        is_file && renameat_with(CWD, spare, CWD, path, RenameFlags::EXCHANGE).is_ok();
+    let exchanged = is_file && renameat_with(CWD, spare, CWD, path, RenameFlags::EXCHANGE).is_ok();
     match exchanged {
         true => Ok(()),
         false => fs::rename(spare, path),
