@@ -66,10 +66,11 @@ pub(crate) use serve::{CONFIG_VARIABLE, DEFAULT_GRPC, DEFAULT_METRICS, LogFormat
 pub(crate) use telemetry::{CollectorUrl, PayloadDestination, TelemetryArgs};
 pub(crate) use tenancy::TenancyArgs;
 pub(crate) use tenant::{
-    NewKeyArgs, SigningKeyCommand, SubjectCommand, TenantAddArgs, TenantCommand, TenantCommandArgs,
-    TenantDirectoryArgs, TenantListArgs, TenantRemoveArgs, TenantRequireSignatureArgs,
-    TenantRevokeArgs, TenantRotateArgs, TenantSigningKeyAddArgs, TenantSigningKeyRemoveArgs,
-    TenantSubjectAddArgs, TenantSubjectRemoveArgs,
+    GrantList, NewKeyArgs, SigningKeyCommand, SubjectCommand, TenantAddArgs, TenantCommand,
+    TenantCommandArgs, TenantDirectoryArgs, TenantListArgs, TenantRemoveArgs,
+    TenantRequireSignatureArgs, TenantRevokeArgs, TenantRotateArgs, TenantSetArgs,
+    TenantSigningKeyAddArgs, TenantSigningKeyRemoveArgs, TenantSubjectAddArgs,
+    TenantSubjectRemoveArgs,
 };
 pub(crate) use tls::TlsArgs;
 pub(crate) use upload::UploadArgs;

@@ -2,12 +2,15 @@
 
 use super::value;
 use clap::{ArgAction, Args, Subcommand};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use wisp_serving::tenants::api_key::KeyId;
 use wisp_serving::tenants::isolation::Isolation;
 use wisp_serving::tenants::role::Role;
+use wisp_serving::tenants::settings_change::IsolationChange;
 use wisp_serving::tenants::signing_key::SigningKey;
 use wisp_serving::tenants::subject::Subject;
+use wisp_serving::tenants::tenant_grant::TenantGrant;
 use wisp_serving::tenants::tenant_id::TenantId;
 
 /// Add, list and change the tenants of a server, their keys, and the names in their client certificates.
@@ -25,6 +28,7 @@ Examples:
   wisp tenant list --tenants /var/lib/wisp/tenants
   wisp tenant rotate acme --role deploy --tenants /var/lib/wisp/tenants
   wisp tenant revoke acme --key 0123456789abcdef --tenants /var/lib/wisp/tenants
+  wisp tenant set acme --requests-per-second 100 --tenants /var/lib/wisp/tenants
   wisp tenant subject add acme uri:spiffe://example.org/acme --tenants /var/lib/wisp/tenants
   wisp tenant signing-key add acme minisign.pub --tenants /var/lib/wisp/tenants"
 )]
@@ -49,6 +53,7 @@ pub(crate) enum TenantCommand {
     List(TenantListArgs),
     Rotate(TenantRotateArgs),
     Revoke(TenantRevokeArgs),
+    Set(Box<TenantSetArgs>),
     /// Add and remove the names in client certificates that identify a tenant.
     #[command(
         subcommand,
@@ -97,44 +102,135 @@ pub(crate) struct TenantAddArgs {
     #[arg(long, value_name = "LEVEL")]
     pub(crate) isolation: Option<Isolation>,
 
-    /// Limit on inference requests per second, on average. Up to twice as many may come at once [default: none].
-    #[arg(long, value_name = "N")]
-    pub(crate) requests_per_second: Option<u64>,
-
-    /// Limit on inference requests at the same time [default: none].
-    #[arg(long, value_name = "N")]
-    pub(crate) concurrency: Option<u64>,
-
-    /// Limit on the size of a request body or message [default: that of the server].
-    #[arg(long, value_name = "N")]
-    pub(crate) body_bytes: Option<u64>,
-
-    /// Limit on the bytes of tensors that all requests hold at the same time [default: none].
-    #[arg(long, value_name = "N")]
-    pub(crate) tensor_bytes: Option<u64>,
-
-    /// Limit on the processor time of handlers in each second, in milliseconds [default: none].
-    #[arg(long, value_name = "N")]
-    pub(crate) guest_milliseconds_per_second: Option<u64>,
-
-    /// Limit on the time of computations in each second, in milliseconds [default: none].
-    #[arg(long, value_name = "N")]
-    pub(crate) backend_milliseconds_per_second: Option<u64>,
-
-    /// Limit on the memory of the tenant's own loaded models [default: none].
-    #[arg(long, value_name = "N")]
-    pub(crate) model_memory_bytes: Option<u64>,
-
-    /// Limit on the number of the tenant's own models [default: none].
-    #[arg(long, value_name = "N")]
-    pub(crate) models: Option<u64>,
-
-    /// Limit on the files of the tenant's own models [default: none].
-    #[arg(long, value_name = "N")]
-    pub(crate) stored_bytes: Option<u64>,
+    #[command(flatten)]
+    pub(crate) limits: TenantLimitArgs,
 
     #[command(flatten)]
     pub(crate) directory: TenantDirectoryArgs,
+}
+
+/// Change settings of a tenant. What is not given stays as it is.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+
+  wisp tenant set acme --requests-per-second 100 --concurrency 8 --queue 64 --tenants DIR
+  wisp tenant set acme --models none --tenants DIR
+  wisp tenant set acme --weight 4 --isolation worker --tenants DIR
+  wisp tenant set acme --grants clock,random --tenants DIR")]
+pub(crate) struct TenantSetArgs {
+    /// The name of the tenant.
+    pub(crate) id: TenantId,
+
+    /// The tenant's share of the processors in relation to those of others, from 1 to 1000.
+    #[arg(long, value_name = "N")]
+    pub(crate) weight: Option<u32>,
+
+    /// Whether requests without a key are requests of this tenant, with the role `infer`.
+    #[arg(long, value_name = "BOOL")]
+    pub(crate) anonymous: Option<bool>,
+
+    /// The isolation of the tenant: `shared`, `cordon` or `worker`, or `none` for the one that the server gives tenants of
+    /// this kind.
+    #[arg(long, value_name = "LEVEL", value_parser = value::isolation)]
+    pub(crate) isolation: Option<IsolationChange>,
+
+    /// What the tenant's own models may do if their model.toml asks for it: `random` and `clock` (the grants of handlers),
+    /// `network` (the hosts of web components), separated by commas, or `none`.
+    #[arg(long, value_name = "GRANTS", value_parser = value::grants)]
+    pub(crate) grants: Option<GrantList>,
+
+    #[command(flatten)]
+    pub(crate) limits: TenantLimitArgs,
+
+    #[command(flatten)]
+    pub(crate) directory: TenantDirectoryArgs,
+}
+
+/// The limits of a tenant. A limit that has never been given does not exist.
+#[derive(Debug, Args)]
+pub(crate) struct TenantLimitArgs {
+    /// Limit on inference requests per second, on average, or `none`. Up to twice as many may come at once.
+    #[arg(long, value_name = "N", value_parser = value::limit)]
+    pub(crate) requests_per_second: Option<LimitValue>,
+
+    /// Limit on inference requests at the same time, or `none`.
+    #[arg(long, value_name = "N", value_parser = value::limit)]
+    pub(crate) concurrency: Option<LimitValue>,
+
+    /// The number of inference requests above `--concurrency` that wait for their turn, or `none`: all are refused.
+    #[arg(long, value_name = "N", value_parser = value::limit)]
+    pub(crate) queue: Option<LimitValue>,
+
+    /// Limit on the size of a request body or message, or `none` for that of the server.
+    #[arg(long, value_name = "N", value_parser = value::limit)]
+    pub(crate) body_bytes: Option<LimitValue>,
+
+    /// Limit on the bytes of tensors that all requests hold at the same time, or `none`.
+    #[arg(long, value_name = "N", value_parser = value::limit)]
+    pub(crate) tensor_bytes: Option<LimitValue>,
+
+    /// Limit on the processor time of handlers in each second, in milliseconds, or `none`.
+    #[arg(long, value_name = "N", value_parser = value::limit)]
+    pub(crate) guest_milliseconds_per_second: Option<LimitValue>,
+
+    /// Limit on the time of computations in each second, in milliseconds, or `none`.
+    #[arg(long, value_name = "N", value_parser = value::limit)]
+    pub(crate) backend_milliseconds_per_second: Option<LimitValue>,
+
+    /// Limit on the memory of each instance of a handler of the tenant's own models, or `none` for that of the server.
+    #[arg(long, value_name = "N", value_parser = value::limit)]
+    pub(crate) instance_bytes: Option<LimitValue>,
+
+    /// Limit on the memory of the tenant's own loaded models, or `none`.
+    #[arg(long, value_name = "N", value_parser = value::limit)]
+    pub(crate) model_memory_bytes: Option<LimitValue>,
+
+    /// Limit on the number of the tenant's own models, or `none`.
+    #[arg(long, value_name = "N", value_parser = value::limit)]
+    pub(crate) models: Option<LimitValue>,
+
+    /// Limit on the files of the tenant's own models, or `none`.
+    #[arg(long, value_name = "N", value_parser = value::limit)]
+    pub(crate) stored_bytes: Option<LimitValue>,
+}
+
+/// A limit that is set, or removed with `none`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct LimitValue(pub(super) Option<u64>);
+
+/// The grants of a tenant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct GrantList(pub(crate) BTreeSet<TenantGrant>);
+
+impl TenantLimitArgs {
+    /// Returns the limits that are given, by the names that they have in files and requests.
+    pub(crate) fn changes(&self) -> BTreeMap<String, Option<u64>> {
+        let named = [
+            ("requests_per_second", self.requests_per_second),
+            ("concurrency", self.concurrency),
+            ("queue", self.queue),
+            ("body_bytes", self.body_bytes),
+            ("tensor_bytes", self.tensor_bytes),
+            (
+                "guest_milliseconds_per_second",
+                self.guest_milliseconds_per_second,
+            ),
+            (
+                "backend_milliseconds_per_second",
+                self.backend_milliseconds_per_second,
+            ),
+            ("instance_bytes", self.instance_bytes),
+            ("model_memory_bytes", self.model_memory_bytes),
+            ("models", self.models),
+            ("stored_bytes", self.stored_bytes),
+        ];
+        let given = named.into_iter().filter_map(|(name, value)| {
+            let LimitValue(limit) = value?;
+            Some((name.to_owned(), limit))
+        });
+        given.collect()
+    }
 }
 
 /// The role and the lifetime of a new key.

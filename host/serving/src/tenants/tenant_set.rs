@@ -15,6 +15,7 @@ use crate::tenants::records::{
 use crate::tenants::role::Role;
 use crate::tenants::signing_key::{SigningKey, SigningRules};
 use crate::tenants::subject::Subject;
+use crate::tenants::tenant_grant::TenantGrant;
 use crate::tenants::tenant_id::TenantId;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -30,6 +31,8 @@ pub struct Tenant {
     pub limits: Limits,
     /// Its rules for the signatures of its own models.
     pub signatures: SigningRules,
+    /// What its own models may do beyond what every model may.
+    pub grants: BTreeSet<TenantGrant>,
 }
 
 /// All configured tenants. Lifetime: until the tenants change.
@@ -125,6 +128,7 @@ impl Tenant {
             isolation: Isolation::Shared,
             limits: Limits::default(),
             signatures: SigningRules::default(),
+            grants: BTreeSet::new(),
         }
     }
 }
@@ -173,6 +177,7 @@ impl TenantSet {
             isolation,
             limits: record.limits,
             signatures: signing_rules(&id, record)?,
+            grants: record.grants.clone(),
         });
         if record.anonymous {
             if let Some(other) = &self.anonymous {
