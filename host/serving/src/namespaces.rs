@@ -445,13 +445,15 @@ impl Configured {
     }
 }
 
-/// Returns whether the models of a tenant are opened in the same way after its settings have changed. Those by other rules
-/// for signatures are not: each version must be verified by the new ones. Those with another limit on their memory are not
-/// either: which of them are loaded is decided anew.
+/// Returns whether the models of a tenant are opened in the same way after its settings have changed. They are not by other
+/// rules for signatures or with other grants: each version is checked by the new ones. They are not either with another
+/// limit on the memory of models or instances, which holds for versions that are loaded under it.
 fn are_opened_alike(before: &Tenant, now: &Tenant) -> bool {
     before.isolation == now.isolation
         && before.signatures == now.signatures
+        && before.grants == now.grants
         && before.limits.model_memory_bytes == now.limits.model_memory_bytes
+        && before.limits.instance_bytes == now.limits.instance_bytes
 }
 
 #[cfg(test)]

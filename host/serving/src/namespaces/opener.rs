@@ -3,6 +3,7 @@
 use crate::account::Account;
 use crate::model_control::{ControlMode, ModelControl};
 use crate::registry::Registry;
+use crate::registry::grant_policy::GrantPolicy;
 use crate::registry::loader::{Loaded, Loader};
 use crate::registry::repository_loader::Start;
 use crate::residency::ResidencyOptions;
@@ -18,6 +19,7 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::Arc;
+use wisp_sandbox::limits::Limits;
 
 /// The directory of a tenant's own models, below that of the tenant.
 const MODELS: &str = "models";
@@ -140,7 +142,8 @@ impl NamespaceOpener {
         serving
     }
 
-    /// Returns the loader for the models of a tenant, with its rules for signatures. Threads of its own that cannot be
+    /// Returns the loader for the models of a tenant, with its rules for signatures, its grants, and its limit on the memory
+    /// of an instance. Threads of its own that cannot be
     /// started are logged, and it uses those of the server until the next start.
     fn loader_for(&self, tenant: &Tenant) -> Loader {
         let shared = || self.loader.for_tenant(&tenant.id);
@@ -152,8 +155,19 @@ impl NamespaceOpener {
             }),
             Isolation::Shared | Isolation::Worker => shared(),
         };
+        let own = tenant.limits.instance_bytes;
+        let own = own.and_then(|bytes| usize::try_from(bytes).ok());
+        let of_server = &self.loader.limits;
+        let memory_bytes = own.map_or(of_server.memory_bytes, |own| {
+            own.min(of_server.memory_bytes)
+        });
         Loader {
             signatures: tenant.signatures.policy(&self.loader.signatures),
+            grants: GrantPolicy::of_tenant(&tenant.grants),
+            limits: Limits {
+                memory_bytes,
+                ..of_server.clone()
+            },
             ..loader
         }
     }

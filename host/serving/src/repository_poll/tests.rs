@@ -6,6 +6,7 @@ use crate::memory_pressure::MemoryPressure;
 use crate::model_control::ControlMode;
 use crate::registry::ResolveError;
 use crate::registry::backend_selection::BackendSelectionStore;
+use crate::registry::grant_policy::GrantPolicy;
 use crate::registry::graph_loader::GraphLoader;
 use crate::registry::loader::Loader;
 use crate::registry::model_file::BackendChoice;
@@ -103,6 +104,7 @@ impl Polled {
             limits: Limits::default(),
             direct_calls: true,
             signatures: SignaturePolicy::default(),
+            grants: GrantPolicy::default(),
         };
         let baseline = Snapshot::take(repository.path())?;
         let registry = loader.load_repository(repository.path(), &|_, _| ())?;
