@@ -67,6 +67,7 @@ impl Limits {
         quota::Limits {
             requests_per_second: self.requests_per_second,
             concurrency: self.concurrency,
+            queue: self.queue,
             body_bytes: self.body_bytes,
             guest_milliseconds_per_second: self.guest_milliseconds_per_second,
             backend_milliseconds_per_second: self.backend_milliseconds_per_second,
