@@ -65,9 +65,9 @@ impl Native {
         let key = file.change(|records| {
             let new = (infer, Duration::ZERO);
             let key = records.rotate(&acme, new, SystemTime::now())?;
-            let keys = records.tenants.get_mut("acme").map(|acme| &mut acme.keys);
-            keys.into_iter()
-                .for_each(|keys| keys.retain(|key| key.role == Role::Infer));
+            if let Some(acme) = records.tenants.get_mut("acme") {
+                acme.keys.retain(|key| key.role == Role::Infer);
+            }
             Ok(key)
         })?;
         wait_until("the key that deploys is refused", || {

@@ -66,16 +66,16 @@ pub(crate) use serve::{CONFIG_VARIABLE, DEFAULT_GRPC, DEFAULT_METRICS, LogFormat
 pub(crate) use telemetry::{CollectorUrl, PayloadDestination, TelemetryArgs};
 pub(crate) use tenancy::TenancyArgs;
 pub(crate) use tenant::{
-    GrantList, NewKeyArgs, SigningKeyCommand, SubjectCommand, TenantAddArgs, TenantCommand,
-    TenantCommandArgs, TenantDirectoryArgs, TenantListArgs, TenantRemoveArgs,
-    TenantRequireSignatureArgs, TenantRevokeArgs, TenantRotateArgs, TenantSetArgs,
-    TenantSigningKeyAddArgs, TenantSigningKeyRemoveArgs, TenantSubjectAddArgs,
-    TenantSubjectRemoveArgs,
+    NewKeyArgs, SigningKeyCommand, SubjectCommand, TenantAddArgs, TenantCommand, TenantCommandArgs,
+    TenantDirectoryArgs, TenantListArgs, TenantRemoveArgs, TenantRequireSignatureArgs,
+    TenantRevokeArgs, TenantRotateArgs, TenantSetArgs, TenantSigningKeyAddArgs,
+    TenantSigningKeyRemoveArgs, TenantSubjectAddArgs, TenantSubjectRemoveArgs,
 };
 pub(crate) use tls::TlsArgs;
 pub(crate) use upload::UploadArgs;
 pub(crate) use value::{
-    AdditionalAddress, InputShape, InputSource, Milliseconds, NamedInput, NamedShape, Seconds,
+    AdditionalAddress, GrantList, InputShape, InputSource, Milliseconds, NamedInput, NamedShape,
+    Seconds,
 };
 
 /// Serve machine-learning models over HTTP, their pre- and postprocessing sandboxed in WebAssembly.

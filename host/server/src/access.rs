@@ -20,6 +20,7 @@ mod grpc_methods;
 
 use crate::failure::Failure;
 use crate::peer_certificate::PeerCertificate;
+use grpc_methods::MethodRight;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
 use http::{HeaderMap, Method};
@@ -135,13 +136,17 @@ impl Requirement {
     /// Returns the requirement of a gRPC request for this path.
     pub(crate) fn of_method(path: &str) -> Requirement {
         // An unknown method is not called, and says so to callers with a key, as an unknown path does.
-        grpc_methods::requirement(path).unwrap_or(Requirement::Role(Role::Infer))
+        match grpc_methods::required(path) {
+            Some(MethodRight::Open) => Requirement::Open,
+            Some(MethodRight::Role(role)) => Requirement::Role(role),
+            None => Requirement::Role(Role::Infer),
+        }
     }
 }
 
 /// Returns whether the gRPC method at this path may be called at all: whether the right that it requires was chosen.
 pub(crate) fn is_known_method(path: &str) -> bool {
-    grpc_methods::requirement(path).is_some()
+    grpc_methods::required(path).is_some()
 }
 
 // === impl Access ===

@@ -1,8 +1,8 @@
 //! The arguments of `wisp tenant`.
 
-use super::value;
+use super::value::{self, GrantList, LimitValue};
 use clap::{ArgAction, Args, Subcommand};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use wisp_serving::tenants::api_key::KeyId;
 use wisp_serving::tenants::isolation::Isolation;
@@ -10,7 +10,6 @@ use wisp_serving::tenants::role::Role;
 use wisp_serving::tenants::settings_change::IsolationChange;
 use wisp_serving::tenants::signing_key::SigningKey;
 use wisp_serving::tenants::subject::Subject;
-use wisp_serving::tenants::tenant_grant::TenantGrant;
 use wisp_serving::tenants::tenant_id::TenantId;
 
 /// Add, list and change the tenants of a server, their keys, and the names in their client certificates.
@@ -126,7 +125,7 @@ pub(crate) struct TenantSetArgs {
     #[arg(long, value_name = "N")]
     pub(crate) weight: Option<u32>,
 
-    /// Whether requests without a key are requests of this tenant, with the role `infer`.
+    /// `true` to treat requests without a key as requests of this tenant, with the role `infer`.
     #[arg(long, value_name = "BOOL")]
     pub(crate) anonymous: Option<bool>,
 
@@ -194,14 +193,6 @@ pub(crate) struct TenantLimitArgs {
     #[arg(long, value_name = "N", value_parser = value::limit)]
     pub(crate) stored_bytes: Option<LimitValue>,
 }
-
-/// A limit that is set, or removed with `none`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct LimitValue(pub(super) Option<u64>);
-
-/// The grants of a tenant.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct GrantList(pub(crate) BTreeSet<TenantGrant>);
 
 impl TenantLimitArgs {
     /// Returns the limits that are given, by the names that they have in files and requests.

@@ -3,7 +3,6 @@
 //! Each function is a clap value parser. Its error describes the expected syntax; clap adds the name of
 //! the argument.
 
-use super::tenant::{GrantList, LimitValue};
 use std::collections::BTreeSet;
 use std::fmt;
 use std::net::SocketAddr;
@@ -73,6 +72,14 @@ impl fmt::Display for InputShape {
         write!(f, "{}={}", self.name, sizes.join("x"))
     }
 }
+
+/// A limit that is set, or removed with `none`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct LimitValue(pub(crate) Option<u64>);
+
+/// The grants of a tenant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct GrantList(pub(crate) BTreeSet<TenantGrant>);
 
 /// A duration that is parsed and formatted as whole milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -3,7 +3,6 @@
 //! A method that is in no list has no requirement and is never called: one that is added to a service has to be put into a
 //! list before it answers. REST calls have a match without a wildcard for the same purpose.
 
-use super::Requirement;
 use wisp_serving::tenants::role::Role;
 
 /// The methods that need no key: they report the state of the server and nothing of its models.
@@ -52,15 +51,23 @@ const DEPLOY: [&str; 3] = [
     "/tensorflow.serving.ModelService/HandleReloadConfigRequest",
 ];
 
-/// Returns the requirement of the method at this path, or `None` if it is in no list.
-pub(super) fn requirement(path: &str) -> Option<Requirement> {
-    let lists: [(&[&str], Requirement); 3] = [
-        (&OPEN, Requirement::Open),
-        (&INFER, Requirement::Role(Role::Infer)),
-        (&DEPLOY, Requirement::Role(Role::Deploy)),
+/// The right that a method requires.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum MethodRight {
+    /// None.
+    Open,
+    Role(Role),
+}
+
+/// Returns the right that the method at this path requires, or `None` if it is in no list.
+pub(super) fn required(path: &str) -> Option<MethodRight> {
+    let lists: [(&[&str], MethodRight); 3] = [
+        (&OPEN, MethodRight::Open),
+        (&INFER, MethodRight::Role(Role::Infer)),
+        (&DEPLOY, MethodRight::Role(Role::Deploy)),
     ];
     let found = lists.iter().find(|(methods, _)| methods.contains(&path));
-    found.map(|(_, requirement)| *requirement)
+    found.map(|(_, right)| *right)
 }
 
 #[cfg(test)]
@@ -84,7 +91,7 @@ mod tests {
                     for method in &service.method {
                         let path =
                             format!("/{}.{}/{}", file.package(), service.name(), method.name());
-                        assert!(requirement(&path).is_some(), "{path} is in no list");
+                        assert!(required(&path).is_some(), "{path} is in no list");
                         found += 1;
                     }
                 }
@@ -96,14 +103,14 @@ mod tests {
     }
 
     #[test]
-    fn a_method_in_no_list_has_no_requirement() {
+    fn a_method_in_no_list_has_no_right() {
         for path in [
             "/nothing.Service/Method",
             "/inference.GRPCInferenceService/RepositoryModelDelete",
             "/inference.GRPCInferenceService/",
             "",
         ] {
-            assert_eq!(requirement(path), None, "{path}");
+            assert_eq!(required(path), None, "{path}");
         }
     }
 }
