@@ -231,6 +231,10 @@ mod tests {
     use crate::tenants::limits::Limits;
     use crate::tenants::records::{NewKey, NewTenant};
     use crate::tenants::role::Role;
+    use crate::tenants::settings_change::SettingsChange;
+    use crate::tenants::tenant_grant::TenantGrant;
+    use crate::tenants::tenant_id::TenantId;
+    use std::collections::BTreeSet;
     use std::os::unix::fs::PermissionsExt;
     use std::time::SystemTime;
 
@@ -268,6 +272,16 @@ mod tests {
         assert_eq!(mode & 0o777, 0o600);
         add(&file, "other")?;
         assert_ne!(file.state()?, first);
+        let change = SettingsChange {
+            grants: Some(TenantGrant::ALL.into()),
+            ..SettingsChange::default()
+        };
+        let id: TenantId = "acme".parse()?;
+        file.change(|records| records.set(&id, &change))?;
+        let records = file.read()?;
+        let acme = &records.tenants["acme"];
+        assert_eq!(acme.grants, BTreeSet::from(TenantGrant::ALL));
+        assert_eq!((acme.weight, acme.keys.len()), (3, 1));
         let names: Vec<String> = file.read()?.tenants.into_keys().collect();
         assert_eq!(names, ["acme", "other"]);
         Ok(())
