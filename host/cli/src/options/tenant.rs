@@ -134,8 +134,8 @@ pub(crate) struct TenantSetArgs {
     #[arg(long, value_name = "LEVEL", value_parser = value::isolation)]
     pub(crate) isolation: Option<IsolationChange>,
 
-    /// What the tenant's own models may do if their model.toml asks for it: `random` and `clock` (the grants of handlers),
-    /// `network` (the hosts of web components), separated by commas, or `none`.
+    /// The capabilities that the tenant's own models have if their model.toml asks for them: `random` and `clock` (the grants
+    /// of handlers), `network` (the hosts of web components), separated by commas, or `none`.
     #[arg(long, value_name = "GRANTS", value_parser = value::grants)]
     pub(crate) grants: Option<GrantList>,
 

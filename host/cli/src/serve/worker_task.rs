@@ -27,7 +27,7 @@ pub(super) struct WorkerTask {
     signing_keys: Vec<String>,
     #[serde(default)]
     require_signature: bool,
-    /// What its own models may do beyond what every model may.
+    /// The capabilities of its own models beyond those of every model.
     #[serde(default)]
     grants: BTreeSet<TenantGrant>,
 }

@@ -31,7 +31,7 @@ pub struct Tenant {
     pub limits: Limits,
     /// Its rules for the signatures of its own models.
     pub signatures: SigningRules,
-    /// What its own models may do beyond what every model may.
+    /// The capabilities of its own models beyond those of every model.
     pub grants: BTreeSet<TenantGrant>,
 }
 
