@@ -3,7 +3,7 @@
 //! `single_file` contains the tests of commands on a model file without a directory, `serve` those of servers
 //! that run until a signal, `tls` those with TLS, `memory` those with little memory, `config` those of
 //! configurations, `cage` those of the rules that lock a server in, `handler_output` those of what handlers log, `health` those of `wisp health`, `log` those of the
-//! log's formats, `metering` those of the usage log, `probes` those of readiness, `release` those of `wisp release`, `hangup` those of SIGHUP, `threads` those of
+//! log's formats, `metering` those of the usage log, `native_code` those of backends in the workers of tenants, `probes` those of readiness, `release` those of `wisp release`, `hangup` those of SIGHUP, `threads` those of
 //! many models, `on_demand` those that load them with their first requests, `uploads` those of `--allow-upload`, `workers` those of the processes of tenants, and
 //! `backend` those that install backends. `soak` and `tenant_soak` mix all kinds of requests for as long as you like. `floods`, `conformance`, `connections` and `slowness` contain those with hostile clients.
 
@@ -23,6 +23,7 @@ mod health;
 mod log;
 mod memory;
 mod metering;
+mod native_code;
 mod on_demand;
 mod probes;
 mod release;

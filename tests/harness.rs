@@ -50,6 +50,7 @@ use wisp_serving::fair_pool::{FairPool, PoolOptions, STACK_BYTES};
 use wisp_serving::model_control::{ControlMode, ModelControl};
 use wisp_serving::namespaces::{NamespaceOpener, Namespaces};
 use wisp_serving::registry::backend_selection::BackendSelectionStore;
+use wisp_serving::registry::grant_policy::GrantPolicy;
 use wisp_serving::registry::graph_loader::GraphLoader;
 use wisp_serving::registry::graph_probe::GraphProbe;
 use wisp_serving::registry::loader::Loader;
@@ -278,7 +279,7 @@ impl TestServer {
                 mode: ControlMode::Explicit,
                 observer: |_, _| (),
                 uploads: tenant_uploads,
-                deployers: Isolation::Shared,
+                owners: Isolation::Shared,
             };
             (TenantFile::new(directory), opener)
         });
@@ -466,6 +467,7 @@ pub(crate) fn loader(options: &TestOptions) -> Result<Loader> {
         limits: options.limits.clone(),
         direct_calls: options.direct_calls,
         signatures: options.signatures.clone(),
+        grants: GrantPolicy::default(),
     })
 }
 

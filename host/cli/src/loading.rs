@@ -25,6 +25,7 @@ use wisp_sandbox::limits::Limits;
 use wisp_sandbox::spawner::{SpawnTask, Spawner};
 use wisp_serving::fair_pool::{FairPool, PoolOptions};
 use wisp_serving::registry::backend_selection::BackendSelectionStore;
+use wisp_serving::registry::grant_policy::GrantPolicy;
 use wisp_serving::registry::graph_loader::GraphLoader;
 use wisp_serving::registry::graph_probe::GraphProbe;
 use wisp_serving::registry::loader::Loader;
@@ -144,6 +145,7 @@ pub(crate) fn loader(options: &LoadingOptions<'_>) -> anyhow::Result<Loader> {
         direct_calls: *direct_calls,
         limits: limits.clone(),
         signatures: signatures.clone(),
+        grants: GrantPolicy::default(),
     })
 }
 

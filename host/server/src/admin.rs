@@ -27,7 +27,8 @@ use wisp_serving::InferError;
 use wisp_serving::namespaces::{Namespaces, TenantsChangeError};
 use wisp_serving::tenants::api_key::KeyId;
 use wisp_serving::tenants::document::{
-    decode_key, decode_tenant, key_document, removed_document, tenant_document, tenants_document,
+    decode_change, decode_key, decode_tenant, key_document, removed_document, tenant_document,
+    tenants_document,
 };
 use wisp_serving::tenants::tenant_id::TenantId;
 use wisp_tensor::MemoryBudget;
@@ -57,6 +58,7 @@ enum AdminCall {
     List,
     Add,
     Show(TenantId),
+    Set(TenantId),
     Remove(TenantId),
     AddKey(TenantId),
     RevokeKey(TenantId, KeyId),
@@ -165,9 +167,10 @@ impl AdminCall {
                 let id = tenant(id)?;
                 match *method {
                     Method::GET => Ok(AdminCall::Show(id)),
+                    Method::PATCH => Ok(AdminCall::Set(id)),
                     Method::DELETE => Ok(AdminCall::Remove(id)),
                     _ => Err(RouteError::Method {
-                        allowed: "GET, DELETE",
+                        allowed: "GET, PATCH, DELETE",
                     }),
                 }
             }
@@ -209,6 +212,15 @@ impl AdminCall {
                 tracing::info!(tenant = %new.id, key = %key.id(), "a tenant was added");
                 Ok(key_document(&new.id, &key))
             }
+            AdminCall::Set(id) => {
+                let change = decode_change(content)?;
+                let document = namespaces.change(|records| {
+                    records.set(&id, &change)?;
+                    Ok(tenant_document(records, &id))
+                })?;
+                tracing::info!(tenant = %id, "the settings of a tenant were changed");
+                document.ok_or(Failure::UnknownTenant(id))
+            }
             AdminCall::AddKey(id) => {
                 let new = decode_key(content)?;
                 let key = namespaces.change(|records| records.rotate(&id, new, now))?;
@@ -243,6 +255,11 @@ mod tests {
                 Method::GET,
                 "/v1/tenants/acme",
                 AdminCall::Show(acme.clone()),
+            ),
+            (
+                Method::PATCH,
+                "/v1/tenants/acme",
+                AdminCall::Set(acme.clone()),
             ),
             (
                 Method::DELETE,

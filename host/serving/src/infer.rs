@@ -74,7 +74,8 @@ async fn run<D: RequestDecoder>(
 ) -> Result<Inferred<Encoded<D>>, InferError> {
     let mut timer = PhaseTimer::start(slot.granted()).recording(recorded_timings());
     serving.pressure.check_inference()?;
-    let mut charge = Charge::begin(serving.account.as_ref())?;
+    let account = serving.account.as_ref();
+    let mut charge = Charge::begin_in_turn(account, serving.options.request_timeout).await?;
     let version = serving
         .select(&call.selection, call.routing, &charge)
         .await?;

@@ -19,6 +19,7 @@ mod contained_path;
 pub(crate) mod dormancy;
 mod example;
 pub(crate) mod golden_cases;
+pub mod grant_policy;
 pub(crate) mod graph_file;
 pub mod graph_loader;
 pub mod graph_probe;

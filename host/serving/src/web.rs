@@ -42,7 +42,8 @@ pub async fn respond(
         model,
         version: VersionChoice::Default,
     };
-    let mut charge = Charge::begin(serving.account.as_ref())?;
+    let account = serving.account.as_ref();
+    let mut charge = Charge::begin_in_turn(account, serving.options.request_timeout).await?;
     let version = serving.charged_version(&target, &charge).await?;
     let component = version.web_component()?;
     let meter = serving.meter(&version);

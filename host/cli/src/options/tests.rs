@@ -363,3 +363,56 @@ fn the_help_names_the_default_address_for_metrics() {
     let help = metrics.and_then(clap::Arg::get_help).unwrap().to_string();
     assert!(help.contains(&DEFAULT_METRICS.to_string()), "{help}");
 }
+
+#[test]
+fn a_revocation_names_one_key_or_all_of_them() {
+    let error = parse("tenant revoke acme --tenants d").err();
+    let error = error.unwrap_or_default();
+    assert!(error.contains("<--key <ID>|--all-keys>"), "{error}");
+    assert!(parse("tenant revoke acme --all-keys --tenants d").is_ok());
+    let both = "tenant revoke acme --all-keys --key 0123456789abcdef --tenants d";
+    let error = parse(both).err().unwrap_or_default();
+    assert!(error.contains("cannot be used with"), "{error}");
+}
+
+#[test]
+fn every_limit_of_a_tenant_has_an_argument_that_also_removes_it() {
+    let names = [
+        "requests-per-second",
+        "concurrency",
+        "queue",
+        "body-bytes",
+        "tensor-bytes",
+        "guest-milliseconds-per-second",
+        "backend-milliseconds-per-second",
+        "instance-bytes",
+        "model-memory-bytes",
+        "models",
+        "stored-bytes",
+    ];
+    let changes = |value: &str| {
+        let limits = names.map(|name| format!("--{name} {value}"));
+        let line = format!("tenant set acme --tenants d {}", limits.join(" "));
+        match parse(&line) {
+            Ok(Command::Tenant(TenantCommandArgs {
+                command: TenantCommand::Set(args),
+            })) => args.limits.changes(),
+            other => panic!("{other:?}"),
+        }
+    };
+    let all = wisp_serving::tenants::limits::Limits::default().with(&changes("7"));
+    let all = all.expect("the names are those of limits");
+    let written = serde_json::to_value(all).unwrap_or_default();
+    let written = written.as_object().map_or(0, serde_json::Map::len);
+    assert_eq!(written, names.len());
+    let none = all.with(&changes("none"));
+    assert_eq!(none, Ok(wisp_serving::tenants::limits::Limits::default()));
+    let error = parse("tenant set acme --models many --tenants d").err();
+    assert!(error.unwrap_or_default().contains("`none`"));
+    for isolation in ["worker", "none"] {
+        let line = format!("tenant set acme --isolation {isolation} --tenants d");
+        assert!(parse(&line).is_ok(), "{line}");
+    }
+    assert!(parse("tenant set acme --grants clock,random --tenants d").is_ok());
+    assert!(parse("tenant set acme --grants files --tenants d").is_err());
+}

@@ -76,7 +76,7 @@ pub(super) fn opener(args: &ServeArgs, loader: &Loader) -> Option<NamespaceOpene
         mode: control_mode(args),
         observer: report_load,
         uploads: args.upload.limits(),
-        deployers: workers::deployers(args),
+        owners: workers::owners(args),
     })
 }
 

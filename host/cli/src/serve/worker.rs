@@ -165,7 +165,7 @@ impl Worker {
             mode: tenancy::control_mode(args),
             observer: report_load,
             uploads: args.upload.limits(),
-            deployers: Isolation::Shared,
+            owners: Isolation::Shared,
         };
         let public = loader.start_repository(&args.repository, Start::Dormant, &report_load)?;
         let path = args.repository.clone();

@@ -88,12 +88,12 @@ pub(super) fn starter(
     }))
 }
 
-/// Returns the isolation of tenants that may deploy and whose records name none: a process of their own if they may
-/// upload, and if a backend that is native code may compute what they upload.
-pub(super) fn deployers(args: &ServeArgs) -> Isolation {
-    match args.upload.allow_upload && native_library(args).is_some() {
-        true => Isolation::Worker,
-        false => Isolation::Shared,
+/// Returns the isolation of tenants that have models of their own or may deploy some, and whose records name none: a process
+/// of their own if a backend that is native code may compute these models, whatever way they come.
+pub(super) fn owners(args: &ServeArgs) -> Isolation {
+    match native_library(args) {
+        Some(_) => Isolation::Worker,
+        None => Isolation::Shared,
     }
 }
 
@@ -231,11 +231,16 @@ mod tests {
     }
 
     #[test]
-    fn who_may_upload_what_native_code_computes_gets_a_worker() -> Result<()> {
+    fn who_deploys_what_native_code_computes_gets_a_worker_with_uploads_and_without() -> Result<()>
+    {
         let library = "--onnxruntime-library=/l/o.so";
-        let of = |arguments: &[&str]| Ok::<_, anyhow::Error>(deployers(&serve(arguments)?));
+        let empty = tempfile::tempdir()?;
+        let cache = format!("--cache-dir={}", empty.path().display());
+        let of = |arguments: &[&str]| Ok::<_, anyhow::Error>(owners(&serve(arguments)?));
         assert_eq!(of(&["--allow-upload", library, "."])?, Isolation::Worker);
-        assert_eq!(of(&[library, "."])?, Isolation::Shared);
+        assert_eq!(of(&[library, "."])?, Isolation::Worker);
+        let none = of(&["--allow-upload", &cache, "."])?;
+        assert_eq!(none, Isolation::Shared);
         Ok(())
     }
 }

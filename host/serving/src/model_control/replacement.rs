@@ -2,6 +2,7 @@
 //!
 //! Room for it is made before the load. Until the registry has the new entry, the old one makes no room for others.
 
+use super::control_error::no_room;
 use super::load_source::LoadSource;
 use super::{ControlError, ModelControl, enter_failure};
 use crate::memory_pressure::ExpectedLoad;
@@ -46,10 +47,7 @@ impl ModelControl {
                 let _expected_load = self.expect_load(expected)?;
                 let reserve = || self.residency.make_room(registry, model, expected);
                 let room = asked.wait_for_room(reserve);
-                reserved = Some(room.map_err(|reason| ControlError::NoRoom {
-                    model: model.clone(),
-                    reason,
-                })?);
+                reserved = Some(room.map_err(|reason| self.no_room(model, reason))?);
                 let mut entry = self.loader.load_model(&selected, &self.observer);
                 if config.is_none() {
                     self.check_golden_cases(path, &mut entry, same);
@@ -59,7 +57,7 @@ impl ModelControl {
                 let entry = self.with_route(registry, (model, entry));
                 let entry = match self.residency.check(&entry) {
                     Ok(()) => entry,
-                    Err(too_large) => entry.refused(&too_large.to_string()),
+                    Err(too_large) => entry.refused(&no_room(too_large, self.is_of_tenant)),
                 };
                 let failure = entry.failure().map(str::to_owned);
                 (entry, failure)

@@ -3,6 +3,7 @@
 use crate::account::Account;
 use crate::model_control::{ControlMode, ModelControl};
 use crate::registry::Registry;
+use crate::registry::grant_policy::GrantPolicy;
 use crate::registry::loader::{Loaded, Loader};
 use crate::registry::repository_loader::Start;
 use crate::residency::ResidencyOptions;
@@ -11,12 +12,14 @@ use crate::serving::tenant_view::OwnModels;
 use crate::tenants::isolation::Isolation;
 use crate::tenants::tenant_set::Tenant;
 use crate::uploads::limits::UploadLimits;
+use crate::uploads::staging::has_content;
 use crate::uploads::{UploadTarget, Uploads};
 use std::fs::DirBuilder;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::Arc;
+use wisp_sandbox::limits::Limits;
 
 /// The directory of a tenant's own models, below that of the tenant.
 const MODELS: &str = "models";
@@ -42,8 +45,8 @@ pub struct NamespaceOpener {
     pub observer: fn(&str, Loaded<'_>),
     /// The limits of uploads into the models of one tenant, if there are uploads.
     pub uploads: Option<UploadLimits>,
-    /// The isolation of tenants with a key that may deploy, unless their records name one.
-    pub deployers: Isolation,
+    /// The isolation of tenants that have models of their own or may deploy some, unless their records name one.
+    pub owners: Isolation,
 }
 
 impl NamespaceOpener {
@@ -57,6 +60,12 @@ impl NamespaceOpener {
         let account = Account::open(tenant, 1);
         let budget = model_memory(tenant, (local, MODELS_OF_OWN_PROCESS));
         self.open_models(local, (tenant, account, budget), (directory, None))
+    }
+
+    /// Returns whether there are files in the directory of a tenant that are, or become, models of its own: also those of a
+    /// tenant that may not deploy any more. A directory that cannot be read has some.
+    pub(super) fn has_models(directory: &Path) -> bool {
+        has_content(&directory.join(MODELS)).unwrap_or(true)
     }
 
     /// Opens the models of a tenant, unless a process of its own does so. They have been those of the service `before`, if
@@ -114,6 +123,9 @@ impl NamespaceOpener {
             .as_ref()
             .and_then(|before| before.hand_over_uploads());
         let uploads = handed_over.or_else(|| self.open_uploads(tenant, &models));
+        if let (Some(uploads), Some(limits)) = (&uploads, self.upload_limits(tenant)) {
+            uploads.set_limits(&limits);
+        }
         let registry = match loader.start_repository(&models, Start::Dormant, &self.observer) {
             Ok(registry) => registry,
             Err(error) => {
@@ -127,7 +139,7 @@ impl NamespaceOpener {
             load_on_demand: true,
             max_model_memory_bytes: model_memory,
         });
-        let control = control.with_uploads(uploads);
+        let control = control.with_uploads(uploads).of_tenant();
         let own = OwnModels {
             registry,
             control,
@@ -139,7 +151,8 @@ impl NamespaceOpener {
         serving
     }
 
-    /// Returns the loader for the models of a tenant, with its rules for signatures. Threads of its own that cannot be
+    /// Returns the loader for the models of a tenant, with its rules for signatures, its grants, and its limit on the memory
+    /// of an instance. Threads of its own that cannot be
     /// started are logged, and it uses those of the server until the next start.
     fn loader_for(&self, tenant: &Tenant) -> Loader {
         let shared = || self.loader.for_tenant(&tenant.id);
@@ -151,15 +164,31 @@ impl NamespaceOpener {
             }),
             Isolation::Shared | Isolation::Worker => shared(),
         };
+        let own = tenant.limits.instance_bytes;
+        let own = own.and_then(|bytes| usize::try_from(bytes).ok());
+        let of_server = &self.loader.limits;
+        let memory_bytes = own.map_or(of_server.memory_bytes, |own| {
+            own.min(of_server.memory_bytes)
+        });
         Loader {
             signatures: tenant.signatures.policy(&self.loader.signatures),
+            grants: GrantPolicy::of_tenant(&tenant.grants),
+            limits: Limits {
+                memory_bytes,
+                ..of_server.clone()
+            },
             ..loader
         }
     }
 
+    /// Returns the limits of the uploads of a tenant, if there are uploads.
+    pub(super) fn upload_limits(&self, tenant: &Tenant) -> Option<UploadLimits> {
+        Some(tenant.limits.uploads(self.uploads.as_ref()?))
+    }
+
     /// Opens the models of a tenant for uploads, if there are uploads. A failure is logged.
     fn open_uploads(&self, tenant: &Tenant, models: &Path) -> Option<Uploads> {
-        let limits = tenant.limits.uploads(self.uploads.as_ref()?);
+        let limits = self.upload_limits(tenant)?;
         let opened = Uploads::open_when_free(UploadTarget {
             repository: models.to_owned(),
             limits,

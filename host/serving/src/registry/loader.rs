@@ -19,6 +19,7 @@ use crate::registry::code_memory::{MIN_VERSION_BYTES, code_of, expected_code};
 use crate::registry::config_override::{check_declarations, override_settings};
 use crate::registry::configuration::Configuring;
 use crate::registry::example;
+use crate::registry::grant_policy::GrantPolicy;
 use crate::registry::graph_loader::{GraphLoader, LoadedGraph};
 use crate::registry::graph_probe::GraphProbe;
 use crate::registry::handler_configuration;
@@ -84,6 +85,8 @@ pub struct Loader {
     pub direct_calls: bool,
     /// The rules for the signatures of versions.
     pub signatures: SignaturePolicy,
+    /// The rules for what a model.toml may ask for.
+    pub grants: GrantPolicy,
 }
 
 /// The number of computations of a graph at the same time, and the fastest way in which they may be made.
@@ -201,6 +204,7 @@ impl Loader {
         if let Some(config) = &files.config {
             override_settings(config, &mut model_file).map_err(LoadError::Config)?;
         }
+        self.grants.check(&model_file)?;
         check_files(files, &model_file)?;
         let content = VersionContent::read(files, &model_file)?;
         let loaded = self.load_graphs(files, &model_file)?;

@@ -17,6 +17,15 @@ pub struct UploadLimits {
     pub models: usize,
     /// The number of versions of one model.
     pub versions: usize,
+    /// The limits among these that a tenant has agreed to, and not the server.
+    pub of_tenant: TenantParts,
+}
+
+/// The limits that are those of a tenant, since they are below those of the server.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct TenantParts {
+    pub stored_bytes: bool,
+    pub models: bool,
 }
 
 impl Default for UploadLimits {
@@ -26,6 +35,7 @@ impl Default for UploadLimits {
             stored_bytes: 16 << 30,
             models: 1000,
             versions: 100,
+            of_tenant: TenantParts::default(),
         }
     }
 }
