@@ -1,9 +1,11 @@
 //! Tests of bundles: `wisp bundle` on the examples, what it refuses, and its bundles on a host that has nothing of
 //! Wisp.
 //!
-//! `wasmtime_server` is that host, `refusals` are the models that are not bundled. `jco` and `workerd` run bundles on V8,
-//! `server_process` is the process of either, and `spin` checks the manifests for Spin and SpinKube.
+//! `wasmtime_server` is that host, `engines` are models for each of the engines, and `refusals` those that are not
+//! bundled. `jco` and `workerd` run bundles on V8, `server_process` is the process of either, and `spin` checks the
+//! manifests for Spin and SpinKube.
 
+mod engines;
 mod jco;
 mod refusals;
 mod server_process;
@@ -249,38 +251,6 @@ fn bundles_import_little_and_are_small() -> Result<()> {
     // With the names of functions, which the shipped modules do not have.
     let digits = std::fs::metadata(bundle_of("digits")?)?.len();
     ensure!(digits < 5 << 20, "digits has {digits} bytes");
-    Ok(())
-}
-
-#[test]
-fn a_model_without_a_handler_is_bundled_after_a_sample_request() -> Result<()> {
-    let repository = Repository::empty()?.with_model("bare", "digits", None)?;
-    let path = repository.path().join("bare.wasm");
-    let output = cli::run(&mut bundle(&repository.path().join("bare"), &path))?;
-    let text = cli::stdout(&output)?;
-    ensure!(text.contains("a sample request"), "{text}");
-    let host = WasmtimeServer::start(&path).map_err(anyhow::Error::msg)?;
-    let native = TestServer::start(Repository::empty()?.with_model("bare", "digits", None)?)?;
-    let metadata = native.get("/v2/models/bare")?.json()?;
-    let input = &metadata["inputs"][0];
-    let sizes = input["shape"].as_array().context("no shape")?.iter();
-    let sizes: Vec<i64> = sizes
-        .map(|size| size.as_i64().map_or(1, |size| size.max(1)))
-        .collect();
-    let elements: i64 = sizes.iter().product();
-    let data: Vec<f64> = (0..elements)
-        .map(|index| (index % 17) as f64 / 16.0)
-        .collect();
-    let request = json!({ "inputs": [
-        { "name": input["name"], "datatype": input["datatype"], "shape": sizes, "data": data }
-    ] });
-    let expected = native.infer("bare", &request)?.ok()?;
-    let body = serde_json::to_vec(&request)?;
-    let found = send(host.address(), "POST /v2/models/bare/infer", &body)?.ok()?;
-    ensure!(
-        matches(&expected["outputs"], &found["outputs"], TOLERANCE),
-        "{expected} {found}"
-    );
     Ok(())
 }
 

@@ -4,6 +4,7 @@ use super::bundle;
 use crate::cli;
 use crate::harness::onnx::Graph;
 use crate::harness::{Repository, root};
+use crate::sklearn;
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 use std::path::Path;
@@ -27,6 +28,16 @@ fn an_operator_that_no_engine_has_is_named() -> Result<()> {
     let output = repository.path().join("m.wasm");
     let mut command = bundle(&repository.path().join("m"), &output);
     refused(&mut command, &output, (1, &["NoSuchOperator"]))
+}
+
+#[test]
+fn an_operator_that_the_named_engine_has_not_is_named() -> Result<()> {
+    let graph = std::fs::read(sklearn::models()?.join("dtree 3.onnx"))?;
+    let repository = Repository::empty()?.with_file("m/1/model.onnx", graph)?;
+    let output = repository.path().join("m.wasm");
+    let mut command = bundle(&repository.path().join("m"), &output);
+    command.args(["--engine", "rten"]);
+    refused(&mut command, &output, (1, &["TreeEnsembleClassifier"]))
 }
 
 #[test]
