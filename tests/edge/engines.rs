@@ -1,12 +1,13 @@
 //! Tests of bundles with each of the engines, whose answers are those of the native backends.
 //!
-//! The examples get the small module of rten.
+//! The examples get the small module of rten. The models here have no handler, except for one with two graphs.
 
 use super::wasmtime_server::WasmtimeServer;
 use super::{TOLERANCE, bundle, send};
 use crate::cli;
 use crate::harness::fixture::matches;
 use crate::harness::onnx::{Attribute, FLOAT, Graph, Value as OnnxValue};
+use crate::harness::wat_handler::{ANSWER, WatHandler};
 use crate::harness::{Repository, TestOptions, TestServer, output};
 use crate::sklearn;
 use anyhow::{Context, Result, ensure};
@@ -139,6 +140,82 @@ fn a_graph_with_branches_is_computed_by_the_module_with_all_operators() -> Resul
         let native = compare(&host, &server, &request)?;
         let found = &output(&native, "y")?["data"];
         ensure!(matches(&json!(y), found, TOLERANCE), "{native}");
+    }
+    Ok(())
+}
+
+/// Returns a handler that computes the graphs `model` and `other` with three numbers `x` each, and returns the first
+/// number of both results.
+fn handler_of_two_graphs() -> Result<Vec<u8>> {
+    let answer = |offset: u32, name: u32| {
+        format!(
+            "(i32.store offset={offset} (i32.const {ANSWER})
+                (i32.trunc_f32_u (f32.load (call $compute (i32.const {name})))))"
+        )
+    };
+    let infer = format!(
+        "(f32.store (i32.const 3300) (f32.convert_i32_u (local.get $x)))
+        (f32.store (i32.const 3304) (f32.convert_i32_u (local.get $x)))
+        (f32.store (i32.const 3308) (f32.convert_i32_u (local.get $x)))
+        {}{}",
+        answer(0, 3072),
+        answer(4, 3080)
+    );
+    WatHandler {
+        pages: 1,
+        imports: r#"
+            (import "wasi:nn/graph@0.2.0-rc-2024-10-28" "load-by-name"
+                (func $load_by_name (param i32 i32 i32)))
+            (import "wasi:nn/graph@0.2.0-rc-2024-10-28" "[method]graph.init-execution-context"
+                (func $init (param i32 i32)))
+            (import "wasi:nn/tensor@0.2.0-rc-2024-10-28" "[constructor]tensor"
+                (func $tensor (param i32 i32 i32 i32 i32) (result i32)))
+            (import "wasi:nn/tensor@0.2.0-rc-2024-10-28" "[method]tensor.data"
+                (func $data (param i32 i32)))
+            (import "wasi:nn/inference@0.2.0-rc-2024-10-28" "[method]graph-execution-context.compute"
+                (func $infer (param i32 i32 i32 i32)))"#,
+        // The names of the graphs, the shape, and the input: its name at 3232 and, at 3112, its tensor.
+        fields: r#"
+            (data (i32.const 3072) "model")
+            (data (i32.const 3080) "other")
+            (data (i32.const 3088) "\03\00\00\00")
+            (data (i32.const 3104) "\a0\0c\00\00\01\00\00\00")
+            (data (i32.const 3232) "x")
+            (func $compute (param $name i32) (result i32)
+                (call $load_by_name (local.get $name) (i32.const 5) (i32.const 3200))
+                (call $init (i32.load (i32.const 3204)) (i32.const 3200))
+                (i32.store (i32.const 3112) (call $tensor
+                    (i32.const 3088) (i32.const 1) (i32.const 1) (i32.const 3300) (i32.const 12)))
+                (call $infer
+                    (i32.load (i32.const 3204)) (i32.const 3104) (i32.const 1) (i32.const 3216))
+                (call $data (i32.load offset=8 (i32.load (i32.const 3220))) (i32.const 3240))
+                (i32.load (i32.const 3240)))"#,
+        infer: &infer,
+    }
+    .component()
+}
+
+#[test]
+fn two_graphs_of_a_version_are_in_one_bundle() -> Result<()> {
+    let graph = |operator: &str, number: f32| {
+        Graph::from_x_to_y(&[Some(3)])
+            .floats("number", &[1], &[number])
+            .node(operator, &["x", "number"], &["y"])
+            .bytes()
+    };
+    let repository = Repository::empty()?
+        .with_file("m/1/model.onnx", graph("Add", 1.0))?
+        .with_file("m/1/other.onnx", graph("Mul", 3.0))?
+        .with_file("m/1/handler.wasm", handler_of_two_graphs()?)?;
+    let host = host_of(&repository, "rten")?;
+    let server = TestServer::start(repository)?;
+    for x in [7, 0, 1000] {
+        let request = json!({ "inputs": [
+            { "name": "x", "datatype": "UINT32", "shape": [1], "data": [x] }
+        ] });
+        let native = compare(&host, &server, &request)?;
+        let expected = json!([x + 1, x * 3, 0]);
+        ensure!(output(&native, "y")?["data"] == expected, "{native}");
     }
     Ok(())
 }
