@@ -3,7 +3,7 @@
 use super::bundle;
 use crate::cli;
 use crate::harness::onnx::Graph;
-use crate::harness::{Repository, root};
+use crate::harness::{Repository, component, root};
 use crate::sklearn;
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
@@ -38,6 +38,20 @@ fn an_operator_that_the_named_engine_has_not_is_named() -> Result<()> {
     let mut command = bundle(&repository.path().join("m"), &output);
     command.args(["--engine", "rten"]);
     refused(&mut command, &output, (1, &["TreeEnsembleClassifier"]))
+}
+
+#[test]
+fn a_bundle_that_answers_otherwise_than_the_native_backend_is_not_written() -> Result<()> {
+    // Its answers are random numbers and the time.
+    let handler = std::fs::read(component("granted_guest")?)?;
+    let settings = "[handler]\ngrants = [\"random\", \"clock\"]\n";
+    let repository = Repository::empty()?
+        .with_file("m/1/handler.wasm", handler)?
+        .with_file("m/model.toml", settings)?;
+    let output = repository.path().join("m.wasm");
+    let mut command = bundle(&repository.path().join("m"), &output);
+    let words = ["sample request", "differ from those of the native backend"];
+    refused(&mut command, &output, (1, &words))
 }
 
 #[test]
