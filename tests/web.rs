@@ -114,6 +114,49 @@ fn reason(server: &TestServer, model: &str) -> Result<String> {
     Ok(reason.context("no reason")?.to_owned())
 }
 
+/// Returns the component of the application with 21 MiB that nothing reads, in a custom section.
+fn large_application() -> Result<Vec<u8>> {
+    const BYTES: u32 = 21 << 20;
+    let mut wasm = std::fs::read(component("web_guest")?)?;
+    // The length of the section in LEB128, of four bytes here, and an empty name.
+    let groups = [BYTES, BYTES >> 7, BYTES >> 14, BYTES >> 21].map(|group| group & 0x7f);
+    let groups: Vec<u8> = groups
+        .into_iter()
+        .map(u8::try_from)
+        .collect::<Result<_, _>>()?;
+    wasm.extend([
+        0,
+        groups[0] | 0x80,
+        groups[1] | 0x80,
+        groups[2] | 0x80,
+        groups[3],
+    ]);
+    wasm.resize(wasm.len() + usize::try_from(BYTES)?, 0);
+    Ok(wasm)
+}
+
+#[test]
+fn a_component_above_the_limit_is_served_once_the_limit_is_raised() -> Result<()> {
+    let repository = || -> Result<Repository> {
+        Repository::empty()?.with_file("app/1/handler.wasm", large_application()?)
+    };
+    let server = TestServer::start(repository()?)?;
+    let refusal = reason(&server, "app")?;
+    for part in ["the limit is 20971520", "--max-component-bytes"] {
+        ensure!(refusal.contains(part), "{refusal}");
+    }
+    let options = TestOptions {
+        limits: Limits {
+            component_bytes: 32 << 20,
+            ..Limits::default()
+        },
+        ..TestOptions::default()
+    };
+    let server = TestServer::with_options(repository()?, options)?;
+    ensure!(text(&call(&server, "hello")?)? == "hello");
+    Ok(())
+}
+
 #[test]
 fn an_application_computes_with_the_graph_of_its_model() -> Result<()> {
     let repository = repository()?.with_model("bare", "progression", None)?;

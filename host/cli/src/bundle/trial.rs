@@ -75,7 +75,7 @@ impl Trial {
             .build()
             .context("failed to start the runtime")?;
         let engine = Arc::new(Engine::without_pool()?);
-        let component = WebComponent::load(&engine, &trial_store(), bundle, usize::MAX);
+        let component = WebComponent::load(&engine, &trial_store(), bundle);
         let component = component.context("the bundle cannot be compiled")?;
         let options = WebOptions {
             limits: Limits {

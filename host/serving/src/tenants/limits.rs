@@ -55,6 +55,7 @@ impl Limits {
         let models = self.models.and_then(|models| usize::try_from(models).ok());
         UploadLimits {
             file_bytes: all.file_bytes,
+            component_bytes: all.component_bytes,
             stored_bytes: self.stored_bytes.unwrap_or(u64::MAX).min(all.stored_bytes),
             models: models.unwrap_or(usize::MAX).min(all.models),
             versions: all.versions,
