@@ -2,13 +2,14 @@
 //! Wisp.
 //!
 //! `wasmtime_server` is that host, `engines` are models for each of the engines, and `refusals` those that are not
-//! bundled. `jco` and `workerd` run bundles on V8, `server_process` is the process of either, and `spin` checks the
-//! manifests for Spin and SpinKube.
+//! bundled. `jco` and `workerd` run bundles on V8, `server_process` is the process of either, `spin` checks the
+//! manifests for Spin and SpinKube, and `shipped` what releases contain.
 
 mod engines;
 mod jco;
 mod refusals;
 mod server_process;
+mod shipped;
 mod spin;
 mod wasmtime_server;
 mod workerd;
