@@ -144,6 +144,22 @@ fn a_graph_with_branches_is_computed_by_the_module_with_all_operators() -> Resul
     Ok(())
 }
 
+#[test]
+fn a_graph_of_half_precision_answers_a_sample_request_too() -> Result<()> {
+    const FLOAT16: i32 = 10;
+    let axes = [None, Some(3)];
+    let graph = Graph {
+        name: "halves".to_owned(),
+        input: vec![OnnxValue::of("x", FLOAT16, &axes)],
+        output: vec![OnnxValue::of("y", FLOAT16, &axes)],
+        ..Graph::default()
+    };
+    let graph = graph.node("Relu", &["x"], &["y"]);
+    let repository = Repository::empty()?.with_file("m/1/model.onnx", graph.bytes())?;
+    host_of(&repository, "rten")?;
+    Ok(())
+}
+
 /// Returns a handler that computes the graphs `model` and `other` with three numbers `x` each, and returns the first
 /// number of both results.
 fn handler_of_two_graphs() -> Result<Vec<u8>> {

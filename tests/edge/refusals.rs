@@ -55,6 +55,19 @@ fn a_bundle_that_answers_otherwise_than_the_native_backend_is_not_written() -> R
 }
 
 #[test]
+fn a_model_that_no_sample_request_tries_is_not_bundled_without_a_golden_case() -> Result<()> {
+    let graph = Graph::from_x_to_y(&[Some(2048), Some(2048)]).node("Relu", &["x"], &["y"]);
+    let repository = Repository::empty()?.with_file("m/1/model.onnx", graph.bytes())?;
+    let output = repository.path().join("m.wasm");
+    let mut command = bundle(&repository.path().join("m"), &output);
+    refused(
+        &mut command,
+        &output,
+        (1, &["15728640 bytes", "golden case"]),
+    )
+}
+
+#[test]
 fn a_model_above_the_limit_is_refused_with_the_figures() -> Result<()> {
     let repository = Repository::of(&["digits"])?;
     let output = repository.path().join("digits.wasm");
