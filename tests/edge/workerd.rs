@@ -1,7 +1,7 @@
 //! Tests of the target `cloudflare` in workerd, the runtime of Cloudflare's Workers.
 
 use super::server_process::ServerProcess;
-use super::{bundle, compare_answers, send};
+use super::{EXAMPLES, bundle, compare_answers, send};
 use crate::cli;
 use crate::node;
 use anyhow::{Context, Result, bail, ensure};
@@ -115,7 +115,7 @@ const worker :Workerd.Worker = (
 
 #[test]
 fn workers_answer_as_the_server_does() -> Result<()> {
-    for example in ["digits", "wine"] {
+    for example in EXAMPLES {
         let worker = Worker::start(example, &[]).context(example)?;
         compare_answers(example, worker.host.address()).context(example)?;
     }
