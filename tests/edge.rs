@@ -2,11 +2,13 @@
 //! Wisp.
 //!
 //! `wasmtime_server` is that host, `engines` are models for each of the engines, and `refusals` those that are not
-//! bundled. `jco` and `workerd` run bundles on V8, `server_process` is the process of either, `spin` checks the
+//! bundled. `jco` and `workerd` run bundles on V8, `predictions` are requests of TensorFlow Serving,
+//! `server_process` is the process of either, `spin` checks the
 //! manifests for Spin and SpinKube, and `shipped` what releases contain.
 
 mod engines;
 mod jco;
+mod predictions;
 mod refusals;
 mod server_process;
 mod shipped;
@@ -19,6 +21,7 @@ use crate::harness::fixture::matches;
 use crate::harness::{Repository, Response, TIMEOUT, TestServer, root};
 use crate::python;
 use anyhow::{Context, Result, ensure};
+use predictions::compare_predictions;
 use serde_json::{Value, json};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -169,6 +172,8 @@ fn compare_answers(example: &str, host: SocketAddr) -> Result<()> {
             found.status
         );
     }
+    let answered = compare_predictions(example, host, &server)?;
+    ensure!(answered > 0, "no prediction of {example} is answered");
     compare_samples(example, host, &server)
 }
 
@@ -202,12 +207,14 @@ fn compare_samples(example: &str, host: SocketAddr, server: &TestServer) -> Resu
 }
 
 #[test]
-fn bundles_answer_golden_cases_as_the_server_does() -> Result<()> {
+fn bundles_answer_golden_cases_as_the_server_does_in_both_protocols() -> Result<()> {
     let server = TestServer::start(Repository::of(&EXAMPLES)?)?;
     for example in EXAMPLES {
         let host = WasmtimeServer::start(bundle_of(example)?).map_err(anyhow::Error::msg)?;
         let count = compare_cases(example, host.address(), &server).context(example)?;
         ensure!(count >= 4, "{example} has {count} cases");
+        let answered = compare_predictions(example, host.address(), &server).context(example)?;
+        ensure!(answered > 0, "no prediction of {example} is answered");
     }
     Ok(())
 }
