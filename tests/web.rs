@@ -1,11 +1,12 @@
 //! Tests of web components: an application that was written against wasi:http and wasi:nn alone is served under a route
 //! of its own, within the limits of handlers, and harms nobody.
 
+use crate::harness::fixture::{TOLERANCE, matches};
 use crate::harness::victim::victim_is_well;
 use crate::harness::{
     Repository, Response, TIMEOUT, TestOptions, TestServer, component, loader, output, wait_until,
 };
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use serde_json::{Value, json};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -179,6 +180,47 @@ fn an_application_computes_with_the_graph_of_its_model() -> Result<()> {
     let wrong = server.request("POST /apps/app/infer", &[], b"[1, 2]")?;
     ensure!(wrong.status == 500, "{wrong:?}");
     ensure!(text(&wrong)?.contains("InvalidArgument"), "{wrong:?}");
+    Ok(())
+}
+
+/// Sends a row to the application from each of four threads at once. Returns the outputs in order.
+fn compute_at_once(server: &TestServer) -> Result<Vec<Value>> {
+    let compute = |number: u32| -> Result<Value> {
+        let body = format!("[1,1,1,1,1,1,1,1,1,{number}]");
+        let response = server.request("POST /apps/app/infer", &[], body.as_bytes())?;
+        ensure!(response.status == 200, "{response:?}");
+        Ok(serde_json::from_str(&text(&response)?)?)
+    };
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..4)
+            .map(|number| scope.spawn(move || compute(number)))
+            .collect();
+        let outputs = threads.into_iter().map(|thread| {
+            let joined = thread.join();
+            joined.map_err(|_| anyhow!("a thread panicked"))?
+        });
+        outputs.collect()
+    })
+}
+
+#[test]
+fn the_computations_of_an_application_are_joined_as_those_of_handlers() -> Result<()> {
+    let server = |batching: &str| -> Result<TestServer> {
+        let settings = format!("batching = {batching}\n");
+        let repository = repository()?.with_file("app/model.toml", settings)?;
+        TestServer::with_options(repository, patient())
+    };
+    let expected = compute_at_once(&server("'off'")?)?;
+    // A batch of four rows leaves before the delay of an hour, and no smaller one does.
+    let joined =
+        server("{ preferred_batch_size = [4], max_queue_delay_microseconds = 3600000000 }")?;
+    let found = compute_at_once(&joined)?;
+    for (found, expected) in found.iter().zip(&expected) {
+        ensure!(matches(expected, found, TOLERANCE), "{expected} {found}");
+    }
+    let statistics = joined.get("/v2/models/app/stats")?.ok()?;
+    let executions = &statistics["model_stats"][0]["execution_count"];
+    ensure!(*executions == 1, "{statistics}");
     Ok(())
 }
 
