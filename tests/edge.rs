@@ -2,12 +2,13 @@
 //! Wisp.
 //!
 //! `wasmtime_server` is that host, `engines` are models for each of the engines, and `refusals` those that are not
-//! bundled. `jco` and `workerd` run bundles on V8, `predictions` are requests of TensorFlow Serving,
-//! `server_process` is the process of either, `spin` checks the
-//! manifests for Spin and SpinKube, and `shipped` what releases contain.
+//! bundled. `jco` and `workerd` run bundles on V8, and `server_process` is the process of either. `predictions` are the
+//! requests of TensorFlow Serving, `memory_image` reads what hosts share, `spin` checks the manifests for Spin and SpinKube,
+//! and `shipped` what releases contain.
 
 mod engines;
 mod jco;
+mod memory_image;
 mod predictions;
 mod refusals;
 mod server_process;
