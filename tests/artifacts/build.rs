@@ -148,6 +148,12 @@ fn build_edge_module(workspace: &Path, name: &str, target_directory: &Path) -> R
         .arg("--config")
         .arg(format!("target.{TARGET}.rustflags=[{flags}]"))
         .args(["--lib", "--package", package]);
+    let fast_crates = value("fast-crates").unwrap_or_default();
+    let fast_crates = fast_crates.split(|character: char| "[], \"".contains(character));
+    for fast_crate in fast_crates.filter(|name| !name.is_empty()) {
+        let setting = format!("profile.release.package.{fast_crate}.opt-level=3");
+        cargo.args(["--config", &setting]);
+    }
     if name == "nn-tract" {
         // Optimising the whole module at once takes six minutes, and its size is not what tests look at.
         cargo.args(["--config", "profile.release.lto=false"]);

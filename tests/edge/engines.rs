@@ -14,6 +14,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use std::path::Path;
 use std::sync::Arc;
+use tempfile::TempDir;
 use wisp_backend::rten::Rten;
 
 /// Bundles the model `m`, whose bundle has this engine. Returns a host that serves it.
@@ -86,6 +87,16 @@ fn a_decision_tree_of_scikit_learn_is_computed_by_tract() -> Result<()> {
     Ok(())
 }
 
+/// Returns a directory without the small module, whose absence is an error if a model gets it.
+pub(super) fn modules_for_speed() -> Result<TempDir> {
+    let modules = tempfile::tempdir()?;
+    for file in ["http-adapter.wasm", "nn-rten.wasm"] {
+        let built = Path::new(wisp_artifacts::EDGE_MODULES).join(file);
+        std::fs::copy(built, modules.path().join(file))?;
+    }
+    Ok(modules)
+}
+
 /// Returns a graph of `2 x` if the first number is greater than a half, and of `-x` otherwise.
 fn choice() -> Graph {
     let axes = [Some(3)];
@@ -113,12 +124,7 @@ fn choice() -> Graph {
 
 #[test]
 fn a_graph_with_branches_is_computed_by_the_module_with_all_operators() -> Result<()> {
-    // Without the small module, whose absence would be an error.
-    let modules = tempfile::tempdir()?;
-    for file in ["http-adapter.wasm", "nn-rten.wasm"] {
-        let built = Path::new(wisp_artifacts::EDGE_MODULES).join(file);
-        std::fs::copy(built, modules.path().join(file))?;
-    }
+    let modules = modules_for_speed()?;
     let repository = Repository::empty()?
         .with_file("m/1/model.onnx", choice().bytes())?
         .with_file("m/model.toml", "backend = \"rten\"\n")?;

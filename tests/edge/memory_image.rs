@@ -2,6 +2,7 @@
 //! image of more than 16 MiB has to be more than half data. Otherwise every request would copy the model.
 
 use super::bundle;
+use super::engines::modules_for_speed;
 use crate::cli;
 use crate::harness::Repository;
 use crate::harness::onnx::{FLOAT, Graph, Value};
@@ -73,7 +74,10 @@ fn the_memory_of_a_bundle_with_a_large_model_can_be_shared() -> Result<()> {
         .node("MatMul", &["x", "w"], &["y"]);
     let repository = Repository::empty()?.with_file("m/1/model.onnx", graph.bytes())?;
     let output = repository.path().join("m.wasm");
+    // A model of this size gets the module that is compiled for speed.
+    let modules = modules_for_speed()?;
     let mut command = bundle(&repository.path().join("m"), &output);
+    command.env("WISP_EDGE_MODULES", modules.path());
     cli::stdout(&cli::run(&mut command)?)?;
     let images = images(&std::fs::read(&output)?)?;
     let largest = images.iter().max_by_key(|image| image.bytes());
