@@ -243,6 +243,15 @@ fn an_application_gets_the_request_as_it_was_sent() -> Result<()> {
 }
 
 #[test]
+fn the_smallest_component_is_served() -> Result<()> {
+    let wasm = std::fs::read(component("hello_guest")?)?;
+    let repository = Repository::empty()?.with_file("hello/1/handler.wasm", wasm)?;
+    let server = TestServer::start(repository)?;
+    assert_eq!(text(&server.get("/apps/hello")?)?, "hello\n");
+    Ok(())
+}
+
+#[test]
 fn an_application_without_a_graph_is_served_from_a_single_file() -> Result<()> {
     let files = tempfile::tempdir()?;
     let file = files.path().join("greeter.wasm");

@@ -10,9 +10,10 @@ use std::{env, fs};
 const TARGET: &str = "wasm32-unknown-unknown";
 
 /// The guest crates with what only the SDK's default features and `image` import.
-const GUESTS: [&str; 7] = [
+const GUESTS: [&str; 8] = [
     "digits",
     "embed",
+    "hello_guest",
     "hostile_guest",
     "initialized_guest",
     "progression",
@@ -40,6 +41,7 @@ fn main() -> Result<()> {
     for source in [
         "guest-models",
         "tests/granted_guest",
+        "tests/hello_guest",
         "tests/hostile_guest",
         "tests/initialized_guest",
         "tests/web_guest",

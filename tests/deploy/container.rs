@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use std::collections::BTreeMap;
 
 /// The files that the build of the program reads, which must not be left out of the context.
-const SOURCES: [&str; 16] = [
+const SOURCES: [&str; 17] = [
     ".cargo/config.toml",
     "Cargo.lock",
     "Cargo.toml",
@@ -20,6 +20,7 @@ const SOURCES: [&str; 16] = [
     "host",
     "tests/artifacts",
     "tests/granted_guest",
+    "tests/hello_guest",
     "tests/hostile_guest",
     "tests/initialized_guest",
     "tests/main.rs",
