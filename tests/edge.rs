@@ -2,9 +2,9 @@
 //! Wisp.
 //!
 //! `wasmtime_server` is that host, `engines` are models for each of the engines, and `refusals` those that are not
-//! bundled. `jco` and `workerd` run bundles on V8, and `server_process` is the process of either. `predictions` are the
-//! requests of TensorFlow Serving, `memory_image` reads what hosts share, `spin` checks the manifests for Spin and SpinKube,
-//! and `shipped` what releases contain.
+//! bundled. `jco` and `workerd` run bundles on V8; `server_process` is the process of either, and `worker_runtime` the
+//! program workerd. `predictions` are the requests of TensorFlow Serving, `memory_image` reads what hosts share, `spin` checks
+//! the manifests for Spin and SpinKube, and `shipped` what releases contain.
 
 mod engines;
 mod jco;
@@ -15,6 +15,7 @@ mod server_process;
 mod shipped;
 mod spin;
 mod wasmtime_server;
+mod worker_runtime;
 mod workerd;
 
 use crate::cli;
