@@ -24,7 +24,8 @@ fn host_of(repository: &Repository, engine: &str) -> Result<WasmtimeServer> {
 
 /// The same with the modules in this directory.
 fn host_with(repository: &Repository, engine: &str, modules: &Path) -> Result<WasmtimeServer> {
-    let path = repository.path().join("m.wasm");
+    let directory = tempfile::tempdir()?;
+    let path = directory.path().join("m.wasm");
     let mut command = bundle(&repository.path().join("m"), &path);
     command.env("WISP_EDGE_MODULES", modules);
     let text = cli::stdout(&cli::run(&mut command)?)?;
