@@ -163,6 +163,7 @@ pub(crate) fn component(guest: &str) -> Result<&'static str> {
         "embed" => wisp_artifacts::EMBED,
         "ensemble_guest" => wisp_artifacts::ENSEMBLE_GUEST,
         "granted_guest" => wisp_artifacts::GRANTED_GUEST,
+        "hello_guest" => wisp_artifacts::HELLO_GUEST,
         "hostile_guest" => wisp_artifacts::HOSTILE_GUEST,
         "initialized_guest" => wisp_artifacts::INITIALIZED_GUEST,
         "progression" => wisp_artifacts::PROGRESSION,

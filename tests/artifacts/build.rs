@@ -10,10 +10,11 @@ use std::{env, fs};
 const TARGET: &str = "wasm32-unknown-unknown";
 
 /// The guest crates with what only the SDK's default features and `image` import.
-const GUESTS: [&str; 7] = [
+const GUESTS: [&str; 8] = [
     "digits",
     "embed",
     "ensemble_guest",
+    "hello_guest",
     "initialized_guest",
     "progression",
     "web_guest",
@@ -44,6 +45,7 @@ fn main() -> Result<()> {
         "guest-models",
         "tests/ensemble_guest",
         "tests/granted_guest",
+        "tests/hello_guest",
         "tests/hostile_guest",
         "tests/initialized_guest",
         "tests/web_guest",
@@ -154,6 +156,12 @@ fn build_edge_module(workspace: &Path, name: &str, target_directory: &Path) -> R
         .arg("--config")
         .arg(format!("target.{TARGET}.rustflags=[{flags}]"))
         .args(["--lib", "--package", package]);
+    let fast_crates = value("fast-crates").unwrap_or_default();
+    let fast_crates = fast_crates.split(|character: char| "[], \"".contains(character));
+    for fast_crate in fast_crates.filter(|name| !name.is_empty()) {
+        let setting = format!("profile.release.package.{fast_crate}.opt-level=3");
+        cargo.args(["--config", &setting]);
+    }
     if name == "nn-tract" {
         // Optimising the whole module at once takes six minutes, and its size is not what tests look at.
         cargo.args(["--config", "profile.release.lto=false"]);

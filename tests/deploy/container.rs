@@ -11,16 +11,23 @@ use anyhow::{Context, Result, ensure};
 use std::collections::BTreeMap;
 
 /// The files that the build of the program reads, which must not be left out of the context.
-const SOURCES: [&str; 10] = [
+const SOURCES: [&str; 17] = [
     ".cargo/config.toml",
     "Cargo.lock",
     "Cargo.toml",
     "LICENSE",
     "guest-models/Cargo.lock",
+    "guest-models/Cargo.toml",
+    "guest-models/edge",
     "guest-models/sdk",
     "host",
     "tests/artifacts",
+    "tests/granted_guest",
+    "tests/hello_guest",
+    "tests/hostile_guest",
+    "tests/initialized_guest",
     "tests/main.rs",
+    "tests/web_guest",
     "wit",
 ];
 

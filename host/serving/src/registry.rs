@@ -12,6 +12,7 @@ pub mod batching;
 pub mod batching_choice;
 pub mod class_labels;
 mod code_memory;
+mod component_file;
 pub mod config_override;
 mod config_value;
 pub(crate) mod configuration;

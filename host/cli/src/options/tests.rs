@@ -155,7 +155,7 @@ fn every_command_that_runs_a_handler_can_be_told_where_its_code_is_kept() {
 
 #[test]
 fn every_command_that_runs_requests_can_raise_the_limits_of_handlers() {
-    let raised = "--max-handler-memory-bytes 4294967296 --max-handler-tensor-bytes 2 \
+    let raised = "--max-component-bytes 5 --max-handler-memory-bytes 4294967296 --max-handler-tensor-bytes 2 \
                   --max-handler-transfer-bytes 3 --max-handler-time-milliseconds 4";
     for line in ["serve", "infer --input x=1", "check"] {
         for arguments in ["", raised] {
@@ -168,6 +168,7 @@ fn every_command_that_runs_requests_can_raise_the_limits_of_handlers() {
             let expected = match arguments {
                 "" => Limits::default(),
                 _ => Limits {
+                    component_bytes: 5,
                     memory_bytes: 4 << 30,
                     tensor_bytes: 2,
                     transfer_bytes: 3,

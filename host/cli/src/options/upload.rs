@@ -93,10 +93,11 @@ fn to_size(bytes: u64) -> usize {
 }
 
 impl UploadArgs {
-    /// Returns the limits of uploads, if clients may upload.
-    pub(crate) fn limits(&self) -> Option<UploadLimits> {
+    /// Returns the limits of uploads, if clients may upload. A handler has at most `component_bytes`.
+    pub(crate) fn limits(&self, component_bytes: usize) -> Option<UploadLimits> {
         let limits = UploadLimits {
             file_bytes: u64::try_from(self.max_upload_bytes).unwrap_or(u64::MAX),
+            component_bytes: u64::try_from(component_bytes).unwrap_or(u64::MAX),
             stored_bytes: u64::try_from(self.max_stored_bytes).unwrap_or(u64::MAX),
             models: self.max_stored_models,
             versions: self.max_stored_versions,

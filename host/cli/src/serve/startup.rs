@@ -200,7 +200,7 @@ pub(super) fn server_loader(
 /// Opens the repository for uploads, if clients may upload. Completes commits that were interrupted, so the models are
 /// loaded afterwards.
 fn open_uploads(args: &ServeArgs) -> anyhow::Result<Option<Uploads>> {
-    let Some(limits) = args.upload.limits() else {
+    let Some(limits) = args.upload.limits(args.handler_limits.max_component_bytes) else {
         return Ok(None);
     };
     if args.model_control.model_control_mode == ModelControlMode::None {

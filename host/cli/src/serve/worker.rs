@@ -164,7 +164,7 @@ impl Worker {
             loader: loader.for_tenant(&self.tenant.id),
             mode: tenancy::control_mode(args),
             observer: report_load,
-            uploads: args.upload.limits(),
+            uploads: args.upload.limits(args.handler_limits.max_component_bytes),
             owners: Isolation::Shared,
         };
         let public = loader.start_repository(&args.repository, Start::Dormant, &report_load)?;

@@ -24,7 +24,7 @@ use wisp_serving::tenants::isolation::Isolation;
 use wisp_serving::tenants::tenant_set::Tenant;
 
 /// The settings of a server that its workers have too, in addition to the paths.
-const SETTINGS: [&str; 26] = [
+const SETTINGS: [&str; 27] = [
     "log",
     "log_format",
     "model_control_mode",
@@ -40,6 +40,7 @@ const SETTINGS: [&str; 26] = [
     "max_stored_versions",
     "require_signature",
     "max_body_bytes",
+    "max_component_bytes",
     "max_handler_memory_bytes",
     "max_handler_tensor_bytes",
     "max_handler_transfer_bytes",

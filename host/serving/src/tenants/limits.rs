@@ -82,6 +82,7 @@ impl Limits {
         let stored_bytes = self.stored_bytes.filter(|bytes| *bytes <= all.stored_bytes);
         UploadLimits {
             file_bytes: all.file_bytes,
+            component_bytes: all.component_bytes,
             stored_bytes: stored_bytes.unwrap_or(all.stored_bytes),
             models: models.unwrap_or(all.models),
             versions: all.versions,
