@@ -23,22 +23,18 @@ mod hidden_nan;
 mod int64;
 mod integer_products;
 mod operator_set;
-mod rewriter;
 mod shared;
 mod sizes;
 mod softmax;
 #[cfg(feature = "threads")]
 mod split;
 mod stored_properties;
-#[cfg(test)]
-mod test_graphs;
 #[cfg(feature = "threads")]
 mod thread_pools;
 #[cfg(not(feature = "threads"))]
 #[path = "rten/without_threads.rs"]
 mod thread_pools;
 mod unsupported;
-mod values;
 
 pub use self::operator_set::OperatorSet;
 #[cfg(feature = "threads")]

@@ -6,10 +6,10 @@
 mod dropout;
 mod local_response;
 
-use super::rewriter::{
+use crate::onnx::rewriter::{
     NewNames, Rule, constant, operator, rewrite as rewrite_nodes, with_integer, with_integers,
 };
-use super::values::{Site, attribute, is_float, is_onnx};
+use crate::onnx::values::{Site, attribute, is_float, is_onnx};
 use crate::pb::tensor_proto::DataType;
 use crate::pb::{ModelProto, NodeProto};
 
@@ -227,8 +227,8 @@ fn vector(mut constant: NodeProto) -> NodeProto {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::onnx::test_graphs::{model, node, number, numbers, tensor, value};
     use crate::pb::GraphProto;
-    use crate::rten::test_graphs::{model, node, number, numbers, tensor, value};
 
     fn rewritten(opset: i64, data_type: DataType, original: NodeProto) -> Vec<NodeProto> {
         let graph = GraphProto {

@@ -3,7 +3,7 @@
 //! A graph with one of them does not compute inputs that contain NaN. One that looks for NaN in such a result
 //! is refused, since NaN is what it expects there.
 
-use super::values::{inner_graphs, is_onnx};
+use crate::onnx::values::{inner_graphs, is_onnx};
 use crate::pb::{GraphProto, NodeProto};
 use half::f16;
 use std::collections::HashSet;
@@ -62,8 +62,8 @@ pub(super) fn contains_nan(tensor: &Tensor) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::test_graphs::{inner, node};
     use super::*;
+    use crate::onnx::test_graphs::{inner, node};
 
     fn graph(nodes: Vec<NodeProto>) -> GraphProto {
         GraphProto {

@@ -2,11 +2,11 @@
 //!
 //! Each entry is a fact about rten's code; an entry is removed once a release no longer needs it.
 
+use crate::onnx::values::{MICROSOFT, Site, attribute, is_float, is_integer, is_onnx};
 use crate::pb::NodeProto;
 use crate::pb::tensor_proto::DataType;
 use crate::rten::equivalents;
 use crate::rten::softmax;
-use crate::rten::values::{MICROSOFT, Site, attribute, is_float, is_integer, is_onnx};
 
 /// Some operators and the nodes of them that rten computes wrongly.
 struct WrongResult {
