@@ -202,6 +202,18 @@ pub(crate) fn with_integers(mut node: NodeProto, name: &str, numbers: Vec<i64>) 
     node
 }
 
+/// Returns the node with an attribute, which replaces one of the same name.
+pub(crate) fn with_text(mut node: NodeProto, name: &str, text: &str) -> NodeProto {
+    node.attribute.retain(|attribute| attribute.name != name);
+    node.attribute.push(AttributeProto {
+        name: name.to_owned(),
+        r#type: AttributeType::String as i32,
+        s: text.as_bytes().to_vec(),
+        ..Default::default()
+    });
+    node
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -44,6 +44,7 @@ pub(super) fn check(
     onnx::prepare(model);
     let rows = onnx::rows(model);
     onnx::remove_value_info(model);
+    onnx::equivalents::rewrite(model);
     softmax::rewrite(model);
     let graph = (model.graph.as_ref()).ok_or("the file contains no graph")?;
     let hides_nan = hidden_nan::is_hidden(graph)?;

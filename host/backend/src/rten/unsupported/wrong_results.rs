@@ -181,6 +181,9 @@ const WRONG_RESULTS: &[WrongResult] = &[
     },
 ];
 
+/// The score of a masked position in ONNX Runtime.
+const DEFAULT_MASK: f32 = -10_000.0;
+
 /// Operators of ONNX Runtime.
 const MICROSOFT_WRONG_RESULTS: &[WrongResult] = &[
     WrongResult {
@@ -192,6 +195,14 @@ const MICROSOFT_WRONG_RESULTS: &[WrongResult] = &[
         operators: &["GroupQueryAttention", "MultiHeadAttention"],
         is_wrong: |site| attribute(site.node, "scale").is_some_and(|scale| scale.f == 0.0),
         reason: "rten computes with a `scale` of 0, which stands for the default",
+    },
+    WrongResult {
+        operators: &["MultiHeadAttention"],
+        is_wrong: |site| {
+            let value = attribute(site.node, "mask_filter_value");
+            value.is_some_and(|value| value.f != DEFAULT_MASK)
+        },
+        reason: "rten ignores attribute `mask_filter_value`",
     },
     WrongResult {
         operators: &["GroupQueryAttention", "MultiHeadAttention"],
