@@ -1,4 +1,4 @@
-//! Operators of rten that turn NaN into a number: Clip and Relu, and our replacement of Sign.
+//! Operators of rten that turn NaN into a number: Clip and Relu, where [`super::inner_nan`] has left them.
 //!
 //! A graph with one of them does not compute inputs that contain NaN. One that looks for NaN in such a result
 //! is refused, since NaN is what it expects there.
@@ -9,7 +9,7 @@ use half::f16;
 use std::collections::HashSet;
 use wisp_tensor::{ElementType, Tensor};
 
-const HIDING: &[&str] = &["Clip", "Relu", "Sign"];
+const HIDING: &[&str] = &["Clip", "Relu"];
 
 /// Returns whether an operator in `graph` hides NaN. The recursion depth is bounded by the decoder's limit on
 /// nested messages.
