@@ -82,16 +82,34 @@ fn transform_axis(site: &Site<'_>, names: &mut NewNames) -> Option<Vec<NodeProto
     Some(vec![constant, node])
 }
 
-/// States the output of an Einsum that leaves it out: the indices that occur once, in alphabetical order.
-fn explicit_equation(site: &Site<'_>, _: &mut NewNames) -> Option<Vec<NodeProto>> {
+/// States the output of an Einsum that leaves it out: the indices that occur once, in alphabetical order. tract takes
+/// an output without indices for one with all of them, so that the last index is summed up afterwards.
+fn explicit_equation(site: &Site<'_>, names: &mut NewNames) -> Option<Vec<NodeProto>> {
     if !is_onnx(site.node, &["Einsum"]) {
         return None;
     }
     let equation = str::from_utf8(site.text("equation")).ok()?;
-    if equation.contains("->") {
-        return None;
-    }
     let equation: String = equation.split_whitespace().collect();
+    let explicit = match equation.contains("->") {
+        true => equation,
+        false => with_output(&equation),
+    };
+    let node = with_text(site.node.clone(), "equation", &explicit);
+    let operands = explicit.strip_suffix("->");
+    let index = operands.and_then(|operands| operands.chars().find(char::is_ascii_alphabetic));
+    let Some(index) = index else {
+        return (node != *site.node).then(|| vec![node]);
+    };
+    let output = site.output(0);
+    let terms = names.name(output, "terms");
+    let mut node = with_text(node, "equation", &format!("{explicit}{index}"));
+    node.output = vec![terms.clone()];
+    let sum = operator("ReduceSum", &[&terms], output);
+    Some(vec![node, with_integer(sum, "keepdims", 0)])
+}
+
+/// Returns the equation with the output that it leaves out.
+fn with_output(equation: &str) -> String {
     let mut counts: BTreeMap<char, usize> = BTreeMap::new();
     for index in equation.chars().filter(char::is_ascii_alphabetic) {
         let count = counts.entry(index).or_default();
@@ -100,8 +118,7 @@ fn explicit_equation(site: &Site<'_>, _: &mut NewNames) -> Option<Vec<NodeProto>
     let once = counts.iter().filter(|(_, count)| **count == 1);
     let once: String = once.map(|(&index, _)| index).collect();
     let broadcast = if equation.contains("...") { "..." } else { "" };
-    let explicit = format!("{equation}->{broadcast}{once}");
-    Some(vec![with_text(site.node.clone(), "equation", &explicit)])
+    format!("{equation}->{broadcast}{once}")
 }
 
 /// Replaces a recurrent operator that reads its sequences backwards by one that reads reversed sequences.
@@ -239,16 +256,26 @@ mod tests {
     fn an_equation_without_an_output_gets_the_indices_that_occur_once() {
         for (equation, expected) in [
             ("ij,jk", "ij,jk->ik"),
-            ("ij , ij", "ij,ij->"),
-            ("ii", "ii->"),
             ("...bj,...ja", "...bj,...ja->...ab"),
             ("ij->ji", "ij->ji"),
+            (" i j -> j ", "ij->j"),
         ] {
-            let nodes = rewritten(
-                12,
-                text(node("Einsum", &["x", "x"], "y"), "equation", equation),
-            );
+            let einsum = text(node("Einsum", &["x", "x"], "y"), "equation", equation);
+            let nodes = rewritten(12, einsum);
+            assert_eq!(operators(&nodes), ["Einsum"]);
             assert_eq!(stated(&nodes[0], "equation"), expected);
+        }
+    }
+
+    #[test]
+    fn an_equation_with_an_output_of_one_element_is_summed_up_afterwards() {
+        for (equation, expected) in [("ij , ij", "ij,ij->i"), ("ii", "ii->i"), ("ij->", "ij->i")] {
+            let einsum = text(node("Einsum", &["x", "x"], "y"), "equation", equation);
+            let nodes = rewritten(12, einsum);
+            assert_eq!(operators(&nodes), ["Einsum", "ReduceSum"]);
+            assert_eq!(stated(&nodes[0], "equation"), expected);
+            assert_eq!(nodes[1].input, nodes[0].output);
+            assert_eq!(nodes[1].output, ["y"]);
         }
     }
 
