@@ -22,7 +22,7 @@ TOLERANCES = {np.dtype(np.float32): (1e-4, 1e-5), np.dtype(np.float16): (4e-3, 4
 NOT_EMBEDDED = "shapes/unknown_rank_"
 
 # The steps of quantised results, by a part of the name: onnxruntime's own fused softmax is off by one.
-STEPS = {"quantised/Softmax_back": 0.0039, "quantised/LogSoftmax_back": 0.05, "Softmax_bytes": 1}
+STEPS = {"quantised/Softmax_back": 0.0039, "quantised/LogSoftmax_back": 0.05, "Softmax_bytes": 1, "QGemm_bytes": 1, "bias_bytes": 1, "transposed_bytes": 1}
 
 onnxruntime.set_default_logger_severity(4)
 

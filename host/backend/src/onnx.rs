@@ -30,6 +30,7 @@ mod integer_division;
 mod node_builder;
 mod operator_inputs;
 mod optional_input;
+mod quantised_gemm;
 #[cfg_attr(
     not(feature = "rten"),
     allow(dead_code, reason = "tract needs fewer rewrites")

@@ -2,7 +2,8 @@
 //! operators with the same results.
 
 use super::rewriter::{
-    NewNames, floats_constant, operator, rewrite as rewrite_nodes, with_integer, with_integers,
+    NewNames, Rule, floats_constant, operator, rewrite as rewrite_nodes, with_integer,
+    with_integers,
 };
 use super::values::{Site, attribute, is_onnx};
 use crate::pb::tensor_proto::DataType;
@@ -24,7 +25,13 @@ const WINDOWED: &[&str] = &[
 
 /// Rewrites all nodes of `model` that have an equivalent.
 pub(crate) fn rewrite(model: &mut ModelProto) {
-    rewrite_nodes(model, &[scaled_celu, selected_slices, derived_padding]);
+    const RULES: &[Rule] = &[
+        scaled_celu,
+        selected_slices,
+        derived_padding,
+        super::quantised_gemm::scaled_product,
+    ];
+    rewrite_nodes(model, RULES);
 }
 
 /// Replaces Celu by the Elu of x / alpha, times alpha.

@@ -167,7 +167,8 @@ pub(crate) fn floats_constant(output: &str, dims: Vec<i64>, numbers: Vec<f32>) -
     )
 }
 
-fn tensor_constant(output: &str, tensor: TensorProto) -> NodeProto {
+/// Returns a node whose output is `tensor`.
+pub(crate) fn tensor_constant(output: &str, tensor: TensorProto) -> NodeProto {
     let mut node = operator("Constant", &[], output);
     node.attribute.push(AttributeProto {
         name: "value".to_owned(),
