@@ -32,6 +32,8 @@ def sized_deconvolutions():
             attributes = {"strides": [2, 3], "output_shape": [8, 10], "output_padding": padding, "auto_pad": auto_pad}
             name = f"sized_deconvolution_{auto_pad}_{padding[0]}"
             yield name, one("ConvTranspose", x, filters, rank=4, **attributes), {"x": x}
+    # Larger than without padding.
+    yield "sized_deconvolution_larger", one("ConvTranspose", x, filters, rank=4, strides=[2, 3], output_shape=[10, 17]), {"x": x}
     built = one("ConvTranspose", x, {**filters, "b": weights(4, 2)}, free=("n", 3, "h", "w"), rank=4, strides=[2, 3], output_shape=[8, 13])
     yield "sized_deconvolution_of_any_size", built, {"x": x}
 

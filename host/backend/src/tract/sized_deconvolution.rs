@@ -127,16 +127,24 @@ impl SizedDeconvolution {
             "attribute `output_shape` has another number of sizes than the kernel"
         );
         let (mut before, mut after) = (TVec::new(), TVec::new());
+        let mut adjustments = TVec::new();
         for (axis, (size, &wanted)) in shape.iter().skip(2).zip(&self.sizes).enumerate() {
             let Some(size) = size.as_i64().and_then(|size| usize::try_from(size).ok()) else {
                 bail!("ConvTranspose with `output_shape` needs an input of a known size");
             };
-            let whole = whole_size(size, (spec.stride(axis), operator.adjustments[axis]), {
-                (spec.kernel_shape[axis], spec.dilation(axis))
-            });
-            let Some(cut) = whole.and_then(|whole| whole.checked_sub(wanted)) else {
-                bail!("attribute `output_shape` of ConvTranspose has {wanted}, which is too large");
+            let steps = (spec.stride(axis), operator.adjustments[axis]);
+            let kernel = (spec.kernel_shape[axis], spec.dilation(axis));
+            let Some(whole) = whole_size(size, steps, kernel) else {
+                bail!("ConvTranspose is too large");
             };
+            // A larger size is one that `output_padding` could lead to as well.
+            let missing = wanted.saturating_sub(whole);
+            ensure!(
+                missing == 0 || missing < spec.stride(axis),
+                "attribute `output_shape` of ConvTranspose has {wanted}, which is too large"
+            );
+            adjustments.push(operator.adjustments[axis].saturating_add(missing));
+            let cut = whole.saturating_sub(wanted);
             let less = cut / 2;
             let more = cut - less;
             let (start, end) = if self.is_upper {
@@ -149,6 +157,7 @@ impl SizedDeconvolution {
         }
         let mut padded = operator.clone();
         padded.pool_spec.padding = PaddingSpec::Explicit(before, after);
+        padded.adjustments = adjustments;
         Ok(padded)
     }
 }
