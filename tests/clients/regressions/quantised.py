@@ -48,7 +48,38 @@ def softmaxed(operator, back, quantised_input):
     return result.astype(np.uint8)
 
 
+def product(transposed, bias, bytes_out):
+    """onnxruntime's product of quantised matrices, with weights of signed bytes and a scale for each column."""
+    random = np.random.default_rng(5)
+    rows, inner, columns = 3, 6, 4
+    weights = random.integers(-60, 60, (inner, columns)).astype(np.int8)
+    constants = {
+        "a_scale": np.array(0.02, np.float32),
+        "a_zero": np.array(120, np.uint8),
+        "b": weights.T.copy() if transposed else weights,
+        "b_scale": np.array([0.01, 0.02, 0.03, 0.015], np.float32),
+        "b_zero": np.array([1, -2, 3, 0], np.int8),
+    }
+    if bias:
+        constants["c"] = random.integers(-500, 500, columns).astype(np.int32)
+    names = [*constants]
+    if bytes_out:
+        names += [] if bias else [""]
+        names += ["y_scale", "y_zero"]
+        constants.update(y_scale=np.array(0.05, np.float32), y_zero=np.array(100, np.uint8))
+    gemm = node("QGemm", ["a", *names], ["y"], domain="com.microsoft", alpha=0.5, transB=int(transposed))
+    output = declared("y", ["n", columns], TensorProto.UINT8 if bytes_out else TensorProto.FLOAT)
+    built = model([gemm], [declared("a", ["n", inner], TensorProto.UINT8)], [output], constants)
+    built.opset_import.append(helper.make_opsetid("com.microsoft", 1))
+    return built, {"a": random.integers(0, 255, (rows, inner)).astype(np.uint8)}
+
+
 def cases():
+    for transposed in (False, True):
+        for bias in (False, True):
+            for bytes_out in (False, True):
+                parts = ["transposed"] * transposed + ["bias"] * bias + ["bytes" if bytes_out else "floats"]
+                yield f"quantised/QGemm_{'_'.join(parts)}", *product(transposed, bias, bytes_out), None
     for operator in ("Softmax", "LogSoftmax"):
         for back, given in ((True, False), (False, False), (False, True)):
             x = numbers(1, 1, 4, 8) * 3

@@ -11,7 +11,7 @@
 mod wrong_results;
 
 use self::wrong_results::check_node;
-use super::values::{MICROSOFT, Site, Values, attribute, inner_graphs, is_onnx, opset};
+use crate::onnx::values::{MICROSOFT, Site, Values, attribute, inner_graphs, is_onnx, opset};
 use crate::pb::tensor_proto::DataType;
 use crate::pb::{GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, type_proto};
 use std::collections::{BTreeSet, HashMap};

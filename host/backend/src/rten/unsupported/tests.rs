@@ -1,8 +1,8 @@
 //! Tests of the refusals, and of files that stay.
 
 use super::*;
+use crate::onnx::test_graphs::{inner, model, node, number, numbers, tensor, text, value};
 use crate::pb::{AttributeProto, FunctionProto};
-use crate::rten::test_graphs::{inner, model, node, number, numbers, tensor, text, value};
 
 /// Returns the reason why a graph with an input `x` and some constants is refused.
 fn refusal(opset: i64, x: DataType, nodes: Vec<NodeProto>) -> Option<String> {
