@@ -24,6 +24,7 @@ mod int64;
 mod integer_products;
 mod operator_set;
 mod rewriter;
+mod saturation;
 mod shared;
 mod sizes;
 mod softmax;
