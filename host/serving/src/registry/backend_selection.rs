@@ -14,6 +14,7 @@ mod refusal;
 mod selection;
 
 use self::comparison::{Basis, Contender, compare};
+use self::refusal::is_fault_of_file;
 use crate::file_state::FileState;
 use crate::registry::graph_file::GraphFile;
 use crate::registry::record_name::record_name;
@@ -482,14 +483,7 @@ fn fastest(contenders: &[Contender]) -> Option<&'static str> {
 fn no_backend(attempts: &[Attempt<'_>], advice: Advice) -> BackendSelectionError {
     let refusals = attempts.iter().filter_map(|one| one.loaded.as_ref().err());
     let refusals: Vec<Refusal> = refusals.cloned().collect();
-    // Backends share the code that checks a file and its settings, and have operators of their own.
-    let is_shared = match refusals.split_first() {
-        Some((first, others)) if !others.is_empty() => {
-            others.iter().all(|other| other.reason == first.reason)
-        }
-        _ => false,
-    };
-    let advice = match is_shared {
+    let advice = match is_fault_of_file(&refusals) {
         true => Advice::Nothing,
         false => advice,
     };

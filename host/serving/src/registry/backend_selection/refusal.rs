@@ -6,7 +6,7 @@ use crate::registry::graph_file::GraphFileError;
 use std::fmt;
 use wisp_backend::measure::REFERENCE;
 use wisp_backend::model_outline::ModelOutline;
-use wisp_backend::{Backend, Backends};
+use wisp_backend::{Backend, Backends, MISSING_OPERATORS};
 use wisp_tensor::sanitize::shorten;
 
 /// The maximum length of the reason of one backend.
@@ -71,8 +71,25 @@ fn list(refusals: &[Refusal]) -> String {
     if refusals.is_empty() {
         return "there is no backend to choose from".to_owned();
     }
+    if let Some(reason) = shared_reason(refusals) {
+        let backends: Vec<&str> = refusals.iter().map(|refusal| refusal.backend).collect();
+        return format!("{} refuse: {reason}", backends.join(" and "));
+    }
     let refusals = refusals.iter().map(Refusal::to_string);
     refusals.collect::<Vec<_>>().join("; ")
+}
+
+/// Returns the reason of several backends, if all have the same.
+fn shared_reason(refusals: &[Refusal]) -> Option<&str> {
+    let (first, others) = refusals.split_first()?;
+    let is_shared = !others.is_empty() && others.iter().all(|other| other.reason == first.reason);
+    is_shared.then_some(first.reason.as_str())
+}
+
+/// Returns whether the file itself or its settings are at fault, so that another backend would refuse it too: backends
+/// share the code that checks these, and have operators of their own.
+pub(super) fn is_fault_of_file(refusals: &[Refusal]) -> bool {
+    shared_reason(refusals).is_some_and(|reason| !reason.starts_with(MISSING_OPERATORS))
 }
 
 // === impl Refusal ===

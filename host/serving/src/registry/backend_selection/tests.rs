@@ -3,8 +3,8 @@
 use super::*;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::SeqCst;
-use wisp_backend::BackendError;
 use wisp_backend::measure::REFERENCE;
+use wisp_backend::{BackendError, MISSING_OPERATORS};
 use wisp_tensor::number::{from_numbers, numbers};
 use wisp_tensor::{ElementType, NamedTensor, TensorSpec};
 
@@ -644,10 +644,25 @@ fn for_a_reason_that_backends_share_no_other_backend_is_advised() -> anyhow::Res
     let content = field(7, &node("Conv", "").repeat(17));
     let refused = Selections::new()?.try_select(&[&one, &one, &missing], &content);
     let text = refused.err().map(|error| error.to_string());
-    let expected = "no backend can serve it: one refuses: no operator of one; \
-                    one refuses: no operator of one";
+    let expected = "no backend can serve it: one and one refuse: no operator of one";
     assert_eq!(text.as_deref(), Some(expected));
     Ok(())
+}
+
+#[test]
+fn an_operator_that_no_embedded_backend_has_is_no_fault_of_the_file() {
+    let refusal = |backend, reason: &str| Refusal {
+        backend,
+        reason: reason.to_owned(),
+        is_unavailable: false,
+    };
+    let missing = format!("{MISSING_OPERATORS}: Unique");
+    let both = |reason: &str| [refusal("one", reason), refusal("other", reason)];
+    assert!(!is_fault_of_file(&both(&missing)));
+    assert!(is_fault_of_file(&both("it is a zip archive")));
+    let differing = [refusal("one", "no A"), refusal("other", "no B")];
+    assert!(!is_fault_of_file(&differing));
+    assert!(!is_fault_of_file(&[refusal("one", "no A")]));
 }
 
 #[test]
