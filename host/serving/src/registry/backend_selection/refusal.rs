@@ -49,7 +49,9 @@ pub enum Advice {
     InstallOnnxRuntime,
     /// ONNX Runtime is not installed, and has no operators of this domain.
     ForeignOperators { domain: String },
-    /// ONNX Runtime has been tried, or the file is no ONNX file.
+    /// ONNX Runtime is not installed, and does not have this operator.
+    UnknownOperator { operator: String },
+    /// ONNX Runtime has been tried, or the file is no ONNX file, or it has inputs or outputs that no backend serves.
     Nothing,
 }
 
@@ -118,14 +120,22 @@ impl Advice {
         let is_missing = backends
             .find(REFERENCE)
             .is_ok_and(|reference| reference.available().is_err());
-        match outline {
-            Some(outline) if is_missing && outline.nodes > 0 => match outline.foreign_domain() {
-                None => Advice::InstallOnnxRuntime,
-                Some(domain) => Advice::ForeignOperators {
-                    domain: shorten(domain, MAX_REASON_CHARS),
-                },
+        let Some(outline) = outline.filter(|found| {
+            // These are refused before any operator is looked up.
+            is_missing && found.nodes > 0 && !found.has_other_values
+        }) else {
+            return Advice::Nothing;
+        };
+        if let Some(domain) = outline.foreign_domain() {
+            return Advice::ForeignOperators {
+                domain: shorten(domain, MAX_REASON_CHARS),
+            };
+        }
+        match outline.unknown_operator() {
+            None => Advice::InstallOnnxRuntime,
+            Some(operator) => Advice::UnknownOperator {
+                operator: shorten(operator, MAX_REASON_CHARS),
             },
-            _ => Advice::Nothing,
         }
     }
 }
@@ -141,6 +151,12 @@ impl fmt::Display for Advice {
                 write!(
                     f,
                     "; ONNX Runtime has no operators of `{domain}` and would refuse it too"
+                )
+            }
+            Advice::UnknownOperator { operator } => {
+                write!(
+                    f,
+                    "; ONNX Runtime has no operator `{operator}` and would refuse it too"
                 )
             }
             Advice::Nothing => Ok(()),

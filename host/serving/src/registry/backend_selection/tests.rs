@@ -634,6 +634,12 @@ fn a_graph_that_no_backend_loads_has_the_reasons_of_all() -> anyhow::Result<()> 
             "{refusals}; ONNX Runtime has no operators of `own.domain` and would refuse it too"
         ))
     );
+    assert_eq!(
+        reason("NoSuchOp", ""),
+        Some(format!(
+            "{refusals}; ONNX Runtime has no operator `NoSuchOp` and would refuse it too"
+        ))
+    );
     Ok(())
 }
 
