@@ -38,6 +38,13 @@ const FORMAT: u32 = 3;
 /// difference may be noise, and would make selections differ between machines of one kind.
 const PREFERRED: f64 = 0.9;
 
+/// The part of the time of the best backend's load so far that a later one may take to be preferred to it, if their
+/// computations take about the same time.
+const PREFERRED_LOAD: f64 = 0.5;
+
+/// The least difference of two times to load for which one backend is preferred to another.
+const LOADS_FASTER_BY: Duration = Duration::from_millis(100);
+
 /// The maximum number of elements in a row of a tiny graph's input.
 const MAX_TINY_ELEMENTS: u64 = 4096;
 
@@ -404,6 +411,7 @@ impl<'a> Attempt<'a> {
         Some(Contender {
             backend: self.backend.name(),
             graph: Arc::clone(self.loaded.as_ref().ok()?),
+            load: self.took,
             shortest: None,
             difference: None,
             problem: None,
@@ -462,8 +470,8 @@ fn choose<'a, 'b>(
     Ok((chosen, selection))
 }
 
-/// Returns the backend of the fastest contender that is not excluded, an earlier one if the difference is
-/// small.
+/// Returns the backend of the fastest contender that is not excluded. If the difference is small, it is the one that
+/// loads much faster, or else the earlier one.
 fn fastest(contenders: &[Contender]) -> Option<&'static str> {
     let mut best: Option<&Contender> = None;
     for contender in contenders.iter().filter(|one| one.problem.is_none()) {
@@ -471,13 +479,21 @@ fn fastest(contenders: &[Contender]) -> Option<&'static str> {
             best = Some(contender);
             continue;
         };
-        if let (Some(time), Some(shortest)) = (contender.shortest, so_far.shortest)
-            && time < shortest.mul_f64(PREFERRED)
-        {
-            best = Some(contender);
+        if let (Some(time), Some(shortest)) = (contender.shortest, so_far.shortest) {
+            let is_faster = time < shortest.mul_f64(PREFERRED);
+            let is_slower = shortest < time.mul_f64(PREFERRED);
+            if is_faster || (!is_slower && loads_faster(contender, so_far)) {
+                best = Some(contender);
+            }
         }
     }
     best.map(|best| best.backend)
+}
+
+/// Returns whether a contender loads so much faster than another that every start is noticeably shorter.
+fn loads_faster(contender: &Contender, other: &Contender) -> bool {
+    contender.load < other.load.mul_f64(PREFERRED_LOAD)
+        && contender.load.saturating_add(LOADS_FASTER_BY) <= other.load
 }
 
 fn no_backend(attempts: &[Attempt<'_>], advice: Advice) -> BackendSelectionError {

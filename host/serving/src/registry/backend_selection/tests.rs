@@ -361,6 +361,7 @@ fn a_later_backend_is_preferred_only_if_it_is_clearly_faster() {
     let contender = |backend, microseconds| Contender {
         backend,
         graph: Arc::clone(&graph),
+        load: Duration::from_millis(500),
         shortest: Some(Duration::from_micros(microseconds)),
         difference: None,
         problem: None,
@@ -369,6 +370,55 @@ fn a_later_backend_is_preferred_only_if_it_is_clearly_faster() {
     assert_eq!(fastest(&[earlier, contender("b", 95)]), Some("a"));
     let earlier = contender("a", 100);
     assert_eq!(fastest(&[earlier, contender("b", 80)]), Some("b"));
+    // One that loads much faster may be as slow as the earlier one, and no slower.
+    let loads_in = |milliseconds, microseconds| Contender {
+        load: Duration::from_millis(milliseconds),
+        ..contender("b", microseconds)
+    };
+    for (load, microseconds, expected) in [
+        (80, 105, "b"),
+        (80, 95, "b"),
+        (80, 120, "a"),
+        (300, 105, "a"),
+        (500, 105, "a"),
+    ] {
+        let contenders = [contender("a", 100), loads_in(load, microseconds)];
+        assert_eq!(fastest(&contenders), Some(expected), "{load} ms");
+    }
+    let quick = Contender {
+        load: Duration::from_millis(60),
+        ..contender("a", 100)
+    };
+    assert_eq!(fastest(&[quick, loads_in(1, 100)]), Some("a"));
+}
+
+#[test]
+fn a_batch_and_larger_sizes_are_computed_together_if_all_compute_them() -> anyhow::Result<()> {
+    let both = |name| Adding {
+        shape: vec![Dimension::Variable; 2],
+        ..Adding::new(name, 1.0)
+    };
+    let (one, slow) = (
+        both("one"),
+        Adding {
+            work: Duration::from_millis(20),
+            ..both("slow")
+        },
+    );
+    Selections::new()?.select(&[&one, &slow], &network("Conv"))?;
+    assert_eq!(slow.computations(), 2);
+    // Apart, the refusal of one does not hide what the other computes.
+    let (one, slow) = (
+        both("one").with(Habit::RefusesBatches),
+        Adding {
+            work: Duration::from_millis(20),
+            ..both("slow")
+        },
+    );
+    let selection = Selections::new()?.select(&[&one, &slow], &network("Conv"))?;
+    assert_eq!(slow.computations(), 4);
+    assert_eq!(selection.backend, "slow");
+    Ok(())
 }
 
 #[test]
