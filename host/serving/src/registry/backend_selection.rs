@@ -24,6 +24,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use wisp_backend::bounded_file::{open_regular, read_regular_text};
+use wisp_backend::measure::REFERENCE;
 use wisp_backend::model_outline::ModelOutline;
 use wisp_backend::{Backend, Backends, Device, Format, Graph, LoadOptions, ModelSource};
 use wisp_tensor::{Dimension, Signature};
@@ -134,7 +135,9 @@ impl BackendSelectionStore {
         let candidates = available(backends);
         // A file without an outline may have external data that is not known here.
         let record = outline.as_ref().and_then(|found| self.record(file, found));
-        if let Some(selection) = record.as_deref().and_then(read)
+        let stored = record.as_deref().and_then(read);
+        let absent = absent_reference(stored.as_ref(), &candidates);
+        if let Some(selection) = stored
             && selection.is_of(&candidates)
             && let Some(backend) = candidates.iter().find(|b| b.name() == selection.backend)
         {
@@ -154,6 +157,7 @@ impl BackendSelectionStore {
             };
             let attempt = Attempt::take_or_load(&mut loaded, backend, &file);
             if let Ok(graph) = &attempt.loaded {
+                selection.absent = absent;
                 if let Some(record) = &record {
                     selection.record_problem = self.store(record, &selection);
                 }
@@ -168,6 +172,7 @@ impl BackendSelectionStore {
         let advice = || Advice::new(backends, outline.as_ref());
         let basis = Basis::read(file.path, outline.as_ref());
         let (chosen, mut selection) = choose(&attempts, &basis, &advice)?;
+        selection.absent = absent;
         if let Some(record) = record {
             selection.record_problem = self.store(&record, &selection);
         }
@@ -265,6 +270,16 @@ impl BackendSelectionStore {
 fn available(backends: &Backends) -> Vec<&Arc<dyn Backend>> {
     let is_available = |backend: &&Arc<dyn Backend>| backend.available().is_ok();
     backends.all().filter(is_available).collect()
+}
+
+/// Returns the findings on the reference in a stored selection, if it is not available any more.
+fn absent_reference(
+    stored: Option<&BackendSelection>,
+    candidates: &[&Arc<dyn Backend>],
+) -> Option<Candidate> {
+    let is_available = candidates.iter().any(|one| one.name() == REFERENCE);
+    let found = stored?.measured_reference();
+    found.filter(|_| !is_available).cloned()
 }
 
 /// Loads the file with every available backend and compares them, without rules or stored selections.
@@ -371,6 +386,7 @@ impl BackendSelection {
             rule: Some(rule),
             record_problem: None,
             candidates: Vec::new(),
+            absent: None,
         }
     }
 
@@ -466,6 +482,7 @@ fn choose<'a, 'b>(
         rule: None,
         record_problem: None,
         candidates: candidates.collect(),
+        absent: None,
     };
     Ok((chosen, selection))
 }

@@ -441,6 +441,31 @@ fn another_graph_or_another_version_of_a_backend_is_measured_anew() -> anyhow::R
 }
 
 #[test]
+fn a_faster_reference_that_is_gone_is_remembered() -> anyhow::Result<()> {
+    let selections = Selections::new()?;
+    let (one, other) = (
+        Adding::new("one", 1.0).slow(),
+        Adding::new("other", 1.0).slow(),
+    );
+    let reference = Adding::new(REFERENCE, 1.0);
+    let content = network("Conv");
+    let first = selections.select(&[&one, &other, &reference], &content)?;
+    assert_eq!(first.backend, REFERENCE);
+    let gone = reference.clone().with(Habit::IsMissing);
+    let without = selections.select(&[&one, &other, &gone], &content)?;
+    assert_eq!(without.candidates.len(), 2);
+    let text = without.to_string();
+    assert!(text.contains("onnxruntime was"), "{text}");
+    assert_eq!(
+        selections.select(&[&one, &other, &gone], &content)?,
+        without
+    );
+    let again = selections.select(&[&one, &other, &reference], &content)?;
+    assert_eq!(again.absent, None);
+    Ok(())
+}
+
+#[test]
 fn other_shapes_of_inputs_are_measured_anew() -> anyhow::Result<()> {
     let selections = Selections::new()?;
     let (one, other) = (Adding::new("one", 1.0), Adding::new("other", 1.0).slow());
