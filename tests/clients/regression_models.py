@@ -13,7 +13,7 @@ import numpy as np
 import onnxruntime
 
 from case_files import CaseFiles
-from regressions import quantised, shapes, values
+from regressions import quantised, shapes, speed, values
 
 # The allowed difference of a float. Numbers of 16 bits are rounded after each operator, or not.
 TOLERANCES = {np.dtype(np.float32): (1e-4, 1e-5), np.dtype(np.float16): (4e-3, 4e-3)}
@@ -32,7 +32,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=pathlib.Path, required=True)
     files = CaseFiles(parser.parse_args().output)
-    for module in (values, shapes, quantised):
+    for module in (values, shapes, quantised, speed):
         for name, model, inputs, right in module.cases():
             session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
             computed = session.run(None, inputs)
