@@ -185,6 +185,7 @@ const ROOMS: [(&str, &[&str]); 35] = [
     ),
     ("ort", &["backend/src/onnxruntime"]),
     ("rten", &["backend/src/rten"]),
+    ("rten_gemm", &["backend/src/rten"]),
     ("rten_onnx", &["backend/src/rten"]),
     ("rten_shape_inference", &["backend/src/rten"]),
     ("rten_tensor", &["backend/src/rten"]),

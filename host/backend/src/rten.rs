@@ -24,6 +24,7 @@ mod inner_nan;
 mod int64;
 mod integer_products;
 mod operator_set;
+mod saturation;
 mod shared;
 mod sizes;
 mod softmax;

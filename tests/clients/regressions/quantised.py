@@ -74,12 +74,36 @@ def product(transposed, bias, bytes_out):
     return built, {"a": random.integers(0, 255, (rows, inner)).astype(np.uint8)}
 
 
+def recurrent(direction, unsigned, per_gate, size=32):
+    """An LSTM as onnxruntime's `quantize_dynamic` writes it. Weights of 7 bits do not saturate on any processor."""
+    random = np.random.default_rng(7)
+    directions = 2 if direction == "bidirectional" else 1
+    kind, offset = (np.uint8, 128) if unsigned else (np.int8, 0)
+    shape = (directions, 4 * size) if per_gate else (directions,)
+    constants = {"b": (random.normal(size=(directions, 8 * size)) / 5).astype(np.float32)}
+    for name, rows in (("w", 16), ("r", size)):
+        constants[name] = (random.integers(-64, 65, (directions, rows, 4 * size)) + offset).astype(kind)
+        constants[f"{name}s"] = random.uniform(0.002, 0.008, shape).astype(np.float32)
+        constants[f"{name}z"] = np.full(shape, offset, kind)
+    names = ["x", "w", "r", "b", "", "h", "c", "", "ws", "wz", "rs", "rz"]
+    outputs = ["y", "last_h", "last_c"]
+    nodes = [node("DynamicQuantizeLSTM", names, outputs, domain="com.microsoft", hidden_size=size, direction=direction)]
+    state = [directions, 1, size]
+    inputs = [declared("x", ["steps", 1, 16]), declared("h", state), declared("c", state)]
+    shapes = [["steps", directions, 1, size], state, state]
+    graph = model(nodes, inputs, [declared(*output) for output in zip(outputs, shapes)], constants, opset=17)
+    graph.opset_import.append(helper.make_opsetid("com.microsoft", 1))
+    return graph, {"x": numbers(3, 20, 1, 16), "h": numbers(4, *state) / 4, "c": numbers(5, *state) / 4}
+
+
 def cases():
     for transposed in (False, True):
         for bias in (False, True):
             for bytes_out in (False, True):
                 parts = ["transposed"] * transposed + ["bias"] * bias + ["bytes" if bytes_out else "floats"]
                 yield f"quantised/QGemm_{'_'.join(parts)}", *product(transposed, bias, bytes_out), None
+    for direction, unsigned, per_gate in (("forward", True, False), ("reverse", False, False), ("bidirectional", False, True)):
+        yield f"quantised/lstm_{direction}", *recurrent(direction, unsigned, per_gate), None
     for operator in ("Softmax", "LogSoftmax"):
         for back, given in ((True, False), (False, False), (False, True)):
             x = numbers(1, 1, 4, 8) * 3

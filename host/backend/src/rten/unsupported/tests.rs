@@ -278,6 +278,32 @@ fn only_what_rten_computes_wrongly_is_refused() {
 }
 
 #[test]
+fn a_quantized_lstm_with_small_weights_is_computed_on_every_processor() {
+    let reason = |inputs: &[&str]| {
+        let mut lstm = node("DynamicQuantizeLSTM", inputs, "y");
+        lstm.domain = MICROSOFT.to_owned();
+        let graph = GraphProto {
+            input: vec![value("x", DataType::Float, &[5, 1, 4])],
+            initializer: vec![
+                tensor("w", DataType::Int8, &[-64, 64]),
+                tensor("lengths", DataType::Int32, &[5]),
+            ],
+            node: vec![lstm],
+            ..Default::default()
+        };
+        check(&model(17, graph)).err().unwrap_or_default()
+    };
+    let rest = ["s", "z", "s", "z"];
+    let with = |lengths, peepholes| {
+        let first = ["x", "w", "w", "", lengths, "", "", peepholes];
+        reason(&[first.as_slice(), rest.as_slice()].concat())
+    };
+    assert_eq!(with("", ""), "");
+    assert!(with("lengths", "").contains("lengths"));
+    assert!(with("", "x").contains("peepholes"));
+}
+
+#[test]
 fn a_function_must_not_replace_an_operator() {
     let mut replaced = model(17, GraphProto::default());
     let function = |name: &str| FunctionProto {

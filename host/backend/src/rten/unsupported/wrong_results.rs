@@ -6,6 +6,7 @@ use crate::onnx::values::{MICROSOFT, Site, attribute, is_float, is_integer, is_o
 use crate::pb::NodeProto;
 use crate::pb::tensor_proto::DataType;
 use crate::rten::equivalents;
+use crate::rten::saturation;
 use crate::rten::softmax;
 
 /// Some operators and the nodes of them that rten computes wrongly.
@@ -188,8 +189,18 @@ const DEFAULT_MASK: f32 = -10_000.0;
 const MICROSOFT_WRONG_RESULTS: &[WrongResult] = &[
     WrongResult {
         operators: &["DynamicQuantizeLSTM"],
-        is_wrong: |_| true,
-        reason: "rten saturates sums of products on many processors",
+        is_wrong: |site| !site.input(4).is_empty(),
+        reason: "rten ignores the lengths of the sequences",
+    },
+    WrongResult {
+        operators: &["DynamicQuantizeLSTM"],
+        is_wrong: |site| !site.input(7).is_empty(),
+        reason: "rten does not support peepholes",
+    },
+    WrongResult {
+        operators: &["DynamicQuantizeLSTM"],
+        is_wrong: |site| saturation::is_possible(site, [1, 2]),
+        reason: "rten saturates sums of products on this processor, which has no AVX-512 VNNI",
     },
     WrongResult {
         operators: &["GroupQueryAttention", "MultiHeadAttention"],
