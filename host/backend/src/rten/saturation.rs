@@ -39,9 +39,9 @@ fn has_small_weights(site: &Site<'_>, position: usize) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::onnx::test_graphs::{node, tensor, value};
     use crate::onnx::values::Values;
     use crate::pb::GraphProto;
-    use crate::rten::test_graphs::{node, tensor, value};
 
     /// Returns whether weights of this type are small.
     fn are_small(data_type: DataType, weights: &[i64]) -> bool {
