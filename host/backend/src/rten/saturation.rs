@@ -61,7 +61,7 @@ mod tests {
 
     #[test]
     fn weights_are_small_if_two_products_fit_16_bits() {
-        assert!(255 * 2 * MAX_WEIGHT <= 1 << 15);
+        const { assert!(255 * 2 * MAX_WEIGHT <= 1 << 15) };
         assert!(are_small(DataType::Int8, &[-64, 0, 64]));
         assert!(!are_small(DataType::Int8, &[-65]));
         assert!(!are_small(DataType::Int8, &[65]));

@@ -174,6 +174,7 @@ mod tests {
             "nv_inference_exec_count{model=\"m\",version=\"1\"} 1",
             "nv_inference_request_duration_us{model=\"m\",version=\"1\"} 5000",
             "wisp_sandbox_instances_created_total{model=\"m\",version=\"1\"} 1",
+            "wisp_sandbox_instantiation_seconds_total{model=\"m\",version=\"1\"} 0",
             "wisp_sandbox_guest_seconds_total{model=\"m\",version=\"1\"} 0",
         ];
         assert_eq!(dormant, expected);

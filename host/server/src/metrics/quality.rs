@@ -160,13 +160,13 @@ mod tests {
             "wisp_input_rejections_total{model=\"m\",version=\"1\"} 3",
             "wisp_output_violations_total{model=\"m\",version=\"1\"} 0",
             "wisp_input_observations{model=\"m\",version=\"1\",input=\"x\",feature=\"0\"} 0",
-            "wisp_input_observations{model=\"m\",version=\"1\",input=\"x\",feature=\"1\"} 199",
+            "wisp_input_observations{model=\"m\",version=\"1\",input=\"x\",feature=\"1\"} 198",
             "wisp_input_observations{model=\"m\",version=\"1\",input=\"x\",feature=\"2\"} 200",
             "wisp_input_psi{model=\"m\",version=\"1\",input=\"x\",feature=\"2\"} 0.125",
             "wisp_input_missing_ratio{model=\"m\",version=\"1\",input=\"x\",feature=\"1\"} 0.5",
             "wisp_input_missing_ratio{model=\"m\",version=\"1\",input=\"x\",feature=\"2\"} 0.5",
         ];
-        let features = vec![feature(0, 0), feature(1, 199), feature(2, 200)];
+        let features = vec![feature(0, 0), feature(1, 198), feature(2, 200)];
         assert_eq!(samples(features), expected);
     }
 
