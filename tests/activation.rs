@@ -282,7 +282,7 @@ fn the_rules_of_loopback_follow_the_address_of_the_socket() -> Result<()> {
 }
 
 #[test]
-fn what_cannot_be_listened_on_is_a_bad_configuration() -> Result<()> {
+fn a_descriptor_that_is_no_listening_socket_is_a_bad_configuration() -> Result<()> {
     let repository = Repository::of(&["progression"])?;
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let connection = TcpStream::connect(listener.local_addr()?)?;

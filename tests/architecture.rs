@@ -22,10 +22,24 @@ const BANNED_NAMES: [&str; 16] = [
     "wrapper", "base", "core", "mod", "ext", "host",
 ];
 
-/// The first words of doc comments that are clauses without a head, such as "What a client sends".
-const HEADLESS: [&str; 9] = [
-    "What", "How", "Why", "Whether", "Where", "Who", "Whose", "When", "Which",
+/// The first words of comments that are clauses without a head, such as "What a client sends".
+const HEADLESS: [&str; 12] = [
+    "What",
+    "How",
+    "Why",
+    "Whether",
+    "Where",
+    "Who",
+    "Whose",
+    "When",
+    "Which",
+    "Whatever",
+    "Whoever",
+    "Whichever",
 ];
+
+/// The words among them with which a sentence may begin, if it is not the first one of a doc comment.
+const CONJUNCTIONS: [&str; 2] = ["When", "Where"];
 
 /// The only files that may contain `unsafe`.
 const UNSAFE_FILES: [&str; 4] = [
@@ -257,6 +271,37 @@ fn no_doc_comment_begins_with_a_headless_clause() -> Result<()> {
             let first = text.split(|c: char| !c.is_alphabetic()).next();
             if first.is_some_and(|first| HEADLESS.contains(&first)) {
                 found.push(format!("{}:{line}: {text}", source.path));
+            }
+        }
+    }
+    ensure!(found.is_empty(), "{}", found.join("\n"));
+    Ok(())
+}
+
+#[test]
+fn no_paragraph_of_a_comment_begins_with_a_headless_clause() -> Result<()> {
+    let mut found = Vec::new();
+    for source in sources(&["host", "guest-models", "tests"])? {
+        for (line, text) in source.paragraphs() {
+            let first = text.split(|c: char| !c.is_alphabetic()).next();
+            let headless = first.filter(|first| HEADLESS.contains(first));
+            if headless.is_some_and(|first| !CONJUNCTIONS.contains(&first)) {
+                found.push(format!("{}:{line}: {text}", source.path));
+            }
+        }
+    }
+    ensure!(found.is_empty(), "{}", found.join("\n"));
+    Ok(())
+}
+
+#[test]
+fn no_function_name_begins_with_a_headless_clause() -> Result<()> {
+    let mut found = Vec::new();
+    for source in sources(&["host", "guest-models", "tests"])? {
+        for (line, name) in source.functions() {
+            let first = name.split('_').next().unwrap_or_default();
+            if HEADLESS.iter().any(|word| word.to_lowercase() == first) {
+                found.push(format!("{}:{line}: {name}", source.path));
             }
         }
     }

@@ -178,7 +178,7 @@ fn index(server: &TestServer) -> Result<Vec<String>> {
 }
 
 #[test]
-fn what_is_skipped_is_in_the_index_with_the_reason() -> Result<()> {
+fn skipped_entries_are_in_the_index_with_the_reason() -> Result<()> {
     let repository = Repository::empty()?
         .with_file("good/1/model.onnx", graph("wine")?)?
         .with_file("good/v2/model.onnx", graph("wine")?)?
@@ -201,7 +201,7 @@ fn what_is_skipped_is_in_the_index_with_the_reason() -> Result<()> {
         .ok()?;
     ensure!(ready.as_array().map(Vec::len) == Some(1), "{ready}");
     server.get("/v2/health/ready")?.ok()?;
-    // What has become a model is one.
+    // A directory that has become a model is served.
     let version = server.repository().join("notes/1");
     std::fs::create_dir_all(&version)?;
     std::fs::write(version.join("model.onnx"), graph("wine")?)?;

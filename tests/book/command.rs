@@ -258,7 +258,7 @@ fn commands_are_split_at_operators_outside_of_quotes() -> Result<()> {
 }
 
 #[test]
-fn what_does_not_exist_is_found() {
+fn missing_names_in_commands_are_found() {
     for wrong in [
         "true",
         "cargo test && wisp serve --no-such-option models",

@@ -135,7 +135,7 @@ fn checkout(name: &str) -> Result<PathBuf> {
     let records = Path::new("wasm32-unknown-unknown/release");
     fs::create_dir_all(checkout.join("guest-models/target").join(records))?;
     for handler in HANDLERS {
-        // What Cargo records of a build. `wisp serve --build` finds the components newer than the sources.
+        // The records of Cargo about a build. `wisp serve --build` finds the components newer than the sources.
         let record = records.join(format!("{handler}.d"));
         let target = checkout.join("guest-models/target").join(&record);
         fs::copy(built.join(&record), target).with_context(|| handler.to_owned())?;

@@ -274,7 +274,7 @@ fn a_key_for_inference_changes_no_model_in_the_disguise_of_another_protocol() ->
             .infer("own", &key)
             .is_ok_and(|response| response.status == 200)
     })?;
-    // What only a request over HTTP/2 means comes over HTTP/1.
+    // A request that is valid only over HTTP/2 arrives over HTTP/1.
     let message = b"\0\0\0\0\x05\x12\x03own";
     let head = format!(
         "POST /inference.GRPCInferenceService/RepositoryModelUnload HTTP/1.1\r\nhost: localhost\r\n\

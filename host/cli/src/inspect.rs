@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_neither_is_refused() {
+    fn a_file_that_is_neither_is_refused() {
         assert!(outline(Path::new("model.pt"), b"PK").is_err());
     }
 }

@@ -177,7 +177,7 @@ impl ChildProgram {
     ) -> Result<StartedChild, ChildError> {
         match &self.0 {
             Start::Command(program) => {
-                // What it writes to its standard error is of no use to anyone.
+                // Its standard error is of no use to anyone.
                 let mut command = program.with_arguments(arguments);
                 command.stderr(Stdio::null());
                 let started = start_with(|streams| start_attended(command, limits, streams));

@@ -9,7 +9,7 @@
 //! - `wisp-load(address, length) -> i32`, which reads the manifest and loads what it names. The result is 0, or
 //!   the address of two 32-bit numbers: address and length of the text of an error.
 //!
-//! What only these functions call is removed from the module afterwards.
+//! Code that only these functions call is removed from the module afterwards.
 //!
 //! The machine code of the instrumented module does not depend on the data. The store of compiled code, which
 //! holds components, holds it in a component that exports the module ([`exporting_component`]).

@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_host_is_refused() {
+    fn a_text_that_is_no_host_is_refused() {
         for text in ["", "a:1", "http://a", "[::1]", "a b", "*.example"] {
             assert_eq!(text.parse::<AllowedHost>(), Err(HostError), "{text}");
         }

@@ -455,7 +455,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_has_just_connected_may_send_a_request_while_the_server_drains() {
+    async fn a_client_that_has_just_connected_may_send_a_request_while_the_server_drains() {
         let activity = Arc::new(ConnectionActivity::new());
         let opened = Instant::now();
         pass(5).await;

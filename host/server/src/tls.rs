@@ -176,7 +176,7 @@ impl Tls {
         let files = self.files.clone();
         let read = blocking(move || {
             let (states, outcome) = (files.states(), files.read());
-            // Whose certificates are accepted does not depend on the certificate of the server.
+            // The authorities of clients do not depend on the certificate of the server.
             let clients = match &outcome {
                 Ok(_) => None,
                 Err(_) => {

@@ -310,7 +310,7 @@ impl Stores {
             tracing::debug!(%key, "a value in Redis is not a response");
             return None;
         };
-        // Whoever wrote it need not have had these files.
+        // It may have been written by a server with other files.
         let outputs = version.outputs_for(stored.outputs, &request.outputs)?;
         let response = InferResponse {
             outputs,

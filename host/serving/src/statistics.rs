@@ -471,7 +471,7 @@ mod tests {
         first.begin().succeed(1, &timings(), CacheOutcome::Bypassed);
         old_graph.add(1, ExecutionTimes::default());
         let (second, graph) = with_graph();
-        // What the guest of the version counts has the same statistics as the version.
+        // The counters of the guest have the same statistics as the version.
         let of_guest = Arc::clone(&second);
         second.continue_load(&first);
         second.continue_from(&first);

@@ -82,7 +82,7 @@ impl OperatorInputs {
         reads: &mut Vec<Source>,
         sources: &mut Sources<'a>,
     ) {
-        // What the body is given depends on what its node reads, in the first turn and in later ones.
+        // The inputs of the body depend on the inputs of its node, in the first turn and in later ones.
         let given = Source::Node(self.nodes.len());
         self.nodes.push(Node {
             name: "".into(),

@@ -73,7 +73,7 @@ pub(super) const OWN: &[c_long] = &[
     libc::SYS_nanosleep,
     libc::SYS_gettimeofday,
     libc::SYS_times,
-    // What it is, and what it has used.
+    // The system, and the resources that the process has used.
     libc::SYS_uname,
     libc::SYS_sysinfo,
     libc::SYS_getrusage,

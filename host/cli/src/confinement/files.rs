@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_kernel_does_not_enforce_is_named_with_the_one_that_does() {
+    fn a_rule_that_the_kernel_cannot_enforce_is_named_with_the_first_kernel_that_can() {
         assert_eq!(gap(available(ABI::V6), true), None);
         assert_eq!(gap(available(ABI::V10), false), None);
         let gap_of = |status| gap(status, false).unwrap_or_default();

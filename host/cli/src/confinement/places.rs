@@ -74,7 +74,7 @@ pub(crate) fn system() -> Vec<PathBuf> {
     if let Some(path) = std::env::var_os("LD_LIBRARY_PATH") {
         places.extend(std::env::split_paths(&path).filter(|path| path.is_absolute()));
     }
-    // Where libraries are in other places, as on NixOS, those of this program show them.
+    // On systems with libraries in other places, such as NixOS, the ones of this program show them.
     places.extend(mapped_directories());
     // Its symbols, for the lines about a panic.
     places.extend(std::env::current_exe());
@@ -174,7 +174,7 @@ pub(crate) fn of_repository(repository: &Path) -> Vec<PathBuf> {
         add(&mut places, next.iter().cloned());
     }
     places.extend(targets(&places));
-    // What else is beside the directories around a repository is not searched.
+    // Other entries beside the directories around a repository are not searched.
     add(&mut places, next);
     places
 }

@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_worker_has_metered_is_added_up_in_the_server() -> Result<()> {
+    fn usage_metered_by_workers_is_added_up_in_the_server() -> Result<()> {
         let (worker, server) = (UsageBook::default(), UsageBook::default());
         worker.keep_until_taken();
         server.keep_until_taken();

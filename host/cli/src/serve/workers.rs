@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn who_may_upload_what_native_code_computes_gets_a_worker() -> Result<()> {
+    fn a_deploying_tenant_gets_a_worker_where_native_code_computes() -> Result<()> {
         let library = "--onnxruntime-library=/l/o.so";
         let of = |arguments: &[&str]| Ok::<_, anyhow::Error>(deployers(&serve(arguments)?));
         assert_eq!(of(&["--allow-upload", library, "."])?, Isolation::Worker);

@@ -207,7 +207,7 @@ fn each_ignored_field_is_named_once_unless_it_has_its_default() -> anyhow::Resul
 }
 
 #[test]
-fn what_has_no_counterpart_is_refused_with_its_line_and_a_remedy() {
+fn a_setting_without_counterpart_is_refused_with_its_line_and_a_remedy() {
     for (text, expected) in [
         (
             "name: \"m\"\nensemble_scheduling { step [ { model_name: \"a\" model_version: -1 } ] }",

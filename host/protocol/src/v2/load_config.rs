@@ -460,7 +460,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_have_no_effect_is_an_error_that_names_it() {
+    fn a_field_without_effect_is_an_error_that_names_it() {
         for (text, expected) in [
             (
                 r#"{"max_batchsize":1}"#,

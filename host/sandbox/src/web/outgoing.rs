@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_host_is_refused_with_its_text() {
+    fn a_text_that_is_no_host_is_refused_and_quoted() {
         for text in [
             "", "http://a", "a/b", "user@a", "a:", "a:0x1", "a:70000", ":80",
         ] {

@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_served_has_its_reason() -> anyhow::Result<()> {
+    fn an_unserved_model_is_shown_with_its_reason() -> anyhow::Result<()> {
         let entry = ModelEntry {
             unserved: vec![UnservedVersion {
                 version: None,

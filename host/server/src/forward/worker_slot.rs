@@ -371,7 +371,7 @@ async fn connect(
         .timer(TokioTimer::new())
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
-        // Whatever window the worker announces.
+        // This limit holds for any window that the worker announces.
         .max_send_buf_size(MAX_SENT_BYTES)
         .max_header_list_size(MAX_HEAD_BYTES)
         .max_concurrent_reset_streams(MAX_CANCELLED)

@@ -25,7 +25,7 @@ async fn the_server_tells_what_it_is_and_how_it_is() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
-async fn what_there_is_not_is_refused_in_json() -> anyhow::Result<()> {
+async fn unknown_routes_and_methods_are_refused_in_json() -> anyhow::Result<()> {
     let server = TestServer::start(options()).await?;
     for (request, status) in [
         ("GET /nothing", 404),

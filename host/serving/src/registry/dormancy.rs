@@ -74,7 +74,7 @@ impl Registry {
     pub(crate) fn evict(&self, model: &ModelName) -> Option<Arc<ModelEntry>> {
         let mut models = self.models.write().unwrap_or_else(PoisonError::into_inner);
         let entry = models.get_mut(model)?;
-        // Who holds the entry may be about to take a version from it. Nobody can get it from here meanwhile.
+        // A holder of the entry may be about to take a version from it. Nobody can get it from here meanwhile.
         if Arc::strong_count(entry) > 1 || !entry.is_evictable() {
             return None;
         }

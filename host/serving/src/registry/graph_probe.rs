@@ -158,7 +158,7 @@ impl GraphProbe {
             self.keep(used);
             return Ok(answer);
         }
-        // Whatever an earlier file did to the child must not be held against this one.
+        // The effects of an earlier file on the child must not be held against this one.
         let mut fresh = WorkerProcess::start(&self.program, &self.limits)?;
         let answer = fresh.perform(&task)?;
         if is_small {

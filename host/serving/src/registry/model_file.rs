@@ -497,7 +497,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_file_of_some_kilobytes_is_not_read() -> anyhow::Result<()> {
+    fn a_settings_file_that_is_no_small_file_is_not_read() -> anyhow::Result<()> {
         let directory = tempfile::tempdir()?;
         let path = directory.path().join(FILE_NAME);
         let refused = |kind| match ModelFile::load(directory.path()) {

@@ -576,7 +576,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_is_called_a_handler_is_one() -> anyhow::Result<()> {
+    fn any_entry_named_like_a_handler_is_one() -> anyhow::Result<()> {
         let repository = directory(&[
             "link/1/model.onnx",
             "folder/1/handler.wasm/file",

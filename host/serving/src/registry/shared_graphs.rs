@@ -191,7 +191,7 @@ impl GraphIdentity {
             files: Vec::new(),
             bytes: 0,
         };
-        // What cannot be read is reported by the load.
+        // A file that cannot be read is reported by the load.
         identity.key = identity.hash(path, choice, options).ok();
         identity
     }

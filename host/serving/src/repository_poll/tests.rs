@@ -111,7 +111,7 @@ async fn a_change_is_held_back_while_the_server_is_short_of_memory() -> anyhow::
     std::fs::remove_dir_all(polled.repository.path().join("gone"))?;
     assert_eq!(polled.poll_once().await?, NONE);
     polled.pressure.observe(90);
-    // What takes no memory is done.
+    // Changes that take no memory are made.
     assert_eq!(polled.poll_once().await?, ["gone Removed"]);
     assert_eq!(polled.poll_once().await?, NONE);
     let served = polled.poll.registry.resolve(&target)?;

@@ -206,7 +206,7 @@ impl Operation<'_> {
 
     /// Records that there was no answer.
     fn fail(self, reason: &str) {
-        // Whatever the reason, a new connection is as likely to work.
+        // A new connection is as likely to work, for any reason.
         let lost = self.store.connection().take();
         drop(lost);
         self.count_failure(reason);

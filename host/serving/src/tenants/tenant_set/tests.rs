@@ -125,8 +125,8 @@ fn without_a_key_only_an_anonymous_tenant_may_infer() -> anyhow::Result<()> {
 }
 
 #[test]
-fn who_may_deploy_is_isolated_as_the_server_says_unless_its_record_says_more() -> anyhow::Result<()>
-{
+fn a_deploying_tenant_is_isolated_as_the_server_unless_its_record_asks_for_more()
+-> anyhow::Result<()> {
     let infer = NewKey {
         role: Role::Infer,
         lifetime: None,
