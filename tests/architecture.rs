@@ -41,6 +41,9 @@ const HEADLESS: [&str; 12] = [
 /// The words among them with which a sentence may begin, if it is not the first one of a doc comment.
 const CONJUNCTIONS: [&str; 2] = ["When", "Where"];
 
+/// Verbs of people, with which comments would personify code.
+const PERSONAL_VERBS: [&str; 4] = ["knows", "says", "tells", "wants"];
+
 /// The only files that may contain `unsafe`.
 const UNSAFE_FILES: [&str; 4] = [
     "host/sandbox/src/aot.rs",
@@ -302,6 +305,21 @@ fn no_function_name_begins_with_a_headless_clause() -> Result<()> {
             let first = name.split('_').next().unwrap_or_default();
             if HEADLESS.iter().any(|word| word.to_lowercase() == first) {
                 found.push(format!("{}:{line}: {name}", source.path));
+            }
+        }
+    }
+    ensure!(found.is_empty(), "{}", found.join("\n"));
+    Ok(())
+}
+
+#[test]
+fn no_comment_personifies_code() -> Result<()> {
+    let mut found = Vec::new();
+    for source in sources(&["host"])? {
+        for (line, text) in source.comments() {
+            let mut words = text.split(|c: char| !c.is_alphabetic());
+            if words.any(|word| PERSONAL_VERBS.contains(&word)) {
+                found.push(format!("{}:{line}: {text}", source.path));
             }
         }
     }

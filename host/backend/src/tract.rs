@@ -1,7 +1,7 @@
 //! The embedded backend: tract, which is pure Rust, natively and in Wasm.
 //!
 //! A file is read once into a typed model with symbols for its variable axes ([`model`]). tract is
-//! several times faster if it knows all sizes, so a symbolic plan is never run. The first request of each
+//! several times faster with all sizes given, so a symbolic plan is never run. The first request of each
 //! set of sizes specialises and optimises the model, and the plan is kept ([`plan_cache`]) with checks on
 //! values in requests ([`checked_plan`]). Before it is optimised, operators whose results are wrong or whose
 //! kernels are slow are replaced ([`corrections`]). Every call that processes untrusted data goes through

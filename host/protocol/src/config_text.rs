@@ -32,7 +32,7 @@ const IGNORED_WITHIN: [(&str, &[&str]); 2] = [
     ("instance_group", &["host_policy", "rate_limiter"]),
 ];
 
-/// Triton's backend for ONNX files, which says nothing but their format.
+/// Triton's backend for ONNX files, which stands only for their format here.
 const ONNX_BACKEND: &str = "onnxruntime";
 
 /// The backends of Triton without a counterpart, and their replacements.

@@ -38,7 +38,7 @@ pub struct ChildProgram(Start);
 #[derive(Debug, Clone)]
 enum Start {
     Command(ProgramCommand),
-    /// Another process starts it, which knows the command of the task.
+    /// Another process starts it, with the command of the task.
     Spawner {
         spawner: Spawner,
         task: SpawnTask,

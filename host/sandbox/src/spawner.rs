@@ -1,7 +1,7 @@
 //! A process that starts child processes for a server which may not start any itself.
 //!
-//! A server that has locked itself in cannot run programs. Before that it starts a spawner, which knows the commands
-//! of the tasks, and asks it over a socket. A request names a task by its number, and limits below those that the
+//! A server that has locked itself in cannot run programs. Before that it starts a spawner with the commands of
+//! the tasks, and sends it requests over a socket. A request names a task by its number, and limits below those that the
 //! spawner enforces anyway; the streams of the child and its control (see `child_attendant`) come with it as
 //! descriptors. Nothing else of the command can be chosen, so a server that an attacker has taken over gains no
 //! other program. The spawner ends when the server has ended, and its children with it.

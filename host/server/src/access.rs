@@ -33,7 +33,7 @@ use wisp_serving::tenants::tenant_set::{NotAuthenticated, Presented};
 /// The scheme of the header in which clients send their keys.
 const SCHEME: &str = "bearer";
 
-/// The header in which a server tells the process of a tenant the role of the caller. The one of a client is replaced.
+/// The header that carries the role of the caller from the server to a worker process. A client's own is replaced.
 pub(crate) const FORWARDED_ROLE: &str = "wisp-forwarded-role";
 
 /// The gRPC methods that need no key: they report the state of the server and nothing of its models.

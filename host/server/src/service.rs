@@ -267,7 +267,7 @@ fn finish(
 fn remove_body(response: &mut Response<ResponseBody>) {
     let length = match response.body_mut() {
         ResponseBody::Document(body) => body.discard(),
-        // The component has declared its length, if it knows it.
+        // The component may have declared its length.
         ResponseBody::Component(body) => {
             body.discard();
             0

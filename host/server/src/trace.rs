@@ -14,7 +14,7 @@ const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 /// The bytes of a `tracestate` that must be passed on; a longer one is left out as a whole.
 const MAX_STATE_BYTES: usize = 512;
 
-/// The bit of the flags that says that the client records its span.
+/// The bit of the flags that is set if the client records its span.
 const SAMPLED: u8 = 1;
 
 /// The length of a header of version 00, and of the part that all later versions begin with.

@@ -29,7 +29,7 @@ pub(crate) struct ComponentResponse(Response<WebBody>);
 /// The body of a response. Lifetime: one request.
 #[derive(Debug)]
 pub(crate) struct ComponentBody {
-    /// `None` if the client wants no body.
+    /// `None` if the client must not get a body.
     body: Option<WebBody>,
     guard: RequestGuard,
 }
@@ -102,7 +102,7 @@ impl Body for ComponentBody {
         if let Some(Ok(frame)) = &frame
             && frame.data_ref().is_some_and(Bytes::is_empty)
         {
-            // It would be a frame of HTTP/2 that says nothing, and a component can write any number of them. The
+            // It would be an empty frame of HTTP/2, and a component can write any number of them. The
             // thread serves other connections before the next one.
             cx.waker().wake_by_ref();
             return Poll::Pending;

@@ -2,7 +2,7 @@
 //! with the targets and with the noise.
 //!
 //! Each case has two equal servers without batching. The ratio of their throughputs is the noise of the case: a difference
-//! of the automatic choice that is no larger says nothing.
+//! of the automatic choice that is no larger has no meaning.
 
 use crate::measured::Measured;
 

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The directories of shared libraries, and the file that says where the others are. Backends are opened at run time.
+/// The directories of shared libraries, and the file that lists the others. Backends are opened at run time.
 const LIBRARIES: [&str; 8] = [
     "/lib",
     "/lib32",

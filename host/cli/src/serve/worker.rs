@@ -53,7 +53,7 @@ const SOCKETS: Sockets = Sockets {
 /// The end of every refusal to start because of the cage.
 const REMEDY: &str = "the worker cannot lock itself in; `--no-cage` serves without that";
 
-/// A worker that knows its tenant and is locked in.
+/// A worker that has its tenant and is locked in.
 struct Worker {
     tenant: Arc<Tenant>,
     /// The directory of the tenant.
@@ -106,8 +106,8 @@ fn limit_descriptors() -> anyhow::Result<()> {
     setrlimit(Resource::Nofile, limit).context("failed to limit the process")
 }
 
-/// Starts the process that starts children of this one, then locks this one in. Returns `None` if the operator wants no
-/// cage.
+/// Starts the process that starts children of this one, then locks this one in. Returns `None` if the operator has
+/// switched the cage off.
 fn enter_cage(
     args: &ServeArgs,
     (directory, cache): (&Path, &Path),

@@ -148,7 +148,7 @@ fn versions(field: Field<'_>) -> Result<Option<VersionSelection>, LoadConfigErro
     Ok(selection)
 }
 
-/// Returns whether the responses of the model are cached, if the configuration says so.
+/// Returns whether the responses of the model are cached, or `None` if the configuration leaves it open.
 fn response_cache(field: Field<'_>) -> Result<Option<bool>, LoadConfigError> {
     let mut is_enabled = None;
     for setting in fields(field.object()?) {

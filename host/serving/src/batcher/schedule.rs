@@ -14,8 +14,8 @@
 //! whatever priorities the others name, and those of the others fill what is left. The pool of threads decides which
 //! owner leads.
 //!
-//! Pure logic: there is no clock and no thread here. Callers pass the time in, and a schedule says when it must be
-//! looked at again.
+//! Pure logic: there is no clock and no thread here. Callers pass the time in, and a schedule returns when it must
+//! be looked at again.
 
 use super::policy::{BatchPolicy, TimeoutAction};
 use crate::owner::Owner;

@@ -262,7 +262,7 @@ impl Measuring<'_> {
             if is_enough || Instant::now() >= self.end {
                 break;
             }
-            // A run that was cancelled at the end of the time says nothing.
+            // A run that was cancelled at the end of the time is no measurement.
             let Some(took) = run() else {
                 break;
             };

@@ -43,7 +43,7 @@ pub struct TenantSet {
     deployers: Isolation,
 }
 
-/// A key as the server knows it.
+/// A key as the server stores it.
 #[derive(Debug)]
 struct StoredKey {
     hash: SecretHash,
@@ -52,7 +52,7 @@ struct StoredKey {
     expires: Option<u64>,
 }
 
-/// A name in client certificates as the server knows it.
+/// A name in client certificates as the server stores it.
 #[derive(Debug)]
 struct StoredSubject {
     tenant: Arc<Tenant>,
