@@ -69,7 +69,7 @@ fn different_batches(inputs: &[&ValueInfoProto]) -> Option<String> {
     let (first, batch) = named.next()?;
     let (other, axis) = named.find(|(_, axis)| *axis != batch)?;
     Some(format!(
-        "the first axis of input `{first}` is `{batch}`, that of `{other}` is `{axis}`"
+        "the first axis of input `{first}` is `{batch}`, and the one of `{other}` is `{axis}`"
     ))
 }
 

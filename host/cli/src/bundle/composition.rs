@@ -99,7 +99,9 @@ impl Composition {
         self.try_connect(user, provider, interface)
             .with_context(|| {
                 let (user, provider) = (user.name, provider.name);
-                format!("`{interface}` of `{user}` cannot be connected with that of `{provider}`")
+                format!(
+                    "`{interface}` of `{user}` cannot be connected with the one of `{provider}`"
+                )
             })
     }
 

@@ -219,7 +219,7 @@ fn compare(
             let difference = largest_difference(&native, &found);
             ensure!(
                 difference <= tolerance,
-                "the outputs of the bundle differ from those of the native backend by {difference}, more than \
+                "the outputs of the bundle and of the native backend differ by {difference}, more than \
                  {tolerance}; the other engine (--engine) may agree"
             );
             Ok(())

@@ -135,7 +135,7 @@ pub(super) fn gap(enforced: LandlockStatus, moves: bool) -> Option<String> {
     };
     if moves && version < ABI::V2 {
         return Some(
-            "there are no rules for files: with those of this kernel, uploads could not be moved to their place \
+            "there are no rules for files: with the rules of this kernel, uploads could not be moved to their place \
              (Linux 5.19)"
                 .to_owned(),
         );

@@ -82,7 +82,7 @@ fn select(path: &Path) -> anyhow::Result<SelectedVersion> {
     let found = versions(model_directory)?;
     let found = found.into_iter().find(|(_, directory)| *directory == path);
     let (version, directory) =
-        found.context("it is neither the directory of a model nor that of a version")?;
+        found.context("it is neither the directory of a model nor of a version")?;
     Ok(SelectedVersion {
         model_directory: model_directory.to_owned(),
         version,

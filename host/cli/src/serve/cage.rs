@@ -75,7 +75,7 @@ impl Cage {
     pub(super) fn enter(args: &ServeArgs) -> anyhow::Result<Cage> {
         if !args.cage.is_caged() {
             tracing::warn!(
-                "the server is not caged (--no-cage): whoever takes it over has all rights of its user"
+                "the server is not caged (--no-cage): an attacker in control of it has all rights of its user"
             );
             return Ok(Cage(None));
         }

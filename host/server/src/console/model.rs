@@ -53,7 +53,7 @@ fn add_traffic(page: &mut PageText, entry: &ModelEntry) {
             page.markup("</strong>");
             let is_split = entry.release.is_some();
             page.markup(match is_split {
-                true => ", apart from those of the release.",
+                true => ", apart from the versions of the release.",
                 false => ".",
             });
         }

@@ -78,7 +78,7 @@ impl Baseline {
                 let is_text = matches!(feature.distribution, Distribution::Categorical(_));
                 let problem = match is_text == (input.element_type == ElementType::Bytes) {
                     true => feature.distribution.problem(),
-                    false => Some("its distribution is that of another type"),
+                    false => Some("its distribution belongs to another type"),
                 };
                 if let Some(problem) = problem {
                     return Some(format!(

@@ -45,7 +45,7 @@ pub enum BaselineError {
     )]
     Version { version: u64 },
     #[error(
-        "{FILE_NAME} is that of another model: {reason}; create it again with `wisp baseline MODEL --from DATA`, or \
+        "{FILE_NAME} belongs to another model: {reason}; create it again with `wisp baseline MODEL --from DATA`, or \
          remove it"
     )]
     Mismatch { reason: String },
@@ -161,7 +161,7 @@ pub fn read(path: &Path) -> Result<Baseline, BaselineError> {
 fn parse(text: &str) -> Result<Baseline, BaselineError> {
     let header: Header = serde_json::from_str(text).map_err(|error| syntax(&error))?;
     if header.format != FORMAT {
-        return Err(damaged("its format is that of another file"));
+        return Err(damaged("it has the format of another file"));
     }
     if header.version != FORMAT_VERSION {
         let version = header.version;

@@ -102,7 +102,7 @@ pub enum RecordError {
     KeyTwice(KeyId),
     #[error("`{name}` in the subjects of tenant `{tenant}` is no name of a client certificate")]
     Subject { tenant: String, name: String },
-    #[error("the certificate name `{0}` is that of two tenants, or twice that of one")]
+    #[error("the certificate name `{0}` is listed twice, in two tenants or in one")]
     SubjectTwice(Subject),
     #[error("signing key {number} of tenant `{tenant}` is not a public key of minisign")]
     SigningKey { tenant: String, number: usize },

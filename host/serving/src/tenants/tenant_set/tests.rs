@@ -351,13 +351,13 @@ fn names_and_signing_keys_with_an_error_are_no_tenants() -> anyhow::Result<()> {
     for (name, part) in [
         ("dns:*.example", "`dns:*.example`"),
         ("acme", "no name of a client certificate"),
-        ("dn:CN=a", "that of two tenants"),
+        ("dn:CN=a", "is listed twice"),
     ] {
         let error = changed("acme", &rename(name));
         assert!(error.contains(part), "{error}");
     }
     let error = changed("other", &rename("dns:deploy.acme.example"));
-    assert!(error.contains("that of two tenants"), "{error}");
+    assert!(error.contains("is listed twice"), "{error}");
     let error = changed("acme", &|record| record.signing_keys.push("a".to_owned()));
     assert!(error.contains("signing key 1 of tenant `acme`"), "{error}");
     let mut local = TenantRecords::default();
