@@ -315,7 +315,7 @@ mod tests {
     #[test]
     fn nothing_is_derived_where_the_graph_leaves_a_doubt() {
         let conv = || node("Conv", &["x", "w"], "y");
-        // The number of channels is variable, is not that of an image, or is in another place.
+        // The number of channels is variable, unusual for an image, or in another place.
         for shape in [[-1, -1, 8, 8], [-1, 64, 8, 8], IMAGE_WITH_CHANNELS_LAST] {
             assert_eq!(layout(&shape, &[conv()]), None, "{shape:?}");
         }

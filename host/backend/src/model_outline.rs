@@ -15,7 +15,7 @@ use std::path::Path;
 /// The domain of the operators of scikit-learn's converter: trees, scalers, encoders.
 const ML_DOMAIN: &str = "ai.onnx.ml";
 
-/// The domains whose operators ONNX Runtime has. The empty one is that of the standard operators.
+/// The domains whose operators ONNX Runtime has. The empty one has the standard operators.
 const ONNX_RUNTIME_DOMAINS: [&str; 4] = ["", "ai.onnx", ML_DOMAIN, "com.microsoft"];
 
 /// The maximum number of nodes of a tiny graph.
@@ -133,7 +133,7 @@ impl<R: Read + Seek> Reader<R> {
     fn read_function(&mut self, end: u64) -> io::Result<()> {
         while let Some(field) = self.file.next_field(end)? {
             match field.number {
-                // The values of a function are not those of the main graph.
+                // The values of a function do not belong to the main graph.
                 7 => self.read_node(field.end, 1)?,
                 10 => {
                     let domain = self.file.read_name(&field)?;

@@ -7,7 +7,7 @@
 //! [`zip_map`] replaces outputs that are not tensors, [`batch_norm`] folds a normalisation into the weights
 //! before it, [`half_precision`] computes FP16 as FP32, [`integer_division`] and [`empty_values`] prevent signals
 //! that would end the process, and [`text_locale`] sets a locale that every server has. [`operator_inputs`]
-//! remembers which inputs an operator depends on. The message types are those of tract's reader. They do
+//! remembers which inputs an operator depends on. The message types come from tract's reader. They do
 //! not keep unknown fields, so a file is re-encoded only if a rewrite changed it.
 
 mod axis_symbols;

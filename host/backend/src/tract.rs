@@ -114,7 +114,7 @@ struct TractGraph {
     sample: Sample,
     /// The declarations of outputs in the file that typing has shown to be wrong.
     wrong_declarations: Vec<String>,
-    /// The runtime that prepares its plans, if it is not that of the CPU.
+    /// The runtime that prepares its plans, if it is not the CPU's.
     runtime: Option<&'static dyn Runtime>,
     /// The memory budget of all computations of the backend.
     memory: Arc<MemoryBudget>,

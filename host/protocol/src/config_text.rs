@@ -15,7 +15,7 @@ use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
 use wisp_tensor::ImageLayout;
 
-/// The maximum length of a text in bytes, many times that of a usual one.
+/// The maximum length of a text in bytes, many times the usual length.
 pub const MAX_BYTES: usize = 256 << 10;
 
 /// The fields without an effect, which change no response. `v2::load_config` accepts them too.

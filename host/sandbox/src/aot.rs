@@ -158,7 +158,7 @@ impl AotStore {
         }
     }
 
-    /// Returns the machine code of a valid component: the copy that is in use, that of the store, or newly compiled and
+    /// Returns the machine code of a valid component: the copy that is in use, the one of the store, or newly compiled and
     /// stored code.
     ///
     /// If the store cannot be written, the only consequence is another compilation at the next start.

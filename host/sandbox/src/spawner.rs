@@ -83,7 +83,7 @@ struct Received {
     descriptors: Vec<OwnedFd>,
 }
 
-/// The socket of a spawner before its process is started: the server's end, and that of the process, which becomes
+/// The socket of a spawner before its process is started: the server's end, and the end of the process, which becomes
 /// its standard input.
 pub fn connection() -> io::Result<(Spawner, OwnedFd)> {
     let kind = SocketType::SEQPACKET;
@@ -147,7 +147,7 @@ impl Spawner {
     }
 }
 
-/// Makes the streams of a child, lets `start` have those of the child, and waits until it has been started.
+/// Makes the streams of a child, passes the child's to `start`, and waits until it has been started.
 pub(crate) fn start_with(
     start: impl FnOnce(ChildStreams) -> io::Result<()>,
 ) -> io::Result<StartedChild> {

@@ -76,7 +76,7 @@ pub(crate) enum CallerKey {
 /// A request that may be made. Lifetime: one request.
 #[derive(Debug)]
 pub(crate) struct Admission {
-    /// The service of the caller's tenant, or that of the public models if there is no caller.
+    /// The service of the caller's tenant, or of the public models if there is no caller.
     pub(crate) serving: Arc<Serving>,
     pub(crate) key: CallerKey,
 }
@@ -165,7 +165,7 @@ impl Access {
     }
 
     /// Returns the service for a request with this head, if it may make a call with this requirement. A call without a
-    /// caller gets that of the public models.
+    /// caller gets the one of the public models.
     pub(crate) fn admit(
         &self,
         head: &Parts,

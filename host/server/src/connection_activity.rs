@@ -130,7 +130,7 @@ impl ConnectionActivity {
         self.head_since.store(self.now(), Relaxed);
     }
 
-    /// Records that the first bytes are those of HTTP/2.
+    /// Records that the connection begins with the bytes of HTTP/2.
     pub(crate) fn multiplex(&self) {
         self.multiplexed.store(true, Relaxed);
     }

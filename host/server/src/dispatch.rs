@@ -183,7 +183,7 @@ pub(crate) async fn dispatch(
         }
         RestCall::ReleaseChange(model, change) => {
             check_origin(head)?;
-            // The body of a change has no meaning, as that of an unload.
+            // The body of a change has no meaning, as for an unload.
             check_unload(body).await?;
             let status = serving.change_release(model, change).await?;
             HttpResponse::document(release::status_document(&status))

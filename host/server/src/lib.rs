@@ -8,7 +8,7 @@
 //! span ([`spans`]) with the `route_template` that an operator asks for. `drain` ends the server.
 //! The requests of a tenant with a [`worker_process`] are passed on by `forward`, with a `worker_error` if it ends; in that process, `worker_end` answers them.
 //! `request_counts`, `connection_counts` and `worker_counts` are part of the `metrics`, which have a `metrics_listener`; `admin` changes
-//! the tenants, on an `admin_listener`. [`utc`] has the calendar. A `responder` distinguishes their connections from those of the API.
+//! the tenants, on an `admin_listener`. [`utc`] has the calendar. A `responder` distinguishes their connections from connections of the API.
 //!
 //! Invariant: nothing here depends on what a model is. A request's work runs in the future of its
 //! connection or stream and ends with it; no task is spawned for it.

@@ -263,7 +263,7 @@ fn finish(
     }
 }
 
-/// Removes the body from the response to a HEAD request, whose headers are those of the response to GET.
+/// Removes the body from the response to a HEAD request, whose headers are the same as in the response to GET.
 fn remove_body(response: &mut Response<ResponseBody>) {
     let length = match response.body_mut() {
         ResponseBody::Document(body) => body.discard(),

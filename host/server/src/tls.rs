@@ -41,7 +41,7 @@ pub struct TlsFiles {
     /// The server's own certificate, followed by the intermediate certificates.
     pub certificate: PathBuf,
     pub key: PathBuf,
-    /// The certificates of the authorities that issue those of clients; `None` if clients are not asked for one.
+    /// The certificates of the authorities that issue certificates to clients; `None` if clients are not asked for one.
     pub client_ca: Option<PathBuf>,
     /// The lists of the certificates of clients that these authorities have revoked, if they are checked.
     pub client_crl: Option<PathBuf>,

@@ -1,6 +1,6 @@
 //! Writes what guests log to the log of the process, with their model, the request and its tenant.
 //!
-//! The sandbox bounds the lines of one call; this module bounds those of all calls of a version. Lines beyond
+//! The sandbox bounds the lines of one call; this module bounds the lines of all calls of a version. Lines beyond
 //! either are dropped, and their number is written in one line.
 
 use crate::current_request::CurrentRequest;

@@ -19,7 +19,7 @@ pub struct Owner {
     pub weight: u32,
 }
 
-/// An owner and its requests that hold a permit. Lifetime: that of the owner, so that it is kept when the owner's
+/// An owner and its requests that hold a permit. Lifetime: as the owner, so that it is kept when the owner's
 /// settings are loaded again.
 #[derive(Debug)]
 pub struct OwnerShare {

@@ -6,7 +6,7 @@
 //! computed both ways, and the faster way is kept.
 //!
 //! Only a graph whose rows are independent is computed in this way, as its file shows. No result of a computation
-//! decides that. The same holds for batches without rows, whose outputs are those of one row without the row.
+//! decides that. The same holds for batches without rows, whose outputs are the same as for one row, without its axis.
 
 use crate::worker_pool::{WorkerOptions, WorkerPool, WorkerQueue};
 use std::collections::HashMap;

@@ -36,7 +36,7 @@ pub struct UploadTarget {
     pub limits: UploadLimits,
 }
 
-/// The uploads into one repository. Lifetime: that of the service for it, of which requests may outlive the next one.
+/// The uploads into one repository. Lifetime: the service for it, of which requests may outlive the next one.
 #[derive(Debug)]
 pub struct Uploads {
     directory: Arc<Directory>,

@@ -227,7 +227,7 @@ impl<'g> GraphValues<'g> {
     fn is_constant(&self, node: &NodeProto) -> bool {
         let is_constant = |name: &String| match self.values.get(name.as_str()) {
             Some(value) => value.is_constant(),
-            // Other names are those of values within the node.
+            // Other names belong to values within the node.
             None => !self.computed.contains(name.as_str()),
         };
         let inner = node.attribute.iter();
@@ -242,7 +242,7 @@ impl<'g> GraphValues<'g> {
             })
     }
 
-    /// Returns an error unless the rows of this output are those of the inputs.
+    /// Returns an error unless this output has the rows of the inputs.
     fn check_output(&self, name: &str) -> Result<(), String> {
         match self.values.get(name) {
             Some(Value::Tensor(tensor)) if tensor.sizes().first() == Some(&Product::rows()) => {

@@ -13,7 +13,7 @@ use crate::pb::{
 };
 use std::collections::HashMap;
 
-/// The values of a graph, and those of the graphs around it. Lifetime: the loading of a model.
+/// The values of a graph and of the graphs around it. Lifetime: the loading of a model.
 pub(super) struct Values<'a> {
     outer: Option<&'a Values<'a>>,
     own: HashMap<&'a str, Value<'a>>,

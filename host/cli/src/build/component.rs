@@ -244,7 +244,7 @@ mod tests {
             "package wasi:random@0.2.3; interface random { get-random-u64: func() -> u64; } \
              world w { import random; export run: func(); }",
         )?;
-        // The next check is that of the exports.
+        // The exports are checked next.
         let text = refusal(&granted);
         assert!(text.contains(MODEL_INTERFACE), "{text}");
         Ok(())

@@ -61,7 +61,7 @@ pub(super) fn prepare(path: &Path) -> anyhow::Result<Upload> {
 }
 
 fn select(path: &Path) -> anyhow::Result<SelectedVersion> {
-    // A link is not followed: its own name is that of the model.
+    // A link is not followed: the model has the link's own name.
     let path = std::path::absolute(path)?;
     let path = match path.file_name() {
         Some(_) => path,

@@ -1,4 +1,4 @@
-//! The worker process of a tenant: the same service as that of a server, for one tenant and over one socket.
+//! The worker process of a tenant: the same service as a server's, for one tenant and over one socket.
 //!
 //! It reads the name of its tenant, locks itself in with the files of that tenant, and answers the requests that the
 //! server passes on, until the server closes the socket. It loads the tenant's own models and the public ones with their

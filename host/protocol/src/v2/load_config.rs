@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use wisp_tensor::{Dimension, ElementType};
 
-/// The maximum length of a configuration in bytes, many times that of a usual one. Parsed, it may take tens of times
+/// The maximum length of a configuration in bytes, many times the usual length. Parsed, it may take tens of times
 /// as much memory, which no budget counts, and gRPC decodes it on the thread of a connection.
 const MAX_BYTES: usize = 256 << 10;
 

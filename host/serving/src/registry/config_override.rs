@@ -1,4 +1,4 @@
-//! The settings of a model configuration that a client sends with a load, over those of `model.toml`.
+//! The settings of a model configuration that a client sends with a load, which replace keys of `model.toml`.
 //!
 //! The inputs and outputs of a configuration declare what the client expects. They are compared with the signature of
 //! the loaded version and change nothing.

@@ -28,7 +28,7 @@ pub(crate) fn dormant_entry(selected: &SelectedVersions) -> ModelEntry {
     });
     let directory = selected.files.first();
     let directory = directory.and_then(|files| files.model_directory.as_deref());
-    // An error of the model file is that of the load.
+    // An error of the model file is reported by the load.
     let model_file = directory.and_then(|directory| ModelFile::load(directory).ok());
     ModelEntry {
         versions: versions.collect(),

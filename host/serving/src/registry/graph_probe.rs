@@ -34,7 +34,7 @@ pub struct GraphProbe {
     program: ChildProgram,
     limits: ProcessLimits,
     passed: Option<PathBuf>,
-    /// The tenant whose files these are; empty for those of public models.
+    /// The tenant whose files these are; empty for public models.
     tenant: String,
     children: Arc<Mutex<IdleChildren>>,
 }

@@ -1,6 +1,6 @@
 //! The graphs that are loaded now, so that equal files with equal settings are loaded once, and the memory of each.
 //!
-//! Two files are equal if their content and that of their external data are, as a hash shows. A graph stays loaded for
+//! Two files are equal if the hashes of their content and external data are. A graph stays loaded for
 //! as long as a version uses it. A file whose outline cannot be read may have external data that is not known here, and
 //! is not shared.
 //!

@@ -13,7 +13,7 @@ pub struct RollbackRule {
     pub min_requests: u64,
     /// The largest part of failed requests in percent, and the largest difference of the parts of invalid requests.
     pub max_error_percent: Option<f64>,
-    /// The largest ratio of the candidate's latency to that of the stable version.
+    /// The largest ratio of the candidate's latency to the stable version's.
     pub max_latency_ratio: Option<f64>,
     /// The measure of latency.
     pub latency: LatencyMeasure,

@@ -14,7 +14,7 @@ pub struct Limits {
     /// Inference requests at the same time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub concurrency: Option<u64>,
-    /// The size of a request body or message, at most that of the server.
+    /// The size of a request body or message, at most the server's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body_bytes: Option<u64>,
     /// The bytes of tensors that all requests hold at the same time.
@@ -50,7 +50,7 @@ impl Limits {
         }
     }
 
-    /// Returns the limits of the tenant's uploads, of which these are those of any tenant.
+    /// Returns the limits of the tenant's uploads, from the limits that apply to any tenant.
     pub(crate) fn uploads(&self, all: &UploadLimits) -> UploadLimits {
         let models = self.models.and_then(|models| usize::try_from(models).ok());
         UploadLimits {

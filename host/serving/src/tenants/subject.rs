@@ -12,7 +12,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// The longest URI, that of a SPIFFE id.
+/// The longest URI, as for a SPIFFE id.
 const MAX_URI_BYTES: usize = 2048;
 
 /// The longest DNS name.

@@ -24,7 +24,7 @@ use std::time::SystemTime;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tenant {
     pub id: TenantId,
-    /// Its share of the processors in relation to those of others.
+    /// Its share of the processors relative to the shares of others.
     pub weight: u32,
     pub isolation: Isolation,
     pub limits: Limits,
@@ -274,7 +274,7 @@ impl TenantSet {
             (Some(key), Some(certificate)) if key.tenant.id != certificate.tenant.id => {
                 Err(NotAuthenticated)
             }
-            // The certificate of a client may be that of a machine, which is no tenant.
+            // The certificate of a client may identify a machine, which is no tenant.
             (Some(key), _) => Ok(key),
             (None, Some(certificate)) => Ok(certificate),
             (None, None) if subjects.is_some() => Err(NotAuthenticated),
@@ -286,11 +286,11 @@ impl TenantSet {
         }
     }
 
-    /// Returns the identity of a certificate with these names, if one of them is that of a tenant: with the strongest role
+    /// Returns the identity of a certificate with these names, if one of them belongs to a tenant: with the strongest role
     /// of its names.
     ///
     /// # Errors
-    /// Returns an error if the names are those of several tenants.
+    /// Returns an error if the names belong to several tenants.
     fn of_subjects(&self, subjects: &[Subject]) -> Result<Option<Identity>, NotAuthenticated> {
         let mut found: Option<Identity> = None;
         for stored in subjects.iter().filter_map(|name| self.subjects.get(name)) {

@@ -13,7 +13,7 @@ use std::path::{Component, Path, PathBuf};
 use tempfile::TempDir;
 use wisp_protocol::upload::VersionName;
 
-/// The maximum number of golden cases that are copied, which is that of computed ones.
+/// The maximum number of golden cases that are copied, the same as of computed ones.
 const MAX_CASES: usize = 64;
 
 /// The directory of one load. Lifetime: a commit.

@@ -166,7 +166,7 @@ impl Bound {
 
     /// Returns the bound of remainders.
     pub(super) fn modulo(self, other: Bound) -> Bound {
-        // The sign of the remainder is that of one of the two.
+        // The remainder has the sign of one of the two.
         let greatest = other.magnitude();
         let least = match self.low >= 0.0 && other.low >= 0.0 {
             true => 0.0,

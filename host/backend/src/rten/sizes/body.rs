@@ -26,7 +26,7 @@ pub(super) struct Body {
 /// A node.
 #[derive(Debug)]
 pub(super) struct Step {
-    /// The name of the node, or that of its first output.
+    /// The name of the node, or of its first output.
     pub(super) name: String,
     pub(super) operator: String,
     pub(super) kind: Kind,

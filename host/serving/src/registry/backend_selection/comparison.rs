@@ -334,7 +334,7 @@ fn exclude_refusing_among(
     }
 }
 
-/// Excludes the contenders whose outputs are not those of the reference, of the majority, or of the ones
+/// Excludes the contenders whose outputs differ from the reference, the majority, or the ones
 /// that pass a second look.
 fn settle(
     contenders: &mut [Contender],
