@@ -426,7 +426,7 @@ fn only_clients_that_may_load_models_may_release_them() -> Result<()> {
     release(&server, "start", &body)?.error(403)?;
     release(&server, "promote", &Value::Null)?.error(403)?;
     let path = "POST /v2/repository/models/m/release/start";
-    let page = [("origin", "http://evil.example")];
+    let page = [("origin", "http://hostile.example")];
     server
         .request(path, &page, body.to_string().as_bytes())?
         .error(403)?;

@@ -505,12 +505,12 @@ def disconnect():
     outcomes = queue.SimpleQueue()
     streaming = triton.InferenceServerClient(ADDRESS)
     streaming.start_stream(callback=lambda result, error: outcomes.put(error))
-    streaming.async_stream_infer("evil", honest)
+    streaming.async_stream_infer("hostile", honest)
     # The stream is one of the server's by now.
     assert outcomes.get(timeout=60) is None
-    streaming.async_stream_infer("evil", loop)
+    streaming.async_stream_infer("hostile", loop)
     client = triton.InferenceServerClient(ADDRESS)
-    client.async_infer("evil", loop, callback=lambda result, error: outcomes.put(error))
+    client.async_infer("hostile", loop, callback=lambda result, error: outcomes.put(error))
     streaming.stop_stream(cancel_requests=True)
     assert outcomes.get(timeout=60).status() == "StatusCode.CANCELLED"
     client.close()

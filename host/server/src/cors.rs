@@ -328,7 +328,7 @@ mod tests {
         let method = ("access-control-request-method", "POST");
         for headers in [
             &[method][..],
-            &[("origin", "http://a.evil"), method],
+            &[("origin", "http://a.hostile"), method],
             &[("origin", "http://A"), method],
             &[("origin", "null"), method],
             &[("origin", "http://a"), ("origin", "http://a"), method],

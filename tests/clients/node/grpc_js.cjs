@@ -88,7 +88,7 @@ function double(datatype, shape, content, name = "x", model_name = "double") {
 }
 
 const LOOP = {
-  model_name: "evil",
+  model_name: "hostile",
   inputs: [{ name: "behaviour", shape: [1], datatype: "BYTES", contents: { bytes_contents: [Buffer.from("loop")] } }],
 };
 

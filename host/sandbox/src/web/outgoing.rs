@@ -219,7 +219,7 @@ mod tests {
             ("http://127.0.0.1/", false),
             ("http://example.com/", false),
             ("http://api.example.com@127.0.0.1:8080/", false),
-            ("http://127.0.0.1:8080@evil.example/", false),
+            ("http://127.0.0.1:8080@hostile.example/", false),
         ] {
             assert_eq!(hosts.find(&uri.parse()?).is_ok(), is_allowed, "{uri}");
         }

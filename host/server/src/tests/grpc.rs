@@ -139,7 +139,7 @@ async fn only_allowed_hosts_are_answered_over_http2_too() -> anyhow::Result<()> 
     };
     let server = TestServer::start(options).await?;
     let (mut client, _connection) = connect(&server).await?;
-    for (authority, allowed) in [("evil.example:8001", false), ("localhost:8001", true)] {
+    for (authority, allowed) in [("hostile.example:8001", false), ("localhost:8001", true)] {
         let mut call = request(LIVE, &[], one(0, &[])?)?;
         *call.uri_mut() = format!("http://{authority}{LIVE}").parse()?;
         let (code, text) = status(&mut client, call).await?;

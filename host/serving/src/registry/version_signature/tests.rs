@@ -99,7 +99,7 @@ fn files_cannot_be_added_removed_or_taken_to_another_version() -> Result<()> {
     };
     for (reason, expected) in [
         (
-            change(&|model| fs::write(model.join("1/handler.wasm"), "evil"))?,
+            change(&|model| fs::write(model.join("1/handler.wasm"), "hostile"))?,
             "`m/1/handler.wasm` is not in the signed",
         ),
         (
