@@ -244,7 +244,7 @@ impl HttpResponse {
         framing: Framing,
         mut guard: RequestGuard,
     ) -> Response<DocumentBody> {
-        guard.start_replying();
+        guard.start_responding();
         let bytes = self.bytes();
         let (chunks, memory) = match self.memory {
             Memory::Owned | Memory::Shared => (self.chunks, None),

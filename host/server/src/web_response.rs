@@ -64,7 +64,7 @@ impl ComponentResponse {
     }
 
     pub(crate) fn into_response(self, mut guard: RequestGuard) -> Response<ComponentBody> {
-        guard.start_replying();
+        guard.start_responding();
         self.0.map(|body| ComponentBody {
             body: Some(body),
             guard,
@@ -107,7 +107,7 @@ impl Body for ComponentBody {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
-        self.guard.start_replying();
+        self.guard.start_responding();
         Poll::Ready(frame)
     }
 

@@ -224,7 +224,7 @@ const CELLS = {
     }
   },
 
-  /** Predict, a status and a failure in TensorFlow Serving's dialect. */
+  /** Predict, a status and a failure in TensorFlow Serving's protocol. */
   async "TensorFlow Serving"() {
     const { PredictionService, ModelService } = tensorflow.serving;
     const tensor_shape = { dim: [{ size: 2 }, { size: 3 }] };
