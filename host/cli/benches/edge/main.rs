@@ -126,7 +126,10 @@ fn make_bundle(model: &Path, output: &Path, engine: &str) -> Result<()> {
     if std::env::var_os("WISP_EDGE_MODULES").is_none() {
         command.env("WISP_EDGE_MODULES", wisp_artifacts::EDGE_MODULES);
     }
-    command.arg("bundle").arg(model).args(["--engine", engine]);
+    command
+        .arg("bundle")
+        .arg(model)
+        .args(["--bundled-backend", engine]);
     succeed(command.arg("--output").arg(output))
 }
 

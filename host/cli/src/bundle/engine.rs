@@ -5,7 +5,7 @@
 //! what it is given.
 
 use super::source::Source;
-use crate::options::EngineChoice;
+use crate::options::BackendChoice;
 use anyhow::bail;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -86,14 +86,14 @@ impl BundledEngine {
     }
 }
 
-/// Returns the graphs of the version for the engine of choice. With [`EngineChoice::Auto`], that is the first that can
+/// Returns the graphs of the version for the chosen backend. With [`BackendChoice::Auto`], that is the first that can
 /// load all of them.
-pub(super) fn prepare(choice: EngineChoice, source: &Source) -> anyhow::Result<Prepared> {
+pub(super) fn prepare(choice: BackendChoice, source: &Source) -> anyhow::Result<Prepared> {
     refuse_other_formats(source)?;
     let engines: &[BundledEngine] = match choice {
-        EngineChoice::Auto => &[BundledEngine::Rten, BundledEngine::Tract],
-        EngineChoice::Rten => &[BundledEngine::Rten],
-        EngineChoice::Tract => &[BundledEngine::Tract],
+        BackendChoice::Auto => &[BundledEngine::Rten, BundledEngine::Tract],
+        BackendChoice::Rten => &[BundledEngine::Rten],
+        BackendChoice::Tract => &[BundledEngine::Tract],
     };
     let mut reasons = Vec::new();
     for engine in engines {
@@ -109,7 +109,7 @@ pub(super) fn prepare(choice: EngineChoice, source: &Source) -> anyhow::Result<P
         }
     }
     bail!(
-        "no engine of a bundle can compute the model:\n{}",
+        "no backend of a bundle can compute the model:\n{}",
         reasons.join("\n")
     )
 }
@@ -145,7 +145,7 @@ fn refuse_other_formats(source: &Source) -> anyhow::Result<()> {
     for (name, path) in &source.files.graphs {
         let format = Format::of(path).map_or(Format::Onnx, |(format, _)| format);
         if format != Format::Onnx {
-            bail!("graph `{name}` is in the format NNEF; the engines of bundles read ONNX");
+            bail!("graph `{name}` is in the format NNEF; the backends of bundles read ONNX");
         }
     }
     Ok(())
