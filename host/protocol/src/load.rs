@@ -54,9 +54,9 @@ pub struct LoadConfig {
     pub dynamic_batching: Option<DynamicBatching>,
     /// The file of the main graph in the directory of a version.
     pub default_model_filename: Option<String>,
-    /// The declared inputs, which must agree with those of the model.
+    /// The declared inputs, which must agree with the model's.
     pub inputs: Vec<DeclaredTensor>,
-    /// The declared outputs, which must agree with those of the model.
+    /// The declared outputs, which must agree with the model's.
     pub outputs: Vec<DeclaredTensor>,
 }
 

@@ -49,7 +49,7 @@ enum Start {
 #[derive(Debug, Clone)]
 struct ProgramCommand {
     path: PathBuf,
-    /// The arguments before those of a task.
+    /// The arguments before a task's own.
     arguments: Vec<OsString>,
     /// The variables of the environment that the program does not see.
     hidden: Vec<OsString>,

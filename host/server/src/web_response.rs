@@ -55,7 +55,7 @@ impl ComponentResponse {
         self.0.status()
     }
 
-    /// Gives a page of the component an origin of its own: in that of the server, people enter the keys of tenants. The
+    /// Gives a page of the component an origin of its own: in the server's, people enter the keys of tenants. The
     /// policies of the component stay, because a browser enforces all policies of a response.
     pub(crate) fn outside_origin(mut self) -> ComponentResponse {
         let headers = self.0.headers_mut();

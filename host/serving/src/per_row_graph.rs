@@ -66,7 +66,7 @@ type RowResult = (usize, Result<Vec<NamedTensor>, BackendError>);
 
 /// Loads the graph at `path` with `backend`. If the rows of a batch are independent and the backend may compute
 /// them faster one by one, each batch is computed the faster way, on up to as many threads as the options allow,
-/// besides the thread of the caller those of `pool`.
+/// besides the thread of the caller the threads of `pool`.
 pub fn load_graph(
     backend: &dyn Backend,
     path: &Path,

@@ -4,7 +4,7 @@
 //! [`subject`]), either of which has a [`role`] that bounds what a request may do. The operator's [`records`] are in a
 //! [`tenant_file`], and a [`tenant_set`] is what they mean once they are checked; [`trust_changes`] are the changes of
 //! names and of the keys that sign. [`document`] is their form in the API for administration. The models that a tenant
-//! can name are those of its namespace (`crate::namespaces`), loaded by the rules of its [`signing_key`]s; its [`limits`]
+//! can name are in its namespace (`crate::namespaces`), loaded by the rules of its [`signing_key`]s; its [`limits`]
 //! are enforced where requests are admitted. Its [`isolation`] selects the threads, or the process, that work for it.
 //!
 //! Invariant: a tenant follows from a verified key or a verified certificate, and from nothing else in a request.

@@ -7,7 +7,7 @@
 //! cpu 1; results are medians over rounds.
 //!
 //! `WISP_BENCH_ROUNDS` sets the number of rounds (5 by default), `WISP_BENCH_MODELS` the models of (c) by
-//! comma-separated names, `WISP_EDGE_MODULES` the directory with the modules of bundles (by default those of the tests),
+//! comma-separated names, `WISP_EDGE_MODULES` the directory with the modules of bundles (by default the tests'),
 //! and `WISP_BENCH_WASMTIME` the path of a `wasmtime`, which then is another contender in (a), (b) and (d). Servers that run
 //! already take part in (a) as `WISP_BENCH_SERVERS=NAME=ADDRESS,...`, such as a Worker in workerd.
 

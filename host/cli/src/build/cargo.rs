@@ -132,7 +132,7 @@ impl Flags {
         }
     }
 
-    /// Returns the flags with those of all crates, as an array in TOML.
+    /// Returns the flags together with the flags of all crates, as an array in TOML.
     fn to_toml(self) -> String {
         let link = self.stack_size.map(|size| {
             format!(

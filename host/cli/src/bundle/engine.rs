@@ -29,7 +29,7 @@ pub(super) struct PreparedGraph {
     pub(super) model: Vec<u8>,
     /// The weights to which the file refers.
     pub(super) weights: Option<Vec<u8>>,
-    /// Set if its operators are those of small networks.
+    /// Set if it has only operators of small networks.
     is_small: bool,
     /// The shapes of inputs in the model file.
     pub(super) shapes: BTreeMap<String, Vec<Dimension>>,
@@ -133,7 +133,7 @@ fn prepare_all(engine: BundledEngine, source: &Source) -> Result<Vec<PreparedGra
     prepared.collect()
 }
 
-/// Returns the text of an error with that of its cause.
+/// Returns the text of an error and its cause.
 fn with_cause(error: &BackendError) -> String {
     match std::error::Error::source(error) {
         Some(cause) => format!("{error}: {cause}"),

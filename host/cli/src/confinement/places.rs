@@ -1,4 +1,4 @@
-//! The paths that confined processes need beside those of their settings: libraries, facts about the machine, devices,
+//! The paths that confined processes need beside the ones of their settings: libraries, facts about the machine, devices,
 //! and what names and certificates need.
 
 use super::links::{beside_targets, directory};
@@ -151,7 +151,7 @@ pub(crate) fn directories_of(file: &Path) -> Vec<PathBuf> {
     places
 }
 
-/// Returns the directories of a file that is written and may be replaced: that of its path, and that of the file to which
+/// Returns the directories of a file that is written and may be replaced: of its path, and of the file to which
 /// a link leads.
 pub(crate) fn directories_of_written(file: &Path) -> Vec<PathBuf> {
     let mut places: Vec<PathBuf> = directory(file).into_iter().collect();
@@ -162,7 +162,7 @@ pub(crate) fn directories_of_written(file: &Path) -> Vec<PathBuf> {
 }
 
 /// Returns where a repository, or a single model file, is read: itself, the directories to which the links on the way to it
-/// may lead next, such as that of the releases, and the targets of the links in it.
+/// may lead next, such as the directory of releases, and the targets of the links in it.
 pub(crate) fn of_repository(repository: &Path) -> Vec<PathBuf> {
     let next = switched(repository);
     let mut places = match repository.is_dir() {

@@ -1,4 +1,4 @@
-//! The settings of TLS: the certificate of the server, and the authorities of those of clients.
+//! The settings of TLS: the certificate of the server, and the authorities of clients.
 
 use clap::Args;
 use std::path::PathBuf;

@@ -68,7 +68,7 @@ fn reload_configuration(args: &ServeArgs, log: &LogLevels) {
     }
 }
 
-/// The settings that differ from those of the start.
+/// The settings that have changed since the start.
 struct Changed {
     log: Option<String>,
     /// The keys of the settings that are not applied.

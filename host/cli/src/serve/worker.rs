@@ -35,13 +35,13 @@ use wisp_serving::tenants::tenant_file::TenantFile;
 use wisp_serving::tenants::tenant_set::Tenant;
 use wisp_serving::{Readiness, Serving, ServingOptions};
 
-/// The directory of the compiled code of a tenant's worker, below that of the tenant.
+/// The directory of the compiled code of a tenant's worker, below the tenant's.
 const CACHE: &str = "cache";
 
-/// The directory of the models that clients send with a load, below that of the compiled code.
+/// The directory of the models that clients send with a load, below the directory of compiled code.
 const SENT: &str = "sent";
 
-/// The number of descriptors that a worker may have: its socket, those of its runtime, and the files that it loads.
+/// The number of descriptors that a worker may have: its socket, its runtime's, and the files that it loads.
 const DESCRIPTORS: u64 = 1024;
 
 /// The sockets that a worker makes: none.

@@ -22,7 +22,7 @@ use wisp_serving::tenants::tenant_id::TenantId;
 /// The time between two reports, which is the most that is lost if a worker is killed.
 const PERIOD: Duration = Duration::from_millis(100);
 
-/// The size limit of a line, far above that of any that a worker writes.
+/// The size limit of a line, far above any line that a worker writes.
 const MAX_LINE_BYTES: u64 = 4096;
 
 /// The number of model versions of a worker whose usage is added up.

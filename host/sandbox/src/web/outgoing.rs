@@ -152,7 +152,7 @@ impl WasiHttpHooks for OutgoingRequests {
     }
 }
 
-/// The time limits that the guest chose, and that of the call.
+/// The time limits that the guest chose, and the call's.
 struct Timeouts {
     options: RequestOptions,
     deadline: Instant,

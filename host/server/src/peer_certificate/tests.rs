@@ -38,7 +38,7 @@ fn client(
     Ok(certificate.der().clone())
 }
 
-/// Returns a list of revoked certificates in PEM, which was issued on the first day of 2000 and is valid until that of `end`.
+/// Returns a list of revoked certificates in PEM, which was issued on the first day of 2000 and is valid until the first day of `end`.
 fn revocation_list(
     authority: &CertifiedIssuer<'static, KeyPair>,
     revoked: &[u64],

@@ -18,16 +18,16 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::Arc;
 
-/// The directory of a tenant's own models, below that of the tenant.
+/// The directory of a tenant's own models, below the tenant's.
 const MODELS: &str = "models";
 
-/// The directory for the states of a tenant's releases, below that of the tenant.
+/// The directory for the states of a tenant's releases, below the tenant's.
 const RELEASES: &str = "releases";
 
 /// Everything that opening the models of a tenant takes besides their directory. Lifetime: the process.
 #[derive(Debug)]
 pub struct NamespaceOpener {
-    /// The loader of the server, from which those of the tenants are made.
+    /// The loader of the server, from which the tenants' loaders are made.
     pub loader: Loader,
     /// The source of changes to the tenants' own models.
     pub mode: ControlMode,
@@ -131,7 +131,7 @@ impl NamespaceOpener {
     }
 
     /// Returns the loader for the models of a tenant, with its rules for signatures. Threads of its own that cannot be
-    /// started are logged, and it uses those of the server until the next start.
+    /// started are logged, and it uses the server's until the next start.
     fn loader_for(&self, tenant: &Tenant) -> Loader {
         let shared = || self.loader.for_tenant(&tenant.id);
         let loader = match tenant.isolation {

@@ -91,7 +91,7 @@ impl Baseline {
         None
     }
 
-    /// Returns the difference between the inputs of the baseline and those of a version, if there is one.
+    /// Returns the difference between the inputs of the baseline and of a version, if there is one.
     pub fn mismatch(&self, signature: &Signature) -> Option<String> {
         for input in &self.inputs {
             let InputBaseline {

@@ -130,7 +130,7 @@ impl<'de> Deserialize<'de> for Exact {
     }
 }
 
-/// Returns the file of the baseline for this directory of a version: its own, or else that of the model.
+/// Returns the file of the baseline for this directory of a version: its own, or else the model's.
 pub fn find(version_directory: &Path) -> Option<PathBuf> {
     let directories = [Some(version_directory), version_directory.parent()];
     let files = directories.into_iter().flatten();

@@ -126,7 +126,7 @@ pub fn model_path(path: &Path, name: &ModelName) -> Result<Option<PathBuf>, Load
 }
 
 /// Returns the versions to load of the model at `path`: a directory, or a single graph. The settings in `config`
-/// replace those of the model file.
+/// replace settings of the model file.
 pub fn model_versions(
     path: &Path,
     config: Option<&Arc<LoadConfig>>,

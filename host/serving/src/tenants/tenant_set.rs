@@ -3,8 +3,8 @@
 //! A key is found by its public id, so that no secret is the key of a map, and the hash of its secret is compared in
 //! constant time. A key that does not exist costs what a wrong secret costs, and both have the same error.
 //!
-//! A request may have both a key and a certificate. Then the key decides what it may do, and the certificate must not be
-//! that of another tenant: a stolen key is of no use on the connection of a client that is known to be somebody else.
+//! A request may have both a key and a certificate. Then the key decides what it may do, and the certificate must not
+//! belong to another tenant: a stolen key is of no use on the connection of another tenant's client.
 
 use crate::tenants::api_key::{ApiKey, KeyId, SecretHash};
 use crate::tenants::isolation::Isolation;

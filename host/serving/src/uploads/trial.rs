@@ -25,7 +25,7 @@ pub(crate) struct Trial {
 }
 
 impl Trial {
-    /// Makes the directory below `trials`, from the directory of the upload and that of the model, which may not exist.
+    /// Makes the directory below `trials`, from the directories of the upload and of the model, which may not exist.
     pub(super) fn make(
         trials: &Path,
         (staged, current): (&Path, &Path),

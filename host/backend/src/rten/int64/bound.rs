@@ -79,7 +79,7 @@ impl Bound {
         WORD.0 <= self.low && self.high <= WORD.1
     }
 
-    /// Returns the bound within that of `other`.
+    /// Returns the bound within `other`.
     pub(super) fn clamped(self, other: Bound) -> Bound {
         self.with(
             self.low.clamp(other.low, other.high),

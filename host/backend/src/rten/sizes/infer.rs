@@ -1,4 +1,4 @@
-//! The sizes of a node's outputs, from those of its inputs.
+//! The sizes of a node's outputs, from the sizes of its inputs.
 //!
 //! Most rules come from the crate `rten-shape-inference`, which rten itself uses while it loads a model.
 //! Some are written here, because the crate treats floats as integers, may allocate any size that it is given,

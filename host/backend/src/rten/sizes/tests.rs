@@ -5,7 +5,7 @@ use super::*;
 use crate::pb::tensor_proto::DataType;
 use crate::pb::{GraphProto, NodeProto, TensorProto, ValueInfoProto};
 
-/// Returns a graph with the input `x`, and as output that of the last node.
+/// Returns a graph with the input `x` and the output of the last node.
 fn graph(nodes: Vec<NodeProto>, tensors: Vec<TensorProto>) -> GraphProto {
     let output = nodes.last().and_then(|node| node.output.first()).cloned();
     GraphProto {
@@ -39,7 +39,7 @@ fn cost(nodes: Vec<NodeProto>, tensors: Vec<TensorProto>, x: &[u32]) -> Result<C
     outline(nodes, tensors)?.cost(&[("x", x)])
 }
 
-/// Returns the bytes of the result of the last node, whose memory is more than that of `x`.
+/// Returns the bytes of the result of the last node, which take more memory than `x`.
 fn result_bytes(
     nodes: Vec<NodeProto>,
     tensors: Vec<TensorProto>,

@@ -393,7 +393,7 @@ fn largest(groups: &[Vec<usize>]) -> Option<usize> {
     }
 }
 
-/// Excludes the contenders whose outputs differ from those of `right`.
+/// Excludes the contenders whose outputs differ from the outputs of `right`.
 fn exclude_differing(
     contenders: &mut [Contender],
     (trials, tolerance): (&[Trial], Tolerance),
