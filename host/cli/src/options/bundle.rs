@@ -27,9 +27,9 @@ Examples:
   wisp bundle models/digits --target spin        writes an application for `spin up`
   wasmtime serve -Scli digits.wasm               serves the bundle
 
-The backend is rten, or tract for graphs that rten cannot compute. The modules of the backends and the
-protocols come with Wisp; `wisp build guest-models/edge` builds them from its sources. The exit code
-is 0 if the bundle is written, 64 if the arguments are invalid, and 1 otherwise.")]
+The backend is rten, or tract for graphs that rten cannot compute. The modules of the backends and
+the protocols come with Wisp; `wisp build guest-models/edge` builds them from its sources. The exit
+code is 0 if the bundle is written, 64 if the arguments are invalid, and 1 otherwise.")]
 pub(crate) struct BundleArgs {
     /// A model's directory, or a model file. Of a directory, the highest version is bundled.
     #[arg(value_name = "PATH")]

@@ -363,3 +363,17 @@ fn the_help_names_the_default_address_for_metrics() {
     let help = metrics.and_then(clap::Arg::get_help).unwrap().to_string();
     assert!(help.contains(&DEFAULT_METRICS.to_string()), "{help}");
 }
+
+#[test]
+fn the_backend_of_a_bundle_may_be_given_by_its_earlier_name() {
+    for line in [
+        "bundle m --bundled-backend tract --backend rten",
+        "bundle m --engine tract",
+    ] {
+        let Ok(Command::Bundle(args)) = parse(line) else {
+            panic!("{line}");
+        };
+        assert_eq!(args.bundled_backend, BackendChoice::Tract);
+        assert_eq!(args.repeated(), ["--bundled-backend", "tract"]);
+    }
+}
