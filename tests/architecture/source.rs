@@ -97,7 +97,8 @@ impl Source {
     pub(super) fn functions(&self) -> impl Iterator<Item = (usize, &str)> {
         self.text.lines().enumerate().filter_map(|(at, line)| {
             let (before, rest) = line.split_once("fn ")?;
-            if !before.is_empty() && !before.ends_with(' ') || comment(line).is_some() {
+            let is_item = before.is_empty() || before.ends_with(' ');
+            if !is_item || comment(line).is_some() {
                 return None;
             }
             let name = rest
