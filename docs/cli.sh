@@ -27,7 +27,7 @@ This page is the output of `--help`. `wisp <command> -h` prints a summary of it.
 TEXT
 help
 for command in serve new build check infer inspect bench baseline bundle push pull backend 'backend list' 'backend install' \
-    'backend uninstall' health tenant 'tenant add' 'tenant list' 'tenant rotate' 'tenant revoke' 'tenant subject add' 'tenant subject remove' \
+    'backend uninstall' health tenant 'tenant add' 'tenant list' 'tenant rotate' 'tenant revoke' 'tenant set' 'tenant subject add' 'tenant subject remove' \
     'tenant signing-key add' 'tenant signing-key remove' 'tenant require-signature' 'tenant remove' release 'release start' 'release status' 'release promote' 'release abort' \
     'release close' config 'config schema' 'config reference'; do
     printf '\n## wisp %s\n\n' "$command"

@@ -3,7 +3,7 @@
 //! `single_file` contains the tests of commands on a model file without a directory, `serve` those of servers
 //! that run until a signal, `tls` those with TLS, `memory` those with little memory, `config` those of
 //! configurations, `cage` those of the rules that lock a server in, `handler_output` those of what handlers log, `health` those of `wisp health`, `log` those of the
-//! log's formats, `metering` those of the usage log, `probes` those of readiness, `release` those of `wisp release`, `hangup` those of SIGHUP, `threads` those of
+//! log's formats, `metering` those of the usage log, `native_code` those of backends in the workers of tenants, `probes` those of readiness, `release` those of `wisp release`, `hangup` those of SIGHUP, `threads` those of
 //! many models, `on_demand` those that load them with their first requests, `uploads` those of `--allow-upload`, `workers` those of the processes of tenants, and
 //! `backend` those that install backends. `soak` and `tenant_soak` mix all kinds of requests for as long as you like. `floods`, `conformance`, `connections` and `slowness` contain those with hostile clients.
 
@@ -23,6 +23,7 @@ mod health;
 mod log;
 mod memory;
 mod metering;
+mod native_code;
 mod on_demand;
 mod probes;
 mod release;
@@ -187,6 +188,47 @@ fn check_on_a_repository_checks_every_model_and_names_those_that_failed() -> Res
         repository.path().join("wine").display()
     );
     ensure!(text.contains(&wine), "{text}");
+    Ok(())
+}
+
+#[test]
+fn check_on_a_repository_skips_optional_models_that_have_not_been_created() -> Result<()> {
+    let export = "export = 'python3 export.py'\n";
+    let optional = format!("{export}optional = true\n");
+    let handler = std::fs::read(crate::harness::component("embed")?)?;
+    let repository = Repository::of(&["progression"])?
+        .with_file("built/model.toml", &optional)?
+        .with_file("built/1/handler.wasm", &handler)?
+        .with_file("fresh/model.toml", &optional)?;
+    let text = stdout(&run(wisp().arg("check").arg(repository.path()))?)?;
+    for line in [
+        "\n  skip  it is optional: version 1 has no model.onnx; create it with `python3 export.py`, then try again\n",
+        "\n  skip  it is optional: there is no version: no directory with a decimal name; create model.onnx with \
+         `python3 export.py`, then try again\n",
+    ] {
+        ensure!(text.contains(line), "{text}");
+    }
+    ensure!(
+        text.ends_with("\n1 of 1 models passed, 2 skipped\n"),
+        "{text}"
+    );
+
+    // One that the command names is wanted.
+    let fresh = repository.path().join("fresh");
+    let output = run(wisp().arg("check").arg(&fresh))?;
+    ensure!(output.status.code() == Some(1), "{output:?}");
+    // So are those that are not optional, and those that have been created wrongly.
+    let repository = repository
+        .with_file("needed/model.toml", export)?
+        .with_file("wrong/model.toml", &optional)?
+        .with_file("wrong/1/model.onnx", "not a model")?;
+    let output = run(wisp().arg("check").arg(repository.path()))?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    ensure!(output.status.code() == Some(1), "{text}");
+    let failed = ["needed", "wrong"].map(|model| repository.path().join(model));
+    let failed = failed.map(|path| path.display().to_string()).join(", ");
+    let summary = format!("\n1 of 3 models passed, 2 skipped; failed: {failed}\n");
+    ensure!(text.ends_with(&summary), "{text}");
     Ok(())
 }
 

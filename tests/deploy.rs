@@ -2,6 +2,7 @@
 //! those of the program.
 
 mod container;
+mod image;
 mod kubernetes;
 mod systemd;
 

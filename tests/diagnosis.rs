@@ -125,8 +125,15 @@ fn lines_arrive_in_order_without_control_characters() -> Result<()> {
     let (_, _, debugged) = lines[3];
     ensure!(debugged.contains("behaviour.rs:"), "{log:?}");
     ensure!(debugged.ends_with("SURVIVED = \"survived\""), "{log:?}");
+    // Those of the crates `log` and `tracing` have the path of the module as their context.
+    let module = "hostile_guest::behaviour";
     ensure!(
-        lines[4..] == [(LogLevel::Warn, "topic", "a warning")],
+        lines[4..]
+            == [
+                (LogLevel::Warn, "topic", "a warning"),
+                (LogLevel::Debug, module, "a record of `log`"),
+                (LogLevel::Error, module, "an event of `tracing` rows=3"),
+            ],
         "{log:?}"
     );
     ensure!(log.dropped == 0, "{log:?}");

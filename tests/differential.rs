@@ -1,6 +1,8 @@
 //! Tests of every backend with every operator that computes element by element, reduces, casts, normalises,
 //! pools, quantises or indexes, with every element type and with hostile values: NaN, infinities, the largest and
-//! the smallest numbers, integers beyond 32 and 53 bits.
+//! the smallest numbers, integers beyond 32 and 53 bits; and with every other operator, each of its attributes and its
+//! old versions. The cases cannot be made if the onnx package defines an operator that has neither a case nor a reason
+//! for that in `tests/clients/differential/coverage.py`.
 //!
 //! A backend computes a case, refuses it, or is wrong. The refused cases are listed in
 //! `tests/fixtures/differential/<backend>.txt`; with `WISP_BLESS=1` the test rewrites the list. By default a

@@ -1,14 +1,14 @@
 //! Tests that the examples work as described in their READMEs: golden cases, scripts, and agreement with
 //! a computation that shares no code with Wisp (`clients/oracle.py`).
 
+use crate::cli;
 use crate::harness::{Repository, Response, TestOptions, TestServer, fixture, output, root};
 use crate::python::{self, succeed};
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 use std::time::Duration;
-use wisp_sandbox::limits::Limits;
 use wisp_serving::ServingOptions;
 
 /// Starts a server of the example and, if its graph is in the repository, of the graph without the
@@ -236,13 +236,11 @@ fn the_script_of_embed_returns_equal_embeddings_for_equal_sentences() -> Result<
 // === Large inputs ===
 
 #[test]
-fn a_photograph_of_12_megapixels_is_classified_within_the_default_memory() -> Result<()> {
-    // On a busy machine, decoding may take longer than the default time.
+fn a_noisy_photograph_of_12_megapixels_is_classified_within_the_default_limits() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    python::run("photograph.py", &[unicode(folder.path())?])?;
+    // The limits of the handler are those of a server without options. The time of the request counts what waits too.
     let options = TestOptions {
-        limits: Limits {
-            guest_time: Duration::from_secs(60),
-            ..Limits::default()
-        },
         serving: ServingOptions {
             request_timeout: Duration::from_secs(60),
             ..TestOptions::default().serving
@@ -250,18 +248,51 @@ fn a_photograph_of_12_megapixels_is_classified_within_the_default_memory() -> Re
         ..TestOptions::default()
     };
     let server = TestServer::with_options(Repository::of(&["digits"])?, options)?;
-    let file = photograph(4032, 3024)?;
-    let length = u32::try_from(file.len())?;
-    let request = serde_json::to_vec(&json!({ "inputs": [{
-        "name": "image", "datatype": "BYTES", "shape": [1],
-        "parameters": { "binary_data_size": length + 4 },
-    }] }))?;
-    let header_length = request.len().to_string();
-    let headers = [("inference-header-content-length", header_length.as_str())];
-    let body = [request, length.to_le_bytes().to_vec(), file].concat();
-    let response = server.request("POST /v2/models/digits/infer", &headers, &body)?;
-    let label = output(&response.ok()?, "label")?["shape"].clone();
-    ensure!(label == json!([1, 3]), "{label}");
+    // The metadata of the JPEG turn it upright.
+    for (name, least_megabytes) in [("photograph.jpg", 4), ("photograph.png", 24)] {
+        let file = std::fs::read(folder.path().join(name))?;
+        ensure!(file.len() > least_megabytes << 20, "{} bytes", file.len());
+        let length = u32::try_from(file.len())?;
+        let request = serde_json::to_vec(&json!({ "inputs": [{
+            "name": "image", "datatype": "BYTES", "shape": [1],
+            "parameters": { "binary_data_size": length + 4 },
+        }] }))?;
+        let header_length = request.len().to_string();
+        let headers = [("inference-header-content-length", header_length.as_str())];
+        let body = [request, length.to_le_bytes().to_vec(), file].concat();
+        let response = server.request("POST /v2/models/digits/infer", &headers, &body)?;
+        let response = response.ok().context(name)?;
+        let label = &output(&response, "label")?["shape"];
+        ensure!(*label == json!([1, 3]), "{name}: {label}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_photograph_of_24_megapixels_needs_a_setting_of_the_model_and_an_option_of_the_operator()
+-> Result<()> {
+    let repository =
+        Repository::of(&["digits"])?.with_file("photograph.jpg", photograph(6000, 4000)?)?;
+    let infer = |options: &[&str]| -> Result<Output> {
+        let mut infer = cli::wisp();
+        infer.arg("infer").arg(repository.path().join("digits"));
+        let image = repository.path().join("photograph.jpg");
+        infer.arg(format!("--input=image=@{}", unicode(&image)?));
+        // On a busy machine, decoding may take longer than the default time.
+        infer.arg("--max-handler-time-milliseconds=60000");
+        cli::run(infer.args(options))
+    };
+    let (text, _) = cli::failure(&infer(&[])?)?;
+    let refusal = "image of 6000x4000 pixels, more than 13000000 in all";
+    ensure!(text.contains(refusal), "{text}");
+
+    let settings = "[handler.config]\nmax_pixels = 24000000\n";
+    std::fs::write(repository.path().join("digits/model.toml"), settings)?;
+    let (text, _) = cli::failure(&infer(&[])?)?;
+    ensure!(text.contains("--max-handler-memory-bytes"), "{text}");
+
+    let answered = cli::stdout(&infer(&["--max-handler-memory-bytes=268435456"])?)?;
+    ensure!(answered.contains("label  BYTES [1, 3]"), "{answered}");
     Ok(())
 }
 

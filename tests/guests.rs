@@ -7,7 +7,14 @@ use std::path::Path;
 use std::process::Command;
 
 /// The packages that have tests.
-const PACKAGES: [&str; 5] = ["wisp-handler", "digits", "wine", "progression", "embed"];
+const PACKAGES: [&str; 6] = [
+    "wisp-handler",
+    "digits",
+    "wine",
+    "progression",
+    "embed",
+    "tokenize",
+];
 
 #[test]
 fn the_sdk_and_the_handlers_pass_their_own_tests() -> Result<()> {

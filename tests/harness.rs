@@ -4,6 +4,7 @@
 //! The OS assigns the ports, a server is ready when its constructor returns, and all resources are
 //! released on drop.
 
+mod base64;
 mod certificate;
 pub(crate) mod child;
 mod connection;
@@ -20,6 +21,7 @@ pub(crate) mod victim;
 mod wait;
 pub(crate) mod wat_handler;
 
+pub(crate) use base64::base64;
 pub(crate) use certificate::Certificate;
 pub(crate) use connection::Connection;
 pub(crate) use gate::Gate;
@@ -48,6 +50,7 @@ use wisp_serving::fair_pool::{FairPool, PoolOptions, STACK_BYTES};
 use wisp_serving::model_control::{ControlMode, ModelControl};
 use wisp_serving::namespaces::{NamespaceOpener, Namespaces};
 use wisp_serving::registry::backend_selection::BackendSelectionStore;
+use wisp_serving::registry::grant_policy::GrantPolicy;
 use wisp_serving::registry::graph_loader::GraphLoader;
 use wisp_serving::registry::graph_probe::GraphProbe;
 use wisp_serving::registry::loader::Loader;
@@ -160,6 +163,7 @@ pub(crate) fn component(guest: &str) -> Result<&'static str> {
         "embed" => wisp_artifacts::EMBED,
         "ensemble_guest" => wisp_artifacts::ENSEMBLE_GUEST,
         "granted_guest" => wisp_artifacts::GRANTED_GUEST,
+        "hello_guest" => wisp_artifacts::HELLO_GUEST,
         "hostile_guest" => wisp_artifacts::HOSTILE_GUEST,
         "initialized_guest" => wisp_artifacts::INITIALIZED_GUEST,
         "progression" => wisp_artifacts::PROGRESSION,
@@ -276,7 +280,7 @@ impl TestServer {
                 mode: ControlMode::Explicit,
                 observer: |_, _| (),
                 uploads: tenant_uploads,
-                deployers: Isolation::Shared,
+                owners: Isolation::Shared,
             };
             (TenantFile::new(directory), opener)
         });
@@ -464,6 +468,7 @@ pub(crate) fn loader(options: &TestOptions) -> Result<Loader> {
         limits: options.limits.clone(),
         direct_calls: options.direct_calls,
         signatures: options.signatures.clone(),
+        grants: GrantPolicy::default(),
     })
 }
 

@@ -196,5 +196,12 @@ fn a_handler_with_the_crate_tokenizers_has_the_ids_of_the_python_package() -> Re
     let server = TestServer::with_options(repository, options)?;
     let address = server.address().to_string();
     python::run(SCRIPT, &["ask", &models, examples, &address])?;
+    // One round, to show that the measurement works. Its figures are those of `benchmarks.md`.
+    let printed = python::run(SCRIPT, &["time", &address, "1"])?;
+    for model in ["wordpiece", "bpe", "unigram"] {
+        for row in [format!("\n{model} "), format!("\n{model}_in_requests ")] {
+            ensure!(printed.contains(&row), "{row}: {printed}");
+        }
+    }
     Ok(())
 }

@@ -174,6 +174,18 @@ fn sizes_that_an_operator_refuses_are_errors_of_the_request() -> Result<()> {
 }
 
 #[test]
+fn the_operators_that_are_advised_are_those_of_the_release() -> Result<()> {
+    const LIST: &str = "host/backend/src/model_outline/onnx_runtime_operators.txt";
+    let listed = std::fs::read_to_string(root().join(LIST))?;
+    let found = python::run("onnxruntime_operators.py", &[])?;
+    ensure!(
+        listed == found,
+        "write the output of tests/clients/onnxruntime_operators.py to {LIST}"
+    );
+    Ok(())
+}
+
+#[test]
 fn an_absent_library_and_an_absent_gpu_are_named() -> Result<()> {
     let model = models()?.join("FP32.onnx");
     let reason = |engine: &OnnxRuntime, device| {

@@ -170,3 +170,49 @@ fn a_model_with_an_endless_computation_can_be_unloaded() -> Result<()> {
         .context("the model that was loaded again has a share of its own")?;
     Ok(())
 }
+
+#[test]
+fn models_whose_computations_do_not_end_leave_threads_to_another() -> Result<()> {
+    const STUCK: [&str; 8] = ["a", "b", "c", "d", "e", "f", "g", "h"];
+    let gate = Gate::default();
+    let mut repository = Repository::empty()?.with_model("other", "progression", None)?;
+    for model in STUCK {
+        repository = repository.with_model(model, "progression", None)?;
+    }
+    let options = TestOptions {
+        gate: Some(gate.clone()),
+        serving: ServingOptions {
+            request_timeout: Duration::from_millis(100),
+            ..ServingOptions::default()
+        },
+        ..TestOptions::default()
+    };
+    let server = TestServer::with_options(repository, options)?;
+    let server = &server;
+    let begin = |models: &[&str], computations: usize| -> Result<()> {
+        // On a busy machine, a request may be over before its computation begins.
+        for _ in 0..100 {
+            if gate.computations() == computations {
+                return Ok(());
+            }
+            scope(|scope| {
+                let requests: Vec<_> = models
+                    .iter()
+                    .map(|model| scope.spawn(move || server.infer(model, &patient())))
+                    .collect();
+                for request in requests {
+                    let answered = answer(request)?;
+                    ensure!(answered.status >= 500, "{answered:?}");
+                }
+                anyhow::Ok(())
+            })?;
+        }
+        anyhow::bail!("{} of {computations} have begun", gate.computations())
+    };
+    // Of each model, two computations are replaced, and the next two stay in their places: as many as there are threads.
+    begin(&STUCK, 4 * STUCK.len())?;
+    begin(&["other"], 4 * STUCK.len() + 1)?;
+    gate.open();
+    server.infer("other", &patient())?.ok()?;
+    Ok(())
+}

@@ -16,7 +16,7 @@ use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use wisp_backend::rten::Rten;
 use wisp_backend::tract::Tract;
 use wisp_backend::{Backend, BackendError, LoadOptions, ModelSource};
@@ -107,6 +107,41 @@ fn check_served_model(server: &TestServer, model: &str, case: &Case) -> Result<(
 /// Returns whether zeros are valid bytes of all inputs; strings have lengths.
 fn has_plain_inputs(content: &Content) -> bool {
     content.inputs.iter().all(|input| input.datatype != "BYTES")
+}
+
+/// It once took 480 times as long. The limit leaves room for conversions that are not optimized, and for other programs.
+#[test]
+fn a_convolution_of_16_bits_takes_about_as_long_as_one_of_32() -> Result<()> {
+    const LIMIT: u32 = 60;
+    for backend in [&Tract::new() as &dyn Backend, &Rten::new()] {
+        let (half, full) = (
+            shortest(backend, "speed/convolution_float16")?,
+            shortest(backend, "speed/convolution_float32")?,
+        );
+        ensure!(
+            half < LIMIT * full,
+            "{}: {half:?} instead of {full:?}",
+            backend.name()
+        );
+    }
+    Ok(())
+}
+
+/// Returns the shortest of several times in which a backend computes a case.
+fn shortest(backend: &dyn Backend, name: &str) -> Result<Duration> {
+    let case = SUITE.cases()?.iter().find(|case| case.name == name);
+    let case = case.with_context(|| name.to_owned())?;
+    let content = case.content.as_ref().context("the case is servable")?;
+    let inputs = content.input_tensors(&case.tensors()?)?;
+    let path = case.model();
+    let graph = backend.load(ModelSource::Path(&path), &LoadOptions::default())?;
+    let mut best = Duration::MAX;
+    for _ in 0..20 {
+        let started = Instant::now();
+        graph.compute(&inputs)?;
+        best = best.min(started.elapsed());
+    }
+    Ok(best)
 }
 
 #[test]

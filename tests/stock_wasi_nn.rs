@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use serde_json::json;
 use std::sync::Arc;
-use wasmtime::component::{Component, ComponentType, Lift, Linker, Lower, ResourceTable};
+use wasmtime::component::{Component, ComponentType, Lift, Linker, Lower, ResourceTable, Val};
 use wasmtime::{Engine, Store};
 use wasmtime_wasi_nn::backend::{
     BackendError, BackendExecutionContext, BackendGraph, Id, NamedTensor as StockNamedTensor,
@@ -218,6 +218,12 @@ fn infer_on_the_stock_host(
     // The stock host has no wasi:logging, and this handler logs nothing.
     let mut logging = linker.instance("wasi:logging/logging@0.1.0-draft")?;
     logging.func_new("log", |_, _, _, _| Err(wasmtime::Error::msg("it logs")))?;
+    // Nor has it the settings of a model, of which this one has none.
+    let mut configuration = linker.instance("wisp:handler/configuration@0.1.0")?;
+    configuration.func_new("get", |_, _, _, results| {
+        results.fill(Val::Option(None));
+        Ok(())
+    })?;
     let state = State {
         table: ResourceTable::new(),
         nn: WasiNnCtx::new([], Registry::from(OneGraph(graph.into()))),

@@ -1,15 +1,18 @@
 //! Tests of tenants: keys, roles, namespaces, and what one tenant can find out about another.
 //!
 //! `audit` tries every route with every kind of key, `identity` everything else that could say who asks, and
-//! `foreign_names` the names of others' models. `pages` are what browsers open; `sharing` is about caches and batches;
-//! `streams` are open while keys change. `certificates` identify tenants too, and `signatures` are those of the keys of one
-//! tenant.
+//! `foreign_names` the names of others' models. `memory` is about what the memory of one leaves to the others. `pages`
+//! are what browsers open; `sharing` is about caches and batches; `streams` are open while keys change. `certificates`
+//! identify tenants too, `signatures` are those of the keys of one tenant, and `settings` are the changes of what a tenant
+//! may.
 
 mod audit;
 mod certificates;
 mod foreign_names;
 mod identity;
+mod memory;
 mod pages;
+mod settings;
 mod sharing;
 mod signatures;
 mod streams;

@@ -209,6 +209,12 @@ fn skipped_entries_are_in_the_index_with_the_reason() -> Result<()> {
     let now = index(&server)?;
     ensure!(now.contains(&"notes 1 READY -".to_owned()), "{now:#?}");
     ensure!(now.len() == expected.len(), "{now:#?}");
+    // The load of a model that has not changed finds what looks like a version since.
+    std::fs::create_dir(server.repository().join("notes/v10"))?;
+    control(&server, "notes", "load")?.ok()?;
+    let now = index(&server)?;
+    let line = "notes - UNAVAILABLE `v10` is not a version: its name is not a decimal number";
+    ensure!(now.contains(&line.to_owned()), "{now:#?}");
     Ok(())
 }
 
@@ -225,6 +231,19 @@ fn a_polled_repository_shows_what_is_skipped_now() -> Result<()> {
     server.look()?;
     ensure!(index(&server)?.len() == 2, "{:?}", index(&server)?);
     std::fs::remove_dir(&skipped)?;
+    // So is what looks like a version of a model that is served, which is not loaded again because of it.
+    let version = server.repository().join("m/v9");
+    std::fs::create_dir(&version)?;
+    let expected = [
+        "m 1 READY -",
+        "m - UNAVAILABLE `v9` is not a version: its name is not a decimal number",
+    ];
+    for _ in 0..2 {
+        let changes = server.look()?;
+        ensure!(changes.is_empty(), "{changes:?}");
+        ensure!(index(&server)? == expected, "{:?}", index(&server)?);
+    }
+    std::fs::remove_dir(&version)?;
     server.look()?;
     ensure!(index(&server)? == ["m 1 READY -"]);
     // The labels of a class are files of the model too.

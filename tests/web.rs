@@ -1,11 +1,12 @@
 //! Tests of web components: an application that was written against wasi:http and wasi:nn alone is served under a route
 //! of its own, within the limits of handlers, and harms nobody.
 
+use crate::harness::fixture::{TOLERANCE, matches};
 use crate::harness::victim::victim_is_well;
 use crate::harness::{
     Repository, Response, TIMEOUT, TestOptions, TestServer, component, loader, output, wait_until,
 };
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use serde_json::{Value, json};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -114,6 +115,49 @@ fn reason(server: &TestServer, model: &str) -> Result<String> {
     Ok(reason.context("no reason")?.to_owned())
 }
 
+/// Returns the component of the application with 21 MiB that nothing reads, in a custom section.
+fn large_application() -> Result<Vec<u8>> {
+    const BYTES: u32 = 21 << 20;
+    let mut wasm = std::fs::read(component("web_guest")?)?;
+    // The length of the section in LEB128, of four bytes here, and an empty name.
+    let groups = [BYTES, BYTES >> 7, BYTES >> 14, BYTES >> 21].map(|group| group & 0x7f);
+    let groups: Vec<u8> = groups
+        .into_iter()
+        .map(u8::try_from)
+        .collect::<Result<_, _>>()?;
+    wasm.extend([
+        0,
+        groups[0] | 0x80,
+        groups[1] | 0x80,
+        groups[2] | 0x80,
+        groups[3],
+    ]);
+    wasm.resize(wasm.len() + usize::try_from(BYTES)?, 0);
+    Ok(wasm)
+}
+
+#[test]
+fn a_component_above_the_limit_is_served_once_the_limit_is_raised() -> Result<()> {
+    let repository = || -> Result<Repository> {
+        Repository::empty()?.with_file("app/1/handler.wasm", large_application()?)
+    };
+    let server = TestServer::start(repository()?)?;
+    let refusal = reason(&server, "app")?;
+    for part in ["the limit is 20971520", "--max-component-bytes"] {
+        ensure!(refusal.contains(part), "{refusal}");
+    }
+    let options = TestOptions {
+        limits: Limits {
+            component_bytes: 32 << 20,
+            ..Limits::default()
+        },
+        ..TestOptions::default()
+    };
+    let server = TestServer::with_options(repository()?, options)?;
+    ensure!(text(&call(&server, "hello")?)? == "hello");
+    Ok(())
+}
+
 #[test]
 fn an_application_computes_with_the_graph_of_its_model() -> Result<()> {
     let repository = repository()?.with_model("bare", "progression", None)?;
@@ -139,6 +183,47 @@ fn an_application_computes_with_the_graph_of_its_model() -> Result<()> {
     Ok(())
 }
 
+/// Sends a row to the application from each of four threads at once. Returns the outputs in order.
+fn compute_at_once(server: &TestServer) -> Result<Vec<Value>> {
+    let compute = |number: u32| -> Result<Value> {
+        let body = format!("[1,1,1,1,1,1,1,1,1,{number}]");
+        let response = server.request("POST /apps/app/infer", &[], body.as_bytes())?;
+        ensure!(response.status == 200, "{response:?}");
+        Ok(serde_json::from_str(&text(&response)?)?)
+    };
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..4)
+            .map(|number| scope.spawn(move || compute(number)))
+            .collect();
+        let outputs = threads.into_iter().map(|thread| {
+            let joined = thread.join();
+            joined.map_err(|_| anyhow!("a thread panicked"))?
+        });
+        outputs.collect()
+    })
+}
+
+#[test]
+fn the_computations_of_an_application_are_joined_as_those_of_handlers() -> Result<()> {
+    let server = |batching: &str| -> Result<TestServer> {
+        let settings = format!("batching = {batching}\n");
+        let repository = repository()?.with_file("app/model.toml", settings)?;
+        TestServer::with_options(repository, patient())
+    };
+    let expected = compute_at_once(&server("'off'")?)?;
+    // A batch of four rows leaves before the delay of an hour, and no smaller one does.
+    let joined =
+        server("{ preferred_batch_size = [4], max_queue_delay_microseconds = 3600000000 }")?;
+    let found = compute_at_once(&joined)?;
+    for (found, expected) in found.iter().zip(&expected) {
+        ensure!(matches(expected, found, TOLERANCE), "{expected} {found}");
+    }
+    let statistics = joined.get("/v2/models/app/stats")?.ok()?;
+    let executions = &statistics["model_stats"][0]["execution_count"];
+    ensure!(*executions == 1, "{statistics}");
+    Ok(())
+}
+
 #[test]
 fn an_application_gets_the_request_as_it_was_sent() -> Result<()> {
     let server = TestServer::start(repository()?)?;
@@ -154,6 +239,15 @@ fn an_application_gets_the_request_as_it_was_sent() -> Result<()> {
     assert_eq!(printed, "Ok(())");
     let missing = server.get("/apps/other")?.error(404)?;
     ensure!(missing.contains("no such route"), "{missing}");
+    Ok(())
+}
+
+#[test]
+fn the_smallest_component_is_served() -> Result<()> {
+    let wasm = std::fs::read(component("hello_guest")?)?;
+    let repository = Repository::empty()?.with_file("hello/1/handler.wasm", wasm)?;
+    let server = TestServer::start(repository)?;
+    assert_eq!(text(&server.get("/apps/hello")?)?, "hello\n");
     Ok(())
 }
 

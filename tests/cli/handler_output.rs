@@ -76,6 +76,7 @@ fn infer_and_check_show_what_a_handler_logs_on_standard_error() -> Result<()> {
             " INFO handler: a line\n",
             " INFO handler: and\\u{1b}[2J another\n",
             " WARN handler: a warning\n",
+            "ERROR handler: an event of `tracing` rows=3\n",
         ] {
             ensure!(text.contains(line), "{line}: {text}");
         }

@@ -179,6 +179,37 @@ fn a_full_disk_costs_a_compilation_only() -> Result<()> {
 }
 
 #[test]
+fn a_full_disk_keeps_no_key_valid() -> Result<()> {
+    let may_mount = Command::new("unshare").args(["-rm", "true"]).status();
+    if !may_mount.is_ok_and(|status| status.success()) {
+        // If tests may not mount file systems here, those of the file have to suffice.
+        return Ok(());
+    }
+    let directory = tempfile::tempdir()?;
+    let script = r#"set -e
+        mount -t tmpfs -o size=1m,mode=0700 none "$2"
+        "$1" tenant add acme --role deploy --tenants "$2"
+        "$1" tenant add other --tenants "$2"
+        cat /dev/zero > "$2/filled" 2> /dev/null || true
+        "$1" tenant revoke acme --all-keys --tenants "$2"
+        "$1" tenant remove other --tenants "$2"
+        "$1" tenant list --json --tenants "$2""#;
+    let mut command = Command::new("unshare");
+    command
+        .args(["-rm", "sh", "-c", script, "sh"])
+        .arg(env!("CARGO_BIN_EXE_wisp"))
+        .arg(directory.path());
+    let output = command.output()?;
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    ensure!(output.status.success(), "{errors}");
+    let listed = String::from_utf8(output.stdout)?;
+    let listed = listed.lines().last().unwrap_or_default();
+    ensure!(listed.contains(r#""keys":[]"#), "{listed}");
+    ensure!(!listed.contains("other"), "{listed}");
+    Ok(())
+}
+
+#[test]
 fn libraries_are_loaded_from_no_directory_that_others_can_write_to() -> Result<()> {
     let repository = Repository::of(&["progression"])?;
     let cache = tempfile::tempdir()?;

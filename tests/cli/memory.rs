@@ -2,7 +2,9 @@
 //! process goes on.
 
 use super::serve::{Serve, serve};
-use crate::harness::{Repository, Response, TIMEOUT, scale, wait_until};
+use super::workers::add;
+use crate::harness::onnx::{FLOAT, Graph, Tensor};
+use crate::harness::{Repository, Response, TIMEOUT, base64, exchange, scale, wait_until};
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
@@ -16,6 +18,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Barrier;
 use wisp_protocol::content_coding::Coding;
+use wisp_serving::tenants::tenant_file::TenantFile;
 
 const MIB: usize = 1 << 20;
 
@@ -197,6 +200,88 @@ fn a_process_above_its_memory_limit_refuses_inferences_and_stays_healthy() -> Re
         let answer = server.get(path)?;
         ensure!(answer.status == 200, "{path}: {answer:?}");
     }
+    Ok(())
+}
+
+/// Sends a request with the key of a tenant.
+fn ask(server: &Serve, (request, key): (&str, &str), body: &[u8]) -> Result<Response> {
+    let head = format!(
+        "{request} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {key}\r\n\
+         connection: close\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    exchange(server.address().parse()?, &[head.as_bytes(), body].concat())
+}
+
+/// Returns the body of a load of a graph with 16 MiB of weights, all of them this number.
+fn large_load(number: f32) -> Result<Vec<u8>> {
+    let weights = Tensor {
+        raw_data: number.to_le_bytes().repeat(4 * MIB),
+        ..Tensor::of("w", FLOAT, &[2048, 2048])
+    };
+    let graph = Graph::from_x_to_y(&[None, Some(2048)])
+        .initializer(weights)
+        .node("MatMul", &["x", "w"], &["y"])
+        .bytes();
+    let body = serde_json::json!({
+        "parameters": { "config": "{}", "file:1/model.onnx": base64(&graph) }
+    });
+    Ok(serde_json::to_vec(&body)?)
+}
+
+#[test]
+fn models_that_one_tenant_sends_leave_memory_to_the_others() -> Result<()> {
+    let public = Repository::empty()?.with_model("shared", "progression", None)?;
+    let directory =
+        Repository::empty()?.with_model("tenants/beta/models/own", "progression", None)?;
+    let file = TenantFile::new(directory.path());
+    let (acme, beta) = (add(&file, "acme", None)?, add(&file, "beta", None)?);
+    let start = |limit: usize| {
+        let mut command = serve(public.path());
+        command
+            .arg("--tenants")
+            .arg(directory.path())
+            .args(["--memory-limit-bytes", &limit.to_string()])
+            .stderr(Stdio::null());
+        Serve::spawn(command)
+    };
+    // The program alone takes more in a debug build than in a release.
+    let own = status(&start(1 << 40)?, "VmRSS")?;
+    let limit = own + 512 * MIB;
+    let server = start(limit)?;
+    let mut refused = None;
+    for number in 1..=16_u8 {
+        let request = format!("POST /v2/repository/models/m{number}/load");
+        let response = ask(&server, (&request, &acme), &large_load(f32::from(number))?)?;
+        if response.status != 200 {
+            refused = Some((number, response));
+            break;
+        }
+        let answer = ask(
+            &server,
+            ("POST /v2/models/shared/infer", &beta),
+            &one_row()?,
+        )?;
+        ensure!(answer.status == 200, "{number}: {answer:?}");
+    }
+    let (number, refused) = refused.context("one tenant has filled the process")?;
+    ensure!(number > 1, "it has no room at all: {refused:?}");
+    let reason = refused.error(503)?;
+    let is_for_memory = ["`model_memory_bytes`", "short of memory"];
+    ensure!(
+        is_for_memory.iter().any(|text| reason.contains(text)),
+        "{reason}"
+    );
+    // The other one loads a model of its own, and its requests go on.
+    for model in ["own", "shared"] {
+        let request = format!("POST /v2/models/{model}/infer");
+        wait_until("the other tenant is answered", || {
+            let answer = ask(&server, (&request, &beta), &one_row().unwrap_or_default());
+            answer.is_ok_and(|answer| answer.status == 200)
+        })?;
+    }
+    let used = status(&server, "VmRSS")?;
+    ensure!(used < limit / 100 * 90, "{used} of {limit} bytes");
     Ok(())
 }
 

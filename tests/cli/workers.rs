@@ -131,6 +131,24 @@ pub(super) fn workers_of(tenants: &Path) -> Vec<u32> {
     workers.collect()
 }
 
+#[test]
+fn when_memory_runs_out_the_kernel_ends_workers_before_the_server() -> Result<()> {
+    let tenants = Tenants::start(Isolation::Worker, &[])?;
+    let answer = tenants.infer("own", &tenants.acme)?;
+    ensure!(answer.status == 200, "{answer:?}");
+    let score = |process: u32| -> Result<i32> {
+        let text = fs::read_to_string(format!("/proc/{process}/oom_score_adj"))?;
+        Ok(text.trim().parse()?)
+    };
+    let of_server = score(tenants.server.id())?;
+    let of_worker = score(tenants.worker()?)?;
+    ensure!(
+        of_worker == of_server.max(300),
+        "{of_worker} and {of_server}"
+    );
+    Ok(())
+}
+
 /// Adds a tenant with the role `deploy` and returns its key.
 pub(super) fn add(file: &TenantFile, id: &str, isolation: Option<Isolation>) -> Result<String> {
     let new = NewTenant {

@@ -3,13 +3,18 @@
 
     huggingface_tokenizers.py make REPOSITORY EXAMPLES         write a model for each tokenizer, without its handler
     huggingface_tokenizers.py ask REPOSITORY EXAMPLES ADDRESS  compare a server's tokens and vectors
-    huggingface_tokenizers.py time ADDRESS MODEL...            print the time of a request to each model
+    huggingface_tokenizers.py time ADDRESS [ROUNDS]            print the times of requests to each model
 
 `wordpiece` is the tokenizer of all-MiniLM-L6-v2. `bpe` is one of bytes that splits as Llama 3 does, and `unigram` one
-of SentencePiece's kind; both are trained here, on the texts below.
+of SentencePiece's kind; both are trained here, on the texts below. Each is there twice: the model `bpe_in_requests` has
+no tokenizer before the first request, and so every request builds one.
+
+To measure with `time`, build the component of guest-models/tokenize in release, copy it to `1/handler.wasm` of each
+model that `make` has written, and start `wisp serve` of a release build on one core and this program on another.
 """
 
 import importlib.util
+import re
 import statistics
 import sys
 import time
@@ -86,20 +91,24 @@ def unigram(examples):
 
 
 TOKENIZERS = {"wordpiece": wordpiece, "bpe": bpe, "unigram": unigram}
+# The ending of the names of models whose requests build their tokenizers.
+IN_REQUESTS = "_in_requests"
 
 
 def make(repository, examples):
     for name, create in TOKENIZERS.items():
         tokenizer = create(examples)
-        folder = Path(repository) / name
-        (folder / "1").mkdir(parents=True)
-        tokenizer.save(str(folder / "tokenizer.json"))
-        (folder / "model.toml").write_text(
-            '[handler]\nfiles = ["tokenizer.json"]\ngrants = ["random"]\n\n'
-            f"[handler.config]\nmax_tokens = {MAX_TOKENS}\n",
-            encoding="utf-8",
-        )
-        onnx.save(embedding_bag(tokenizer.get_vocab_size()), folder / "1" / "model.onnx")
+        graph = embedding_bag(tokenizer.get_vocab_size())
+        for model, at_load in ((name, "true"), (name + IN_REQUESTS, "false")):
+            folder = Path(repository) / model
+            (folder / "1").mkdir(parents=True)
+            tokenizer.save(str(folder / "tokenizer.json"))
+            (folder / "model.toml").write_text(
+                '[handler]\nfiles = ["tokenizer.json"]\ngrants = ["random"]\n\n'
+                f"[handler.config]\nmax_tokens = {MAX_TOKENS}\nbuild_at_load = {at_load}\n",
+                encoding="utf-8",
+            )
+            onnx.save(graph, folder / "1" / "model.onnx")
 
 
 def table(size):
@@ -137,11 +146,15 @@ def embedding_bag(size):
     return model
 
 
-def infer(address, model, batch, session=requests):
+def post(address, model, batch, session=requests):
     request = {"inputs": [{"name": "text", "datatype": "BYTES", "shape": [len(batch)], "data": batch}]}
     response = session.post(f"http://{address}/v2/models/{model}/infer", json=request, timeout=60)
     assert response.status_code == 200, response.text
-    outputs = response.json()["outputs"]
+    return response
+
+
+def infer(address, model, batch):
+    outputs = post(address, model, batch).json()["outputs"]
     return {output["name"]: np.array(output["data"]).reshape(output["shape"]) for output in outputs}
 
 
@@ -155,6 +168,10 @@ def ask(repository, examples, address):
         assert max(len(tokenizer.encode(text).ids) for text in every) == MAX_TOKENS
         for batch in (every, *([text] for text in every)):
             outputs = infer(address, name, batch)
+            if len(batch) > 1:
+                again = infer(address, name + IN_REQUESTS, batch)
+                for output, values in outputs.items():
+                    np.testing.assert_array_equal(again[output], values, err_msg=f"{name}: {output}")
             for row, text in enumerate(batch):
                 place = f"{name}: {text[:60]!r}"
                 expected = tokenizer.encode(text).ids
@@ -164,17 +181,23 @@ def ask(repository, examples, address):
                 np.testing.assert_allclose(outputs["vector"][row], mean, atol=1e-5, err_msg=place)
 
 
-def measure(address, *names):
-    """In turns, so that what else the machine does is the same for all."""
-    durations = {name: [] for name in names}
+def measure(address, rounds="200"):
+    """Prints medians, measured in turns, so that what else the machine does is the same for all."""
+    names = [name + ending for name in TOKENIZERS for ending in ("", IN_REQUESTS)]
+    preprocess = {name: [] for name in names}
+    whole = {name: [] for name in names}
     session = requests.Session()
-    for _ in range(200):
+    for _ in range(int(rounds)):
         for name in names:
             start = time.perf_counter()
-            infer(address, name, [TEXTS[3]], session)
-            durations[name].append(1000 * (time.perf_counter() - start))
+            response = post(address, name, [TEXTS[3]], session)
+            whole[name].append(1000 * (time.perf_counter() - start))
+            phase = re.search(r"preprocess;dur=([0-9.]+)", response.headers["Server-Timing"])
+            preprocess[name].append(float(phase[1]))
+    print(f"{'model':<22} preprocess  request (ms, medians of {rounds})")
     for name in names:
-        print(f"{name}: {statistics.median(durations[name]):.2f} ms")
+        phase, request = (statistics.median(durations[name]) for durations in (preprocess, whole))
+        print(f"{name:<22} {phase:10.2f}  {request:7.2f}")
 
 
 if __name__ == "__main__":

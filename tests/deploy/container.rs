@@ -1,5 +1,8 @@
-//! Tests of the Dockerfile. Neither Docker nor Podman is needed: its instructions are read, and the commands of the
-//! image run with the program under test.
+//! Tests of the instructions of the Dockerfile, which are read without Docker or Podman. `image` runs what they make.
+//!
+//! They stand for hadolint, which is in no registry. Of its rules, those are checked that the file could break unnoticed: all
+//! instructions parse, the bases and copied files have names that exist, the user is none with privileges, and the commands
+//! and settings are those of the program.
 
 use super::{check_settings, checked, wisp};
 use crate::harness::{Repository, root};
@@ -8,22 +11,29 @@ use anyhow::{Context, Result, ensure};
 use std::collections::BTreeMap;
 
 /// The files that the build of the program reads, which must not be left out of the context.
-const SOURCES: [&str; 10] = [
+const SOURCES: [&str; 17] = [
     ".cargo/config.toml",
     "Cargo.lock",
     "Cargo.toml",
     "LICENSE",
     "guest-models/Cargo.lock",
+    "guest-models/Cargo.toml",
+    "guest-models/edge",
     "guest-models/sdk",
     "host",
     "tests/artifacts",
+    "tests/granted_guest",
+    "tests/hello_guest",
+    "tests/hostile_guest",
+    "tests/initialized_guest",
     "tests/main.rs",
+    "tests/web_guest",
     "wit",
 ];
 
 /// The instructions of one stage, without `FROM`.
 #[derive(Debug)]
-struct Stage {
+pub(super) struct Stage {
     image: String,
     name: Option<String>,
     instructions: Vec<(String, String)>,
@@ -31,27 +41,27 @@ struct Stage {
 
 impl Stage {
     /// Returns the arguments of every instruction of this kind, in order.
-    fn all<'a>(&'a self, kind: &'a str) -> impl Iterator<Item = &'a str> {
+    pub(super) fn all<'a>(&'a self, kind: &'a str) -> impl Iterator<Item = &'a str> {
         let found = self.instructions.iter();
         let found = found.filter(move |(instruction, _)| instruction == kind);
         found.map(|(_, arguments)| arguments.as_str())
     }
 
     /// Returns the arguments of the only instruction of this kind.
-    fn only<'a>(&'a self, kind: &'a str) -> Result<&'a str> {
+    pub(super) fn only<'a>(&'a self, kind: &'a str) -> Result<&'a str> {
         let found: Vec<_> = self.all(kind).collect();
         ensure!(found.len() == 1, "{kind}: {found:?}");
         Ok(found[0])
     }
 
     /// Returns the words of an instruction whose arguments are a JSON array.
-    fn words(&self, kind: &str) -> Result<Vec<String>> {
+    pub(super) fn words(&self, kind: &str) -> Result<Vec<String>> {
         Ok(serde_json::from_str(self.only(kind)?)?)
     }
 }
 
 /// Returns the stages of the Dockerfile.
-fn stages() -> Result<Vec<Stage>> {
+pub(super) fn stages() -> Result<Vec<Stage>> {
     let instructions = checked("dockerfile", "Dockerfile")?;
     let instructions: Vec<(String, String)> = serde_json::from_value(instructions)?;
     let mut stages: Vec<Stage> = Vec::new();
@@ -77,11 +87,20 @@ fn image() -> Result<Stage> {
 }
 
 /// Returns the environment of the image.
-fn environment(image: &Stage) -> BTreeMap<String, String> {
+pub(super) fn environment(image: &Stage) -> BTreeMap<String, String> {
     let variables = image.all("ENV").flat_map(str::split_whitespace);
     let variables = variables.filter_map(|variable| variable.split_once('='));
     let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
     variables.collect()
+}
+
+/// Returns the command that checks the health of the image.
+pub(super) fn health(image: &Stage) -> Result<Vec<String>> {
+    let (_, command) = image
+        .only("HEALTHCHECK")?
+        .split_once("CMD ")
+        .context("no command")?;
+    Ok(serde_json::from_str(command)?)
 }
 
 #[test]
@@ -179,11 +198,7 @@ fn the_commands_of_the_image_exist() -> Result<()> {
     let entry = image.words("ENTRYPOINT")?;
     ensure!(entry == ["wisp"], "{entry:?}");
     let command = image.words("CMD")?;
-    let (_, health) = image
-        .only("HEALTHCHECK")?
-        .split_once("CMD ")
-        .context("no command")?;
-    let health: Vec<String> = serde_json::from_str(health)?;
+    let health = health(&image)?;
     let (program, health) = health.split_first().context("no program")?;
     ensure!(program == "wisp", "{program}");
     for arguments in [&command[..], health] {

@@ -1,7 +1,7 @@
 //! Tests of bundles under `jco serve`, a host on Node.js and so on V8.
 
 use super::server_process::ServerProcess;
-use super::{bundle_of, compare_answers};
+use super::{EXAMPLES, bundle_of, compare_answers};
 use crate::harness::root;
 use crate::node;
 use anyhow::{Context, Result};
@@ -40,7 +40,7 @@ impl JcoServer {
 
 #[test]
 fn jco_serves_bundles_that_answer_as_the_server_does() -> Result<()> {
-    for example in ["digits", "wine"] {
+    for example in EXAMPLES {
         let server = JcoServer::start(example).context(example)?;
         compare_answers(example, server.host.address()).context(example)?;
     }

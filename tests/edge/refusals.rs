@@ -3,7 +3,8 @@
 use super::bundle;
 use crate::cli;
 use crate::harness::onnx::Graph;
-use crate::harness::{Repository, root};
+use crate::harness::{Repository, component, root};
+use crate::sklearn;
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 use std::path::Path;
@@ -27,6 +28,43 @@ fn an_operator_that_no_engine_has_is_named() -> Result<()> {
     let output = repository.path().join("m.wasm");
     let mut command = bundle(&repository.path().join("m"), &output);
     refused(&mut command, &output, (1, &["NoSuchOperator"]))
+}
+
+#[test]
+fn an_operator_that_the_named_engine_has_not_is_named() -> Result<()> {
+    let graph = std::fs::read(sklearn::models()?.join("dtree 3.onnx"))?;
+    let repository = Repository::empty()?.with_file("m/1/model.onnx", graph)?;
+    let output = repository.path().join("m.wasm");
+    let mut command = bundle(&repository.path().join("m"), &output);
+    command.args(["--engine", "rten"]);
+    refused(&mut command, &output, (1, &["TreeEnsembleClassifier"]))
+}
+
+#[test]
+fn a_bundle_that_answers_otherwise_than_the_native_backend_is_not_written() -> Result<()> {
+    // Its answers are random numbers and the time.
+    let handler = std::fs::read(component("granted_guest")?)?;
+    let settings = "[handler]\ngrants = [\"random\", \"clock\"]\n";
+    let repository = Repository::empty()?
+        .with_file("m/1/handler.wasm", handler)?
+        .with_file("m/model.toml", settings)?;
+    let output = repository.path().join("m.wasm");
+    let mut command = bundle(&repository.path().join("m"), &output);
+    let words = ["sample request", "differ from those of the native backend"];
+    refused(&mut command, &output, (1, &words))
+}
+
+#[test]
+fn a_model_that_no_sample_request_tries_is_not_bundled_without_a_golden_case() -> Result<()> {
+    let graph = Graph::from_x_to_y(&[Some(2048), Some(2048)]).node("Relu", &["x"], &["y"]);
+    let repository = Repository::empty()?.with_file("m/1/model.onnx", graph.bytes())?;
+    let output = repository.path().join("m.wasm");
+    let mut command = bundle(&repository.path().join("m"), &output);
+    refused(
+        &mut command,
+        &output,
+        (1, &["15728640 bytes", "golden case"]),
+    )
 }
 
 #[test]

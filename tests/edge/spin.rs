@@ -263,6 +263,19 @@ fn the_examples_are_an_application_of_spin_in_which_the_path_chooses_the_model()
     Ok(())
 }
 
+/// Without `--build`, the handlers and the modules would have to be built before, by other commands.
+#[test]
+fn spin_build_needs_no_other_command_before_it() -> Result<()> {
+    for path in ["spin.toml", "examples/edge/dependencies/spin.toml"] {
+        let manifest = Manifest::read(&root().join(path))?;
+        for (id, component) in manifest.components()? {
+            let command = text(table(component, "build")?, "command")?;
+            ensure!(command.contains("wisp bundle --build "), "{id}: {command}");
+        }
+    }
+    Ok(())
+}
+
 #[test]
 fn the_model_is_a_dependency_in_the_variant_with_dependencies() -> Result<()> {
     let path = root().join("examples/edge/dependencies/spin.toml");

@@ -1,15 +1,13 @@
 //! Tests of the target `cloudflare` in workerd, the runtime of Cloudflare's Workers.
 
 use super::server_process::ServerProcess;
-use super::{bundle, compare_answers, send};
+use super::worker_runtime::{configuration, port, workerd};
+use super::{EXAMPLES, bundle, compare_answers, send};
 use crate::cli;
 use crate::node;
-use anyhow::{Context, Result, bail, ensure};
-use serde_json::Value;
+use anyhow::{Context, Result, ensure};
 use std::env::{join_paths, split_paths};
 use std::ffi::OsString;
-use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
 use std::process::Command;
 use tempfile::TempDir;
 
@@ -35,7 +33,7 @@ impl Worker {
         cli::stdout(&cli::run(&mut command)?)?;
         let config = output.join("config.capnp");
         std::fs::write(&config, configuration(&output)?)?;
-        let mut command = Command::new(workerd()?);
+        let mut command = Command::new(workerd(node::edge_packages()?)?);
         command.arg("serve").arg(&config).arg("--control-fd=1");
         Ok(Worker {
             host: ServerProcess::start(&mut command, port)?,
@@ -51,71 +49,9 @@ fn path_with_jco() -> Result<OsString> {
     Ok(join_paths(first.into_iter().chain(split_paths(&path)))?)
 }
 
-/// Returns the program, which is in a package for the platform.
-fn workerd() -> Result<PathBuf> {
-    let package = match (std::env::consts::OS, std::env::consts::ARCH) {
-        ("linux", "x86_64") => "workerd-linux-64",
-        ("linux", "aarch64") => "workerd-linux-arm64",
-        ("macos", "x86_64") => "workerd-darwin-64",
-        ("macos", "aarch64") => "workerd-darwin-arm64",
-        (os, arch) => bail!("there is no workerd for {os} on {arch}"),
-    };
-    let packages = node::edge_packages()?;
-    Ok(packages
-        .join("@cloudflare")
-        .join(package)
-        .join("bin/workerd"))
-}
-
-/// Returns the port in a message of workerd, such as `{"event":"listen","socket":"http","port":40001}`.
-fn port(line: &str) -> Option<u16> {
-    let message: Value = serde_json::from_str(line).ok()?;
-    let port = (message["event"] == "listen").then(|| message["port"].as_u64())?;
-    u16::try_from(port?).ok()
-}
-
-/// Returns the configuration with which workerd serves what `wrangler` would upload.
-fn configuration(worker: &Path) -> Result<String> {
-    let manifest: toml::Table = std::fs::read_to_string(worker.join("wrangler.toml"))?.parse()?;
-    let text = |key: &str| {
-        manifest
-            .get(key)
-            .and_then(toml::Value::as_str)
-            .context("no text")
-    };
-    let main = text("main")?;
-    let mut modules = format!("(name = \"{main}\", esModule = embed \"{main}\"),\n");
-    let mut names: Vec<_> = std::fs::read_dir(worker)?
-        .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
-        .collect::<Result<_>>()?;
-    names.sort();
-    for name in names.iter().filter(|name| *name != main) {
-        let kind = match name.rsplit_once('.') {
-            Some((_, "js")) => "esModule",
-            Some((_, "wasm")) => "wasm",
-            _ => continue,
-        };
-        writeln!(modules, "(name = \"{name}\", {kind} = embed \"{name}\"),")?;
-    }
-    Ok(format!(
-        "using Workerd = import \"/workerd/workerd.capnp\";
-const config :Workerd.Config = (
-  services = [(name = \"main\", worker = .worker)],
-  sockets = [(name = \"http\", address = \"127.0.0.1:0\", http = (), service = \"main\")],
-);
-const worker :Workerd.Worker = (
-  compatibilityDate = \"{}\",
-  modules = [
-{modules}  ],
-);
-",
-        text("compatibility_date")?
-    ))
-}
-
 #[test]
 fn workers_answer_as_the_server_does() -> Result<()> {
-    for example in ["digits", "wine"] {
+    for example in EXAMPLES {
         let worker = Worker::start(example, &[]).context(example)?;
         compare_answers(example, worker.host.address()).context(example)?;
     }

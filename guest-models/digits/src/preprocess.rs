@@ -1,6 +1,6 @@
 //! Converts pictures to eight by eight pixels of ink.
 
-use wisp_handler::image::{Colour, Image};
+use wisp_handler::image::{Colour, Decoder, Image};
 use wisp_handler::{Error, Request, Result, Tensor};
 
 /// The height and width of the graph's input.
@@ -26,8 +26,10 @@ pub(crate) fn pixels(request: &Request) -> Result<Vec<Tensor>> {
 
 /// Decodes one picture at a time, so that a batch needs no more memory than its largest picture.
 fn from_files(files: &Tensor) -> Result<Vec<Vec<f32>>> {
+    let decoder = Decoder::new().max_pixels_of("max_pixels")?;
     let row = |(index, file)| {
-        let image = Image::decode(file)
+        let image = decoder
+            .decode(file)
             .map_err(|error| error.within(format_args!("input `image` element {index}")))?;
         ink(&image.into_grey())
     };

@@ -1,7 +1,8 @@
 //! Native tests of the handler, with a closure as the graph.
 
 use super::*;
-use wisp_handler::{Error, Fault, testing};
+use wisp_handler::testing::{self, Model};
+use wisp_handler::{Error, Fault};
 
 /// Returns a picture of eight by eight fields with a bar of ink in columns 3 and 4. Each field is
 /// `scale` pixels wide and high.
@@ -74,6 +75,25 @@ fn a_file_that_is_not_an_image_is_named_by_its_index() -> Result<()> {
         problem,
         Error::client("input `image` element 1: not a PNG or JPEG image")
     );
+    Ok(())
+}
+
+#[test]
+fn a_picture_has_at_most_as_many_pixels_as_the_model_allows() -> Result<()> {
+    let image = include_bytes!("../tests/seven.png");
+    let request = Request::new().with_input(Tensor::bytes("image", &[1], [image.as_slice()])?);
+    let refusal = Model::new()
+        .with_config("max_pixels", 1)
+        .run(|| infer(&request))
+        .unwrap_err();
+    assert_eq!(refusal.fault(), Fault::Client);
+    assert!(
+        refusal.message().ends_with(" pixels, more than 1 in all"),
+        "{refusal}"
+    );
+    Model::new()
+        .with_config("max_pixels", 1_000_000)
+        .run(|| infer(&request))?;
     Ok(())
 }
 

@@ -77,6 +77,24 @@ fn a_text_is_cut_at_the_setting() -> Result<()> {
 }
 
 #[test]
+fn a_text_that_init_encodes_changes_no_result() -> Result<()> {
+    model().run(|| {
+        let before = ids(&["Hello world", WARM_UP])?;
+        Tokenize::init()?;
+        assert_eq!(ids(&["Hello world", WARM_UP])?, before);
+        Ok::<(), Error>(())
+    })?;
+    // Every word but one is refused, since there is no token for those that are unknown.
+    let known_words = WORDS.replace("\"unk_token\": \"[UNK]\"", "\"unk_token\": \"none\"");
+    Model::new().with_file(FILE, known_words).run(|| {
+        Tokenize::init()?;
+        assert_eq!(ids(&["Hello"])?, [[2]]);
+        assert!(ids(&["there"]).is_err());
+        Ok(())
+    })
+}
+
+#[test]
 fn a_file_that_is_no_tokenizer_is_named() {
     Model::new().with_file(FILE, "{}").run(|| {
         let error = Tokenize::init().unwrap_err();

@@ -3,6 +3,9 @@
 #[cfg(feature = "onnx")]
 use crate::refusal::Refusal;
 
+/// The beginning of the reason for which a backend refuses operators that it does not have.
+pub const MISSING_OPERATORS: &str = "operators not implemented";
+
 /// The reason that a backend did not load or compute.
 #[derive(Debug, thiserror::Error)]
 pub enum BackendError {

@@ -64,7 +64,7 @@ pub use backend::{Backend, LoadOptions};
 pub use backends::Backends;
 pub use cancellation::{Cancellation, OnCancel};
 pub use device::{Device, UnknownDevice};
-pub use error::BackendError;
+pub use error::{BackendError, MISSING_OPERATORS};
 pub use format::Format;
 pub use graph::Graph;
 pub use model_source::ModelSource;

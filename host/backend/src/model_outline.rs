@@ -4,19 +4,15 @@
 //! in memory. It decides nothing about validity: the backends check the file.
 
 mod class_names;
+mod known_operators;
 
 use self::class_names::{ClassNames, Node};
+use self::known_operators::{ML_DOMAIN, has_domain, has_operator};
 use crate::bounded_file::open_regular;
 use crate::wire_reader::{WireReader, invalid};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read, Seek};
 use std::path::Path;
-
-/// The domain of the operators of scikit-learn's converter: trees, scalers, encoders.
-const ML_DOMAIN: &str = "ai.onnx.ml";
-
-/// The domains whose operators ONNX Runtime has. The empty one has the standard operators.
-const ONNX_RUNTIME_DOMAINS: [&str; 4] = ["", "ai.onnx", ML_DOMAIN, "com.microsoft"];
 
 /// The maximum number of nodes of a tiny graph.
 const MAX_TINY_NODES: usize = 16;
@@ -41,6 +37,11 @@ pub struct ModelOutline {
     pub domains: BTreeSet<String>,
     /// The domains of the functions that the file defines itself.
     pub own_domains: BTreeSet<String>,
+    /// The operators of ONNX Runtime's domains that it does not have, with their domains; not all if there are many.
+    pub unknown_operators: BTreeSet<(String, String)>,
+    /// Set if an input or output is a sequence, an optional value, or a map that `ZipMap` has not made. No backend
+    /// serves these.
+    pub has_other_values: bool,
     /// The locations of external data, as the file writes them.
     pub external_files: BTreeSet<String>,
     /// Set if an operator computes with quantized numbers or converts to or from them.
@@ -71,8 +72,11 @@ impl ModelOutline {
             },
             class_names: ClassNames::default(),
             outputs: Vec::new(),
+            other_values: BTreeSet::new(),
+            zipped: BTreeSet::new(),
         };
         reader.read_model(bytes)?;
+        reader.outline.has_other_values = !reader.other_values.is_subset(&reader.zipped);
         reader.outline.class_names = reader.class_names.of_outputs(&reader.outputs);
         Ok(reader.outline)
     }
@@ -94,8 +98,15 @@ impl ModelOutline {
     /// Returns a domain whose operators neither ONNX Runtime nor the file defines, if the file uses one.
     pub fn foreign_domain(&self) -> Option<&str> {
         let mut domains = self.domains.difference(&self.own_domains);
-        let foreign = domains.find(|domain| !ONNX_RUNTIME_DOMAINS.contains(&domain.as_str()));
+        let foreign = domains.find(|domain| !has_domain(domain));
         foreign.map(String::as_str)
+    }
+
+    /// Returns the name of an operator in ONNX Runtime's domains that it does not have, if the file uses one.
+    pub fn unknown_operator(&self) -> Option<&str> {
+        let mut operators = self.unknown_operators.iter();
+        let unknown = operators.find(|(domain, _)| !self.own_domains.contains(domain))?;
+        Some(&unknown.1)
     }
 }
 
@@ -115,6 +126,10 @@ struct Reader<R> {
     class_names: ClassNames,
     /// The names of the main graph's outputs.
     outputs: Vec<String>,
+    /// The names of the main graph's inputs and outputs that are no tensors.
+    other_values: BTreeSet<String>,
+    /// The names of the maps that `ZipMap` makes.
+    zipped: BTreeSet<String>,
 }
 
 impl<R: Read + Seek> Reader<R> {
@@ -154,7 +169,15 @@ impl<R: Read + Seek> Reader<R> {
             match field.number {
                 1 => self.read_node(field.end, depth)?,
                 5 => self.read_tensor(field.end)?,
-                12 if depth == 0 => self.read_output(field.end)?,
+                11 if depth == 0 => {
+                    self.read_value(field.end)?;
+                }
+                12 if depth == 0 => {
+                    let name = self.read_value(field.end)?;
+                    if self.outputs.len() < MAX_NAMES {
+                        self.outputs.push(name);
+                    }
+                }
                 15 => self.read_sparse_tensor(field.end)?,
                 _ => {}
             }
@@ -163,16 +186,32 @@ impl<R: Read + Seek> Reader<R> {
         Ok(())
     }
 
-    /// Reads the name of an output of the main graph.
-    fn read_output(&mut self, end: u64) -> io::Result<()> {
+    /// Reads an input or output of the main graph, and returns its name.
+    fn read_value(&mut self, end: u64) -> io::Result<String> {
+        let (mut name, mut is_tensor) = (String::new(), true);
         while let Some(field) = self.file.next_field(end)? {
-            if field.number == 1 && self.outputs.len() < MAX_NAMES {
-                let name = self.file.read_short_name(&field)?;
-                self.outputs.push(name);
+            match field.number {
+                1 => name = self.file.read_short_name(&field)?,
+                2 => is_tensor = self.read_type(field.end)?,
+                _ => {}
             }
             self.file.skip_to(field.end)?;
         }
-        Ok(())
+        if !is_tensor && self.other_values.len() < MAX_NAMES {
+            self.other_values.insert(name.clone());
+        }
+        Ok(name)
+    }
+
+    /// Reads the type of a value, and returns whether it is a tensor.
+    fn read_type(&mut self, end: u64) -> io::Result<bool> {
+        let mut is_tensor = true;
+        while let Some(field) = self.file.next_field(end)? {
+            // A tensor or a denotation; others are sequences, maps and optional values.
+            is_tensor &= matches!(field.number, 1 | 6);
+            self.file.skip_to(field.end)?;
+        }
+        Ok(is_tensor)
     }
 
     fn read_node(&mut self, end: u64, depth: usize) -> io::Result<()> {
@@ -196,7 +235,15 @@ impl<R: Read + Seek> Reader<R> {
             }
             self.file.skip_to(field.end)?;
         }
+        let is_unknown = has_domain(&domain) && !has_operator(&domain, &node.operator);
+        if is_unknown && self.outline.unknown_operators.len() < MAX_NAMES {
+            let unknown = (domain.clone(), node.operator.clone());
+            self.outline.unknown_operators.insert(unknown);
+        }
         if depth == 0 {
+            if node.operator == "ZipMap" && self.zipped.len() < MAX_NAMES {
+                self.zipped.extend(node.outputs.iter().cloned());
+            }
             self.class_names.add(node);
         }
         insert(&mut self.outline.domains, domain)
@@ -350,6 +397,40 @@ mod tests {
             ..ModelOutline::default()
         };
         assert!(!many.is_tiny());
+        Ok(())
+    }
+
+    #[test]
+    fn operators_that_no_release_has_and_values_that_are_no_tensors_are_found() -> io::Result<()> {
+        let unknown = |graph: &[Vec<u8>]| {
+            let found = outline(graph)?;
+            Ok::<_, io::Error>(found.unknown_operator().map(str::to_owned))
+        };
+        let own = [node("NoSuchOp", "", b""), node("Celu", "", b"")];
+        assert_eq!(unknown(&own)?.as_deref(), Some("NoSuchOp"));
+        assert_eq!(unknown(&own[1..])?, None);
+        assert_eq!(unknown(&[node("NoSuchOp", "own.domain", b"")])?, None);
+
+        let sequence = field(2, &field(4, b""));
+        let value = |number, name: &[u8], of_type: &[u8]| {
+            field(number, &[&field(1, name), of_type].concat())
+        };
+        let tensor = field(2, &field(1, b""));
+        let zip = [
+            field(2, b"maps"),
+            field(4, b"ZipMap"),
+            field(7, b"ai.onnx.ml"),
+        ];
+        let zip = field(1, &zip.concat());
+        for (graph, expected) in [
+            (vec![value(12, b"y", &tensor)], false),
+            (vec![value(12, b"y", &sequence)], true),
+            (vec![value(11, b"x", &sequence)], true),
+            (vec![value(12, b"maps", &sequence), zip.clone()], false),
+            (vec![value(12, b"y", &sequence), zip], true),
+        ] {
+            assert_eq!(outline(&graph)?.has_other_values, expected, "{graph:?}");
+        }
         Ok(())
     }
 

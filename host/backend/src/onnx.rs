@@ -6,8 +6,9 @@
 //! of a batch are independent ([`independent_rows`]), and rewrites graphs without changing their results:
 //! [`zip_map`] replaces outputs that are not tensors, [`batch_norm`] folds a normalisation into the weights
 //! before it, [`half_precision`] computes FP16 as FP32, [`integer_division`] and [`empty_values`] prevent signals
-//! that would end the process, and [`text_locale`] sets a locale that every server has. [`operator_inputs`]
-//! remembers which inputs an operator depends on. The message types come from tract's reader. They do
+//! that would end the process, and [`text_locale`] sets a locale that every server has. [`equivalents`] replaces
+//! operators that both embedded engines lack by others that they have, and [`rewriter`] nodes by the rules of a backend, which know the types and constants around a node from [`values`]. [`operator_inputs`]
+//! remembers which inputs an operator depends on. The message types are those of tract's reader. They do
 //! not keep unknown fields, so a file is re-encoded only if a rewrite changed it.
 
 mod axis_symbols;
@@ -17,6 +18,7 @@ mod counts;
 mod defaulted_graph;
 #[cfg(feature = "onnxruntime")]
 mod empty_values;
+pub(crate) mod equivalents;
 mod external_tensor;
 mod fixed_shapes;
 #[cfg(feature = "tract")]
@@ -28,11 +30,28 @@ mod integer_division;
 mod node_builder;
 mod operator_inputs;
 mod optional_input;
+mod quantised_gemm;
+#[cfg_attr(
+    not(all(feature = "rten", feature = "tract")),
+    allow(dead_code, reason = "one backend needs fewer rewrites")
+)]
+pub(crate) mod rewriter;
 mod signature;
+#[cfg(test)]
+#[cfg_attr(
+    not(all(feature = "rten", feature = "tract")),
+    allow(dead_code, reason = "one backend needs fewer graphs")
+)]
+pub(crate) mod test_graphs;
 #[cfg(feature = "onnxruntime")]
 mod text_locale;
 #[cfg(feature = "onnxruntime")]
 mod value_types;
+#[cfg_attr(
+    not(all(feature = "rten", feature = "tract")),
+    allow(dead_code, reason = "one backend needs fewer rewrites")
+)]
+pub(crate) mod values;
 mod zip_map;
 
 pub(crate) use self::axis_symbols::AxisSymbols;

@@ -3,7 +3,7 @@
 //! rten has four element types, and neither limits nor cancellation. [`unsupported`] refuses files that it
 //! would compute differently from ONNX Runtime, [`int64`] finds the integers that stay within its 32 bits,
 //! [`equivalents`], [`integer_products`] and [`softmax`] rewrite operators that it computes wrongly,
-//! [`hidden_nan`] finds graphs whose inputs must not contain NaN, and [`sizes`] determines the memory and the
+//! [`inner_nan`] keeps NaN that arises in a graph, [`hidden_nan`] finds graphs whose inputs must not contain it, and [`sizes`] determines the memory and the
 //! work of a computation before it begins. [`checked`] does all this, [`encode`] writes the file that rten
 //! reads, [`graph`] serves the model on threads of [`thread_pools`], and [`convert`] converts tensors.
 //!
@@ -20,25 +20,23 @@ mod equivalents;
 mod failure;
 mod graph;
 mod hidden_nan;
+mod inner_nan;
 mod int64;
 mod integer_products;
 mod operator_set;
-mod rewriter;
+mod saturation;
 mod shared;
 mod sizes;
 mod softmax;
 #[cfg(feature = "threads")]
 mod split;
 mod stored_properties;
-#[cfg(test)]
-mod test_graphs;
 #[cfg(feature = "threads")]
 mod thread_pools;
 #[cfg(not(feature = "threads"))]
 #[path = "rten/without_threads.rs"]
 mod thread_pools;
 mod unsupported;
-mod values;
 
 pub use self::operator_set::OperatorSet;
 #[cfg(feature = "threads")]

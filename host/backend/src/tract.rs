@@ -3,7 +3,8 @@
 //! A file is read once into a typed model with symbols for its variable axes ([`model`]). tract is
 //! several times faster with all sizes given, so a symbolic plan is never run. The first request of each
 //! set of sizes specialises and optimises the model, and the plan is kept ([`plan_cache`]) with checks on
-//! values in requests ([`checked_plan`]). Before it is optimised, operators whose results are wrong or whose
+//! values in requests ([`checked_plan`]). Nodes that tract reads wrongly are rewritten first
+//! ([`equivalents`]), and before a plan is optimised, operators whose results are wrong or whose
 //! kernels are slow are replaced ([`corrections`]). Every call that processes untrusted data goes through
 //! [`guard`]. Computations stay on the calling thread; tract's own threads are not used.
 //!
@@ -23,8 +24,10 @@ mod cuda;
 mod cuda;
 mod dequantize;
 mod draft;
+mod equivalents;
 mod extremum;
 mod float_function;
+mod global_norm;
 mod guard;
 mod initializer;
 mod inner_gather;
@@ -35,12 +38,16 @@ mod nnef;
 mod open_slices;
 mod operators;
 mod plan_cost;
+mod pool_maximum;
+mod positions;
 mod quantize;
 mod recurrent_cell;
 mod reduce;
 mod replacement;
+mod scatter_extremum;
 mod size_limits;
 mod sized_condition;
+mod sized_deconvolution;
 mod softmax;
 mod symbolic_equal;
 mod unsupported_ops;
@@ -236,6 +243,8 @@ fn of_onnx(
     onnx::widen_half_precision(&mut proto, folder).map_err(GuardError::Refused)?;
     onnx::prepare(&mut proto);
     let rows = onnx::rows(&proto);
+    onnx::equivalents::rewrite(&mut proto);
+    equivalents::rewrite(&mut proto);
     let mut symbolic = SymbolicModel::load(&proto, folder)?;
     symbolic.operators = operators;
     Ok((symbolic, rows))

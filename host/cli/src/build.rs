@@ -187,7 +187,7 @@ fn compile(orders: Vec<plan::Order>) -> anyhow::Result<Vec<BuiltHandler>> {
         let workspace = &workspaces[call.workspace];
         let flags = call.flags;
         toolchain.ensure_target(&workspace.root)?;
-        for (source, module) in toolchain.build(workspace, &sources, flags)? {
+        for (source, module) in toolchain.build(workspace, &sources, &flags)? {
             let name = workspace.package_name(source);
             if flags.is_edge_module {
                 let module = edge_module::stripped(&module)

@@ -16,6 +16,7 @@ mod imports;
 mod modules;
 mod response;
 mod rest_request;
+mod sample;
 mod size_limit;
 mod source;
 pub(crate) mod target;

@@ -3,7 +3,8 @@
 //! Loading a version already compares its imports with the granted set, and the handler's signature with
 //! the graphs, and computes each graph once. Then the golden cases run. Each result is printed as soon as it
 //! is available, and a summary after several models, such as those of a repository. What a server would skip in
-//! a repository is listed with the reason, and does not fail.
+//! a repository is listed with the reason, and does not fail. Nor does a model of a repository that is optional and whose
+//! graph has not been created.
 
 use crate::cases;
 use crate::display;
@@ -18,6 +19,7 @@ use std::sync::Arc;
 use wisp_serving::quality::Quality;
 use wisp_serving::registry::load_error::LoadError;
 use wisp_serving::registry::loader::Loader;
+use wisp_serving::registry::model_file::ModelFile;
 use wisp_serving::registry::repository::{find_models, model_files};
 use wisp_serving::registry::skipped_entry::skipped_entries;
 use wisp_serving::version::ModelVersion;
@@ -47,9 +49,13 @@ pub(crate) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
         out: io::stdout().lock(),
     };
     let mut failed = Vec::new();
+    let mut absent = 0;
     for model in &models {
-        if check.model(model)? > 0 {
-            failed.push(model);
+        let may_be_absent = !args.models.contains(model) && is_optional(model);
+        match check.model(model, may_be_absent)? {
+            Outcome::Passed => {}
+            Outcome::Failed => failed.push(model),
+            Outcome::Absent => absent += 1,
         }
     }
     for (path, reason) in &skipped {
@@ -57,13 +63,18 @@ pub(crate) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
         writeln!(check.out, "{path}\n  skip  {}", OneLine(reason))?;
     }
     if models.len() + skipped.len() > 1 {
-        let summary = summary(models.len(), skipped.len(), &failed);
+        let summary = summary(models.len() - absent, skipped.len() + absent, &failed);
         writeln!(check.out, "{summary}")?;
     }
     Ok(match failed.is_empty() {
         true => ExitCode::SUCCESS,
         false => ExitCode::FAILURE,
     })
+}
+
+/// Returns whether a server starts without this model. An error of the model file is that of the load.
+fn is_optional(model: &Path) -> bool {
+    ModelFile::load(model).is_ok_and(|file| file.optional)
 }
 
 /// Returns the last line of a check of several models.
@@ -83,6 +94,15 @@ fn summary(models: usize, skipped: usize, failed: &[&PathBuf]) -> String {
     }
 }
 
+/// The outcome of the checks of a model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    Passed,
+    Failed,
+    /// Its graph has not been created, and does not have to be.
+    Absent,
+}
+
 /// The loader, the caller and the output of a check.
 struct Check<W> {
     loader: Loader,
@@ -91,14 +111,19 @@ struct Check<W> {
 }
 
 impl<W: Write> Check<W> {
-    /// Checks one model. Returns the number of failed checks.
-    fn model(&mut self, model: &Path) -> anyhow::Result<usize> {
+    /// Checks one model, which may be one whose graph has not been created.
+    fn model(&mut self, model: &Path, may_be_absent: bool) -> anyhow::Result<Outcome> {
         writeln!(self.out, "{}", display::path(&std::path::absolute(model)?))?;
         let (version, handler) = match self.load(model) {
             Ok(loaded) => loaded,
+            Err(error) if may_be_absent && error.waits_for_export() => {
+                let reason = error.to_string();
+                writeln!(self.out, "  skip  it is optional: {}", OneLine(&reason))?;
+                return Ok(Outcome::Absent);
+            }
             Err(error) => {
                 self.print_failure("it can be served", &anyhow::Error::new(error))?;
-                return Ok(1);
+                return Ok(Outcome::Failed);
             }
         };
         let checked = match handler {
@@ -111,7 +136,7 @@ impl<W: Write> Check<W> {
             Ok(cases) => cases,
             Err(error) => {
                 self.print_failure("its golden cases can be read", &error)?;
-                return Ok(1);
+                return Ok(Outcome::Failed);
             }
         };
         if model.is_file() {
@@ -119,18 +144,18 @@ impl<W: Write> Check<W> {
         } else if cases.is_empty() {
             writeln!(self.out, "  none  no golden cases in cases/*.json")?;
         }
-        let mut failures = 0;
+        let mut outcome = Outcome::Passed;
         for case in &cases {
             let name = case.path.file_name().unwrap_or_default().to_string_lossy();
             match case.run(&self.caller, &version) {
                 Ok(()) => writeln!(self.out, "  ok    {name}  {}", case.about)?,
                 Err(error) => {
-                    failures += 1;
+                    outcome = Outcome::Failed;
                     self.print_failure(&name, &error)?;
                 }
             }
         }
-        Ok(failures)
+        Ok(outcome)
     }
 
     /// Loads the highest version of a model, and returns it with its handler.

@@ -21,10 +21,11 @@ use wisp_backend::{Backend, Backends};
 use wisp_sandbox::aot::{AotStore, COMPILATION};
 use wisp_sandbox::engine::{Engine, EngineOptions};
 use wisp_sandbox::limited_process::{ChildProgram, ProcessLimits};
-use wisp_sandbox::limits::Limits;
+use wisp_sandbox::limits::{Limits, MAX_COMPONENT_BYTES};
 use wisp_sandbox::spawner::{SpawnTask, Spawner};
 use wisp_serving::fair_pool::{FairPool, PoolOptions};
 use wisp_serving::registry::backend_selection::BackendSelectionStore;
+use wisp_serving::registry::grant_policy::GrantPolicy;
 use wisp_serving::registry::graph_loader::GraphLoader;
 use wisp_serving::registry::graph_probe::GraphProbe;
 use wisp_serving::registry::loader::Loader;
@@ -128,7 +129,10 @@ pub(crate) fn loader(options: &LoadingOptions<'_>) -> anyhow::Result<Loader> {
     })?;
     Ok(Loader {
         engine: Arc::new(engine),
-        aot: Arc::new(compiled_code(cache)?.compiling_with(compiler(*spawner), COMPILATION)),
+        aot: Arc::new(
+            compiled_code(cache)?
+                .compiling_with(compiler(*spawner), compilation(limits.component_bytes)),
+        ),
         graphs: GraphLoader {
             probe: model_load.map(|limits| {
                 GraphProbe::new(
@@ -144,7 +148,21 @@ pub(crate) fn loader(options: &LoadingOptions<'_>) -> anyhow::Result<Loader> {
         direct_calls: *direct_calls,
         limits: limits.clone(),
         signatures: signatures.clone(),
+        grants: GrantPolicy::default(),
     })
+}
+
+/// Returns the limits on compiling a component of at most this size: those of the default size, or as many times more as
+/// it is larger.
+fn compilation(component_bytes: usize) -> ProcessLimits {
+    let times = component_bytes.div_ceil(MAX_COMPONENT_BYTES).max(1);
+    let factor = u32::try_from(times).unwrap_or(u32::MAX);
+    ProcessLimits {
+        processor_time: COMPILATION.processor_time.saturating_mul(factor),
+        wall_time: COMPILATION.wall_time.saturating_mul(factor),
+        memory_bytes: COMPILATION.memory_bytes.saturating_mul(u64::from(factor)),
+        output_bytes: COMPILATION.output_bytes.saturating_mul(times),
+    }
 }
 
 /// Returns the graph loader with the available backends, whose graphs run `threads` computations each at the same

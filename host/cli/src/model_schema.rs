@@ -7,13 +7,13 @@
 mod key_probe;
 
 use anyhow::anyhow;
-use key_probe::{ANY_NAME, Shape, shape};
+use key_probe::{ANY_NAME, Shape, shape, table_among};
 use serde_json::{Map, Value, json};
 use wisp_sandbox::grants::Grant;
 use wisp_serving::registry::model_file::ModelFile;
 
 /// The names of keys, with their tables, and their descriptions.
-const KEYS: [(&str, &str); 50] = [
+const KEYS: [(&str, &str); 66] = [
     (
         "max_batch_size",
         "The maximum number of rows of the first axis in one request; 0 if the first axis is not a batch.",
@@ -53,6 +53,70 @@ const KEYS: [(&str, &str); 50] = [
     (
         "batching",
         "The rules by which requests are computed together: \"auto\" (the default), \"off\" or a table with Triton's names.",
+    ),
+    (
+        "batching.max_batch_size",
+        "The number of rows of a batch; 32 by default. A larger request is computed alone.",
+    ),
+    (
+        "batching.max_queue_delay_microseconds",
+        "The time for which an incomplete batch is held; 0 by default.",
+    ),
+    (
+        "batching.preferred_batch_size",
+        "The sizes of batches that are sent at once when they are reached.",
+    ),
+    (
+        "batching.preserve_ordering",
+        "Whether responses leave in the order of the requests; false by default.",
+    ),
+    (
+        "batching.priority_levels",
+        "The number of levels; 0 by default. Level 1 is the highest.",
+    ),
+    (
+        "batching.default_priority_level",
+        "The level of requests without a priority; needed if there are levels.",
+    ),
+    (
+        "batching.default_queue_policy",
+        "The limits on waiting requests.",
+    ),
+    (
+        "batching.default_queue_policy.default_timeout_microseconds",
+        "The time after which a waiting request has timed out; 0, the default, for none.",
+    ),
+    (
+        "batching.default_queue_policy.timeout_action",
+        "What happens to a request that has timed out: reject (the default), or delay until all others are computed.",
+    ),
+    (
+        "batching.default_queue_policy.allow_timeout_override",
+        "Whether a request may lower the time for itself, with its parameter timeout; false by default.",
+    ),
+    (
+        "batching.default_queue_policy.max_queue_size",
+        "The number of requests that may wait; 0, the default, for the limit of the server.",
+    ),
+    (
+        "batching.priority_queue_policy",
+        "The limits on waiting requests of single levels, by the number of the level.",
+    ),
+    (
+        "batching.priority_queue_policy.<name>.default_timeout_microseconds",
+        "The time after which a waiting request has timed out; 0, the default, for none.",
+    ),
+    (
+        "batching.priority_queue_policy.<name>.timeout_action",
+        "What happens to a request that has timed out: reject (the default), or delay until all others are computed.",
+    ),
+    (
+        "batching.priority_queue_policy.<name>.allow_timeout_override",
+        "Whether a request may lower the time for itself, with its parameter timeout; false by default.",
+    ),
+    (
+        "batching.priority_queue_policy.<name>.max_queue_size",
+        "The number of requests that may wait; 0, the default, for the limit of the server.",
     ),
     (
         "payload_log",
@@ -207,12 +271,13 @@ pub(crate) fn schema() -> anyhow::Result<Value> {
 fn property(path: &[&str]) -> anyhow::Result<Value> {
     let below = |key| property(&[path, &[key]].concat());
     let shape = shape::<ModelFile>(path).map_err(|reason| anyhow!("{reason}"))?;
+    let table = |keys: &'static [&'static str]| -> anyhow::Result<Value> {
+        let properties = keys.iter().map(|&key| Ok((key.to_owned(), below(key)?)));
+        let properties = properties.collect::<anyhow::Result<Map<_, _>>>()?;
+        Ok(json!({"type": "object", "properties": properties, "additionalProperties": false}))
+    };
     let mut value = match shape {
-        Shape::Table(keys) => {
-            let properties = keys.iter().map(|&key| Ok((key.to_owned(), below(key)?)));
-            let properties = properties.collect::<anyhow::Result<Map<_, _>>>()?;
-            json!({"type": "object", "properties": properties, "additionalProperties": false})
-        }
+        Shape::Table(keys) => table(keys)?,
         Shape::Names => json!({"type": "object", "additionalProperties": below(ANY_NAME)?}),
         Shape::Value(Some(kind)) => json!({ "type": kind }),
         Shape::Value(None) => json!({}),
@@ -221,7 +286,12 @@ fn property(path: &[&str]) -> anyhow::Result<Value> {
     if let Some((_, description)) = KEYS.iter().find(|(key, _)| *key == name) {
         value["description"] = json!(description);
     }
-    if let Value::Object(constraints) = constraints(&name) {
+    let mut constraints = constraints(&name);
+    if let Some(keys) = table_among::<ModelFile>(path, shape) {
+        // The other values are those that the constraints allow.
+        constraints = json!({"anyOf": [constraints, table(keys)?]});
+    }
+    if let Value::Object(constraints) = constraints {
         for (member, constraint) in constraints {
             value[member] = constraint;
         }
@@ -265,7 +335,8 @@ fn constraints(name: &str) -> Value {
         ]}),
         "device" => json!({"pattern": "^cpu$|^cuda(:[0-9]+)?$"}),
         "labels.<name>" | "threads" | "instances" => json!({"minimum": 1}),
-        "batching" => batching(),
+        "batching" => json!({"enum": ["auto", "off"]}),
+        rule if rule.starts_with("batching.") => batching(rule),
         "cache.ttl_seconds" => json!({"minimum": 1, "maximum": u32::MAX}),
         "inputs.<name>.shape" => {
             let size = json!({"type": "integer", "minimum": -1, "maximum": u32::MAX});
@@ -281,36 +352,20 @@ fn constraints(name: &str) -> Value {
     }
 }
 
-/// Returns the constraints on the rules of batching.
-fn batching() -> Value {
-    let count = || json!({"type": "integer", "minimum": 0});
-    let flag = || json!({"type": "boolean"});
-    let queue_policy = json!({
-        "type": "object",
-        "properties": {
-            "timeout_action": {"enum": ["reject", "delay"]},
-            "default_timeout_microseconds": count(),
-            "allow_timeout_override": flag(),
-            "max_queue_size": count(),
-        },
-        "additionalProperties": false,
-    });
-    let size = json!({"type": "integer", "minimum": 1, "maximum": 65_536});
-    let table = json!({
-        "type": "object",
-        "properties": {
-            "max_batch_size": size.clone(),
-            "preferred_batch_size": {"type": "array", "items": size},
-            "max_queue_delay_microseconds": count(),
-            "preserve_ordering": flag(),
-            "priority_levels": count(),
-            "default_priority_level": count(),
-            "default_queue_policy": queue_policy.clone(),
-            "priority_queue_policy": {"type": "object", "additionalProperties": queue_policy},
-        },
-        "additionalProperties": false,
-    });
-    json!({"anyOf": [{"enum": ["auto", "off"]}, table]})
+/// Returns the constraints on a rule of batching.
+fn batching(rule: &str) -> Value {
+    match rule.rsplit('.').next() {
+        Some("max_batch_size") => json!({"minimum": 1, "maximum": 65_536}),
+        Some("preferred_batch_size") => {
+            json!({"items": {"type": "integer", "minimum": 1, "maximum": 65_536}})
+        }
+        Some("timeout_action") => json!({"enum": ["reject", "delay"]}),
+        Some("priority_levels" | "default_priority_level" | "max_queue_size") => {
+            json!({"minimum": 0})
+        }
+        Some(time) if time.ends_with("_microseconds") => json!({"minimum": 0}),
+        _ => Value::Null,
+    }
 }
 
 #[cfg(test)]

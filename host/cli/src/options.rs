@@ -68,13 +68,14 @@ pub(crate) use tenancy::TenancyArgs;
 pub(crate) use tenant::{
     NewKeyArgs, SigningKeyCommand, SubjectCommand, TenantAddArgs, TenantCommand, TenantCommandArgs,
     TenantDirectoryArgs, TenantListArgs, TenantRemoveArgs, TenantRequireSignatureArgs,
-    TenantRevokeArgs, TenantRotateArgs, TenantSigningKeyAddArgs, TenantSigningKeyRemoveArgs,
-    TenantSubjectAddArgs, TenantSubjectRemoveArgs,
+    TenantRevokeArgs, TenantRotateArgs, TenantSetArgs, TenantSigningKeyAddArgs,
+    TenantSigningKeyRemoveArgs, TenantSubjectAddArgs, TenantSubjectRemoveArgs,
 };
 pub(crate) use tls::TlsArgs;
 pub(crate) use upload::UploadArgs;
 pub(crate) use value::{
-    AdditionalAddress, InputShape, InputSource, Milliseconds, NamedInput, NamedShape, Seconds,
+    AdditionalAddress, GrantList, InputShape, InputSource, Milliseconds, NamedInput, NamedShape,
+    Seconds,
 };
 
 /// Serve machine-learning models over HTTP, their pre- and postprocessing sandboxed in WebAssembly.

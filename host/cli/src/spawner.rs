@@ -2,8 +2,8 @@
 //!
 //! The server cannot run programs, so it starts this process before it locks itself in. The commands of the children
 //! are derived from the arguments of the spawner, which the server gives it while nothing from outside has been read;
-//! afterwards it can choose among the tasks only. The spawner opens no file for writing and no connection, and ends
-//! with the server.
+//! afterwards it can choose among the tasks only. The spawner opens no connection and no file for writing but one, by which
+//! the kernel ends its children first when memory runs out, and ends with the server.
 //!
 //! Workers of tenants are started by another process of the same kind, since they do more than children: they write the
 //! files of their tenants, and start children themselves. Whatever the rules of a spawner refuse, they cannot do either.
@@ -24,6 +24,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use wisp_sandbox::aot::COMPILATION;
 use wisp_sandbox::limited_process::{ProcessLimits, child_command};
+use wisp_sandbox::oom_score;
 use wisp_sandbox::spawner::{self, SpawnTask, SpawnedCommand, Spawner};
 
 /// The most paths that are passed as arguments. With more, children read what their user may read.
@@ -102,6 +103,7 @@ pub(crate) fn start_workers(options: WorkerSpawnerOptions<'_>) -> anyhow::Result
 /// Starts workers for the server at the other end of standard input, until it has ended.
 pub(crate) fn run_workers(args: &SpawnWorkersArgs) -> anyhow::Result<()> {
     follow_server()?;
+    oom_score::prepare();
     let rules = FileRules {
         reading: Reading::Everything,
         write: vec![args.write.clone()],
@@ -161,6 +163,7 @@ pub(crate) fn follow_server() -> anyhow::Result<()> {
 /// Starts children for the server at the other end of standard input, until it has ended.
 pub(crate) fn run(args: &SpawnArgs) -> anyhow::Result<()> {
     follow_server()?;
+    oom_score::prepare();
     let rules = FileRules {
         reading: Reading::Everything,
         devices: places::devices(),

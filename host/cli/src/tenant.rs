@@ -3,11 +3,13 @@
 //! A key is written to standard output once and alone, so that it can be piped into a store of secrets; everything else is
 //! written to standard error.
 
+use crate::failure::bad_configuration;
 use crate::options::{
-    NewKeyArgs, SigningKeyCommand, SubjectCommand, TenantAddArgs, TenantCommand, TenantCommandArgs,
-    TenantDirectoryArgs, TenantListArgs, TenantRemoveArgs, TenantRequireSignatureArgs,
-    TenantRevokeArgs, TenantRotateArgs, TenantSigningKeyAddArgs, TenantSigningKeyRemoveArgs,
-    TenantSubjectAddArgs, TenantSubjectRemoveArgs,
+    GrantList, NewKeyArgs, SigningKeyCommand, SubjectCommand, TenantAddArgs, TenantCommand,
+    TenantCommandArgs, TenantDirectoryArgs, TenantListArgs, TenantRemoveArgs,
+    TenantRequireSignatureArgs, TenantRevokeArgs, TenantRotateArgs, TenantSetArgs,
+    TenantSigningKeyAddArgs, TenantSigningKeyRemoveArgs, TenantSubjectAddArgs,
+    TenantSubjectRemoveArgs,
 };
 use anyhow::Context;
 use std::fmt::Write as _;
@@ -19,6 +21,7 @@ use wisp_serving::tenants::api_key::ApiKey;
 use wisp_serving::tenants::document::tenants_document;
 use wisp_serving::tenants::limits::Limits;
 use wisp_serving::tenants::records::{NewKey, NewTenant, TenantRecords};
+use wisp_serving::tenants::settings_change::SettingsChange;
 use wisp_serving::tenants::signing_key::SigningKey;
 use wisp_serving::tenants::tenant_file::TenantFile;
 use wisp_serving::tenants::tenant_id::TenantId;
@@ -38,6 +41,7 @@ pub(crate) fn run(args: &TenantCommandArgs) -> anyhow::Result<ExitCode> {
         TenantCommand::List(args) => list(&file(&args.directory), args)?,
         TenantCommand::Rotate(args) => rotate(&file(&args.directory), args)?,
         TenantCommand::Revoke(args) => revoke(&file(&args.directory), args)?,
+        TenantCommand::Set(args) => set(&file(&args.directory), args)?,
         TenantCommand::Subject(SubjectCommand::Add(args)) => {
             add_subject(&file(&args.directory), args)?;
         }
@@ -85,15 +89,7 @@ fn add(file: &TenantFile, args: &TenantAddArgs) -> anyhow::Result<()> {
         weight,
         anonymous,
         isolation,
-        requests_per_second,
-        concurrency,
-        body_bytes,
-        tensor_bytes,
-        guest_milliseconds_per_second,
-        backend_milliseconds_per_second,
-        model_memory_bytes,
-        models,
-        stored_bytes,
+        limits,
         directory: _,
     } = args;
     let new = NewTenant {
@@ -101,17 +97,7 @@ fn add(file: &TenantFile, args: &TenantAddArgs) -> anyhow::Result<()> {
         weight: *weight,
         anonymous: *anonymous,
         isolation: *isolation,
-        limits: Limits {
-            requests_per_second: *requests_per_second,
-            concurrency: *concurrency,
-            body_bytes: *body_bytes,
-            tensor_bytes: *tensor_bytes,
-            guest_milliseconds_per_second: *guest_milliseconds_per_second,
-            backend_milliseconds_per_second: *backend_milliseconds_per_second,
-            model_memory_bytes: *model_memory_bytes,
-            models: *models,
-            stored_bytes: *stored_bytes,
-        },
+        limits: Limits::default().with(&limits.changes())?,
         key: new_key(key),
     };
     let made = file.change(|records| records.add(&new, SystemTime::now()))?;
@@ -126,7 +112,7 @@ fn rotate(file: &TenantFile, args: &TenantRotateArgs) -> anyhow::Result<()> {
 }
 
 fn revoke(file: &TenantFile, args: &TenantRevokeArgs) -> anyhow::Result<()> {
-    match args.key {
+    match args.keys.key {
         Some(key) => file.change(|records| records.revoke(&args.id, key))?,
         None => {
             let names = file.change(|records| {
@@ -142,6 +128,34 @@ fn revoke(file: &TenantFile, args: &TenantRevokeArgs) -> anyhow::Result<()> {
         }
     }
     eprintln!("Running servers refuse it within a second.");
+    Ok(())
+}
+
+fn set(file: &TenantFile, args: &TenantSetArgs) -> anyhow::Result<()> {
+    let TenantSetArgs {
+        id,
+        weight,
+        anonymous,
+        isolation,
+        grants,
+        limits,
+        directory: _,
+    } = args;
+    let change = SettingsChange {
+        weight: *weight,
+        anonymous: *anonymous,
+        isolation: *isolation,
+        limits: limits.changes(),
+        grants: grants.as_ref().map(|GrantList(grants)| grants.clone()),
+        ..SettingsChange::default()
+    };
+    if change.is_empty() {
+        return Err(bad_configuration(
+            "no setting is given: `wisp tenant set --help` lists them",
+        ));
+    }
+    file.change(|records| records.set(id, &change))?;
+    eprintln!("Running servers follow it within a second.");
     Ok(())
 }
 
@@ -250,6 +264,10 @@ fn text(records: &TenantRecords) -> String {
         if record.require_signature {
             let _ = writeln!(text, "  require_signature true");
         }
+        if !record.grants.is_empty() {
+            let grants: Vec<&str> = record.grants.iter().map(|grant| grant.name()).collect();
+            let _ = writeln!(text, "  grants {}", grants.join(", "));
+        }
         let limits = serde_json::to_value(record.limits).unwrap_or_default();
         for (name, limit) in limits.as_object().into_iter().flatten() {
             let _ = writeln!(text, "  {name} {limit}");
@@ -263,6 +281,7 @@ mod tests {
     use super::*;
     use wisp_serving::tenants::isolation::Isolation;
     use wisp_serving::tenants::role::Role;
+    use wisp_serving::tenants::tenant_grant::TenantGrant;
 
     #[test]
     fn the_list_has_keys_by_id_and_the_limits_that_are_set() -> anyhow::Result<()> {
@@ -286,12 +305,18 @@ mod tests {
         records.add_subject(&new.id, &"dns:acme.example".parse()?, Role::Infer)?;
         records.add_signing_key(&new.id, &SigningKey::parse(signing_key)?)?;
         records.require_signature(&new.id, true)?;
+        let change = SettingsChange {
+            grants: Some(TenantGrant::ALL.into()),
+            ..SettingsChange::default()
+        };
+        records.set(&new.id, &change)?;
         let expected = [
             "acme  weight 2, isolation cordon, also for requests without a key".to_owned(),
             format!("  key {}  deploy", key.id()),
             "  subject dns:acme.example  infer".to_owned(),
             format!("  signing key {signing_key}"),
             "  require_signature true".to_owned(),
+            "  grants random, clock, network".to_owned(),
             "  models 3\n".to_owned(),
         ];
         assert_eq!(text(&records), expected.join("\n"));

@@ -7,6 +7,7 @@
 //!
 //! This module contains both ends: [`attend`] for the process that starts the child, [`ChildEnd`] for its user.
 
+use crate::oom_score::{self, ChildKind};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, getrlimit, pidfd_open, prlimit};
@@ -39,6 +40,13 @@ pub(crate) struct StartLimits {
     pub(crate) processor_seconds: Option<u64>,
     /// The memory that it allocates, in bytes.
     pub(crate) memory_bytes: u64,
+}
+
+/// A command, and what the kernel does with its process when memory runs out.
+#[derive(Debug)]
+pub(crate) struct ChildCommand {
+    pub(crate) command: Command,
+    pub(crate) kind: ChildKind,
 }
 
 /// The user's end of the control of a child. The child is killed when this is dropped.
@@ -86,7 +94,7 @@ impl ChildEnd {
 // === the attendant ===
 
 /// Starts a child, and returns once it has ended. The calling thread is the parent of the child.
-pub(crate) fn attend(command: Command, limits: StartLimits, control: &UnixStream) {
+pub(crate) fn attend(command: ChildCommand, limits: StartLimits, control: &UnixStream) {
     let mut child = match start(command, limits) {
         Ok(child) => child,
         Err(error) => {
@@ -104,8 +112,9 @@ pub(crate) fn attend(command: Command, limits: StartLimits, control: &UnixStream
 }
 
 /// Starts a child with its limits. The descriptors of the command are closed with it.
-fn start(mut command: Command, limits: StartLimits) -> io::Result<Child> {
-    let mut child = command.spawn()?;
+fn start(child: ChildCommand, limits: StartLimits) -> io::Result<Child> {
+    let ChildCommand { mut command, kind } = child;
+    let mut child = oom_score::spawn(&mut command, kind)?;
     match limit(&child, limits) {
         Ok(()) => Ok(child),
         Err(error) => {
@@ -177,11 +186,20 @@ mod tests {
         memory_bytes: 64 << 20,
     };
 
-    /// Starts a shell script with an attendant in a thread of its own.
-    fn start(program: &str, script: &str) -> io::Result<ChildEnd> {
-        let (ours, theirs) = UnixStream::pair()?;
+    /// Returns the command of a shell script.
+    fn script(program: &str, script: &str) -> ChildCommand {
         let mut command = Command::new(program);
         command.args(["-c", script]);
+        ChildCommand {
+            command,
+            kind: ChildKind::Task,
+        }
+    }
+
+    /// Starts a shell script with an attendant in a thread of its own.
+    fn start(program: &str, text: &str) -> io::Result<ChildEnd> {
+        let (ours, theirs) = UnixStream::pair()?;
+        let command = script(program, text);
         thread::spawn(move || attend(command, LIMITS, &theirs));
         ChildEnd::started(ours)
     }
@@ -212,8 +230,7 @@ mod tests {
     #[test]
     fn a_user_that_has_gone_leaves_no_child() -> Result<()> {
         let (ours, theirs) = UnixStream::pair()?;
-        let mut command = Command::new("/bin/sh");
-        command.args(["-c", "exec sleep 1000"]);
+        let command = script("/bin/sh", "exec sleep 1000");
         let attending = thread::spawn(move || attend(command, LIMITS, &theirs));
         drop(ChildEnd::started(ours)?);
         ensure!(attending.join().is_ok());

@@ -33,9 +33,6 @@ pub const GRANTED_IMPORTS: [&str; 6] = [
     CONFIGURATION_INTERFACE,
 ];
 
-/// The largest component accepted, in bytes.
-pub const MAX_COMPONENT_BYTES: usize = 20 << 20;
-
 /// The longest name of a function in bytes. wasmtime copies the names of all functions in a backtrace.
 const MAX_FUNCTION_NAME_BYTES: usize = 64 << 10;
 
@@ -252,18 +249,14 @@ fn longest_function_name(section: &CustomSectionReader<'_>) -> usize {
 }
 
 impl CheckedComponent {
-    /// Checks the bytes of a component, whose model grants it these capabilities, and obtains its machine code.
+    /// Checks the bytes of a component, whose model grants it these capabilities, and obtains its machine code. The caller
+    /// limits their number when it reads them.
     pub fn load(
         engine: &Engine,
         store: &AotStore,
         wasm: &[u8],
         grants: &BTreeSet<Grant>,
     ) -> Result<CheckedComponent, ComponentError> {
-        if wasm.len() > MAX_COMPONENT_BYTES {
-            return Err(ComponentError::TooLarge {
-                max_bytes: MAX_COMPONENT_BYTES,
-            });
-        }
         let summary = ComponentSummary::read(wasm)?;
         if let Some(export) = summary.incoming_handler() {
             return Err(ComponentError::WebComponent {

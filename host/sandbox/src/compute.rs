@@ -3,7 +3,7 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use wisp_tensor::{NamedTensor, Signature};
+use wisp_tensor::{MemoryBudget, NamedTensor, Signature};
 
 /// A graph that guests compute with. Lifetime: a model version.
 pub trait Compute: Send + Sync + std::fmt::Debug {
@@ -38,7 +38,7 @@ pub struct ComputeOptions {
     pub payer: Payer,
 }
 
-/// A party that is charged for computations, as the caller of the sandbox numbers it. The sandbox passes it on.
+/// A party that is charged for computations and memory, as the caller of the sandbox numbers it. The sandbox passes it on.
 #[derive(Debug, Clone)]
 pub struct Payer {
     pub id: u32,
@@ -46,6 +46,8 @@ pub struct Payer {
     pub weight: u32,
     /// The meter of the request; `None` if nobody counts what it computes.
     pub meter: Option<Arc<dyn ComputeMeter>>,
+    /// The budget in which the memory of its handlers is reserved; `None` for that of the engine.
+    pub memory: Option<Arc<MemoryBudget>>,
 }
 
 /// Receives the time for which graphs compute for one request, as soon as it has been spent. A computation may go on after
@@ -62,6 +64,7 @@ impl Default for Payer {
             id: 0,
             weight: 1,
             meter: None,
+            memory: None,
         }
     }
 }

@@ -22,7 +22,7 @@ pub use crate::instance::Usage;
 
 use self::store::{Instantiating, handler_error, inline_store, queued_store};
 use crate::component::{CheckedComponent, MODEL_INTERFACE};
-use crate::compute::Graphs;
+use crate::compute::{Graphs, Payer};
 use crate::configuration::HandlerConfiguration;
 use crate::engine::Engine;
 use crate::guest_run::GuestRun;
@@ -110,8 +110,9 @@ impl Handler {
             guest_time: limits.guest_time.min(SIGNATURE_TIME),
             ..limits.clone()
         };
+        let payer = Payer::default();
         let mut store = inline_store(
-            engine,
+            (&**engine, &payer),
             &signature_limits,
             Arc::default(),
             Instant::now() + SIGNATURE_TIME,
@@ -160,7 +161,9 @@ impl Handler {
     /// Runs one request without blocking the thread for longer than an epoch.
     pub async fn infer(&self, call: HandlerCall<'_>) -> HandlerOutcome {
         let graphs = Arc::clone(&self.graphs);
-        let mut store = queued_store(&self.engine, &self.limits, graphs, call.options.deadline);
+        let options = &call.options;
+        let parties = (&*self.engine, &options.payer);
+        let mut store = queued_store(parties, &self.limits, graphs, options.deadline);
         store.data_mut().priority = call.options.priority;
         store.data_mut().queue_timeout = call.options.queue_timeout;
         store.data_mut().payer = call.options.payer.clone();
@@ -184,7 +187,9 @@ impl Handler {
     /// caller must repeat it with [`Handler::infer`].
     pub fn infer_inline(&self, call: HandlerCall<'_>) -> HandlerOutcome {
         let graphs = Arc::clone(&self.graphs);
-        let mut store = inline_store(&self.engine, &self.limits, graphs, call.options.deadline);
+        let options = &call.options;
+        let parties = (&*self.engine, &options.payer);
+        let mut store = inline_store(parties, &self.limits, graphs, options.deadline);
         store
             .data_mut()
             .configuration

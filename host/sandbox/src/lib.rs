@@ -4,7 +4,7 @@
 //! [`component`] refuses components that import more than they are granted. [`aot`] compiles the others
 //! in a [`limited_process`], or finds the compiled code in its store; a [`worker_process`] performs short
 //! tasks in turn, and a [`serving_child`] answers requests over a socket. `child_attendant` stays with each of these processes until it ends, in this process or in a
-//! [`spawner`]. [`engine`] holds the state that all instances share, and [`limits`] the resource limits
+//! [`spawner`]; [`oom_score`] makes them go first when memory runs out. [`engine`] holds the state that all instances share, and [`limits`] the resource limits
 //! of one instance. [`handler`] initializes a handler and makes the calls, each on an instance of the
 //! private module `instance`. [`nn`] implements the wasi:nn imports through [`compute::Compute`],
 //! [`configuration`] what handlers read of their model, and [`grants`] what the model can grant in addition;
@@ -32,6 +32,7 @@ pub mod limits;
 mod linker;
 pub mod logging;
 pub mod nn;
+pub mod oom_score;
 pub mod preload;
 pub mod serving_child;
 pub mod spawner;

@@ -8,7 +8,8 @@
 //! This module contains both ends: [`ChildProgram::run`] for the parent, [`begin`] and [`finish`] for the
 //! child.
 
-use crate::child_attendant::StartLimits;
+use crate::child_attendant::{ChildCommand, StartLimits};
+use crate::oom_score::ChildKind;
 use crate::spawner::{ChildStreams, SpawnTask, Spawner, StartedChild, start_attended, start_with};
 use rustix::process::{Signal, set_parent_process_death_signal};
 use std::ffi::{OsStr, OsString};
@@ -180,7 +181,9 @@ impl ChildProgram {
                 // Its standard error is of no use to anyone.
                 let mut command = program.with_arguments(arguments);
                 command.stderr(Stdio::null());
-                let started = start_with(|streams| start_attended(command, limits, streams));
+                let kind = ChildKind::Task;
+                let child = ChildCommand { command, kind };
+                let started = start_with(|streams| start_attended(child, limits, streams));
                 started.map_err(ChildError::Start)
             }
             Start::Spawner { .. } if !arguments.is_empty() => Err(ChildError::Start(
@@ -205,7 +208,8 @@ impl ChildProgram {
             Start::Command(program) => {
                 let mut command = program.with_arguments(&[]);
                 command.stderr(Stdio::inherit());
-                start_attended(command, limits, streams)
+                let kind = ChildKind::Worker;
+                start_attended(ChildCommand { command, kind }, limits, streams)
             }
             Start::Spawner { spawner, task } => spawner.request(*task, limits, &streams),
         }

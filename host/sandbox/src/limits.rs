@@ -9,12 +9,17 @@ use std::time::Duration;
 use wasmtime::ResourceLimiter;
 use wisp_tensor::{MemoryBudget, Reservation};
 
+/// The size of the largest component accepted, in bytes, unless a server is given another limit.
+pub const MAX_COMPONENT_BYTES: usize = 20 << 20;
+
 /// The size of a table's element: a pointer.
 const TABLE_ELEMENT_BYTES: usize = size_of::<usize>();
 
-/// The limits of one handler call.
+/// The limits of one handler, nearly all of which are those of one call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
+    /// The maximum size of its component, in bytes. Whoever reads the file enforces it.
+    pub component_bytes: usize,
     /// The maximum size of all linear memories of the instance together, in bytes. More than the engine's maximum
     /// for one has no effect.
     pub memory_bytes: usize,
@@ -38,6 +43,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Limits {
         Limits {
+            component_bytes: MAX_COMPONENT_BYTES,
             memory_bytes: 128 << 20,
             table_elements: 20_000,
             // An input and an output of a graph, each as large as the largest body.

@@ -8,7 +8,8 @@
 //!
 //! This module contains both ends: [`Spawner`] for the server, [`serve`] for the process.
 
-use crate::child_attendant::{ChildEnd, StartLimits, attend};
+use crate::child_attendant::{ChildCommand, ChildEnd, StartLimits, attend};
+use crate::oom_score::ChildKind;
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
@@ -101,6 +102,13 @@ impl SpawnTask {
             .find(|task| task.number() == number)
     }
 
+    fn kind(self) -> ChildKind {
+        match self {
+            SpawnTask::Compile | SpawnTask::Load => ChildKind::Task,
+            SpawnTask::Worker => ChildKind::Worker,
+        }
+    }
+
     fn number(self) -> u8 {
         match self {
             SpawnTask::Compile => 0,
@@ -168,7 +176,7 @@ pub(crate) fn start_with(
 
 /// Starts a command with these streams, and a thread that stays with it. The control reports whether it was started.
 pub(crate) fn start_attended(
-    mut command: Command,
+    mut child: ChildCommand,
     limits: StartLimits,
     streams: ChildStreams,
 ) -> io::Result<()> {
@@ -177,9 +185,9 @@ pub(crate) fn start_attended(
         stdout,
         control,
     } = streams;
-    command.stdin(stdin).stdout(stdout);
+    child.command.stdin(stdin).stdout(stdout);
     let attendant = thread::Builder::new().name("wisp-child".to_owned());
-    let attending = attendant.spawn(move || attend(command, limits, &control));
+    let attending = attendant.spawn(move || attend(child, limits, &control));
     attending.map(drop)
 }
 
@@ -249,7 +257,8 @@ pub fn serve(
             control: UnixStream::from(control),
         };
         // Without a thread the control is closed, which the other end sees.
-        let _ = start_attended(command, limits, streams);
+        let kind = task.kind();
+        let _ = start_attended(ChildCommand { command, kind }, limits, streams);
     }
 }
 

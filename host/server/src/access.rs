@@ -13,10 +13,14 @@
 //! need not agree on what a request is for nobody to get more rights than the key gives.
 //!
 //! Invariant: the match over all REST calls has no wildcard, so a new call does not compile before its requirement is
-//! chosen. `tests/tenants/audit.rs` tries every route with every kind of key.
+//! chosen, and a gRPC method without a chosen one is never called (`grpc_methods`). `tests/tenants/audit.rs` tries every route
+//! with every kind of key.
+
+mod grpc_methods;
 
 use crate::failure::Failure;
 use crate::peer_certificate::PeerCertificate;
+use grpc_methods::MethodRight;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
 use http::{HeaderMap, Method};
@@ -35,22 +39,6 @@ const SCHEME: &str = "bearer";
 
 /// The header that carries the role of the caller from the server to a worker process. A client's own is replaced.
 pub(crate) const FORWARDED_ROLE: &str = "wisp-forwarded-role";
-
-/// The gRPC methods that need no key: they report the state of the server and nothing of its models.
-const OPEN_METHODS: [&str; 5] = [
-    "/inference.GRPCInferenceService/ServerLive",
-    "/inference.GRPCInferenceService/ServerReady",
-    "/prediction.PredictionService/HealthCheck",
-    "/grpc.health.v1.Health/Check",
-    "/grpc.health.v1.Health/Watch",
-];
-
-/// The gRPC methods that change models.
-const DEPLOY_METHODS: [&str; 3] = [
-    "/inference.GRPCInferenceService/RepositoryModelLoad",
-    "/inference.GRPCInferenceService/RepositoryModelUnload",
-    "/tensorflow.serving.ModelService/HandleReloadConfigRequest",
-];
 
 /// The right that a call requires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -147,14 +135,18 @@ impl Requirement {
 
     /// Returns the requirement of a gRPC request for this path.
     pub(crate) fn of_method(path: &str) -> Requirement {
-        if OPEN_METHODS.contains(&path) {
-            return Requirement::Open;
-        }
-        match DEPLOY_METHODS.contains(&path) {
-            true => Requirement::Role(Role::Deploy),
-            false => Requirement::Role(Role::Infer),
+        // An unknown method is not called, and says so to callers with a key, as an unknown path does.
+        match grpc_methods::required(path) {
+            Some(MethodRight::Open) => Requirement::Open,
+            Some(MethodRight::Role(role)) => Requirement::Role(role),
+            None => Requirement::Role(Role::Infer),
         }
     }
+}
+
+/// Returns whether the gRPC method at this path may be called at all: whether the right that it requires was chosen.
+pub(crate) fn is_known_method(path: &str) -> bool {
+    grpc_methods::required(path).is_some()
 }
 
 // === impl Access ===

@@ -27,12 +27,17 @@ use wisp_serving::InferError;
 use wisp_serving::namespaces::{Namespaces, TenantsChangeError};
 use wisp_serving::tenants::api_key::KeyId;
 use wisp_serving::tenants::document::{
-    decode_key, decode_tenant, key_document, removed_document, tenant_document, tenants_document,
+    decode_change, decode_key, decode_tenant, key_document, removed_document, tenant_document,
+    tenants_document,
 };
 use wisp_serving::tenants::tenant_id::TenantId;
+use wisp_tensor::MemoryBudget;
 
 /// The largest body, in bytes. Those of clients are shorter.
 const MAX_BODY_BYTES: usize = 16 * 1024;
+
+/// The memory for the bodies of all requests together, for which those of the API leave none if they use up theirs.
+const MEMORY_BYTES: usize = 4 << 20;
 
 /// The time that a body may keep the server waiting.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -44,6 +49,7 @@ const CLOSE: HeaderValue = HeaderValue::from_static("close");
 pub(crate) struct AdminService {
     namespaces: Arc<Namespaces>,
     access: Access,
+    memory: Arc<MemoryBudget>,
 }
 
 /// One request about the tenants.
@@ -52,6 +58,7 @@ enum AdminCall {
     List,
     Add,
     Show(TenantId),
+    Set(TenantId),
     Remove(TenantId),
     AddKey(TenantId),
     RevokeKey(TenantId, KeyId),
@@ -63,6 +70,7 @@ impl AdminService {
     pub(crate) fn new(namespaces: Arc<Namespaces>) -> AdminService {
         AdminService {
             access: Access::new(Arc::clone(&namespaces)),
+            memory: Arc::new(MemoryBudget::new(MEMORY_BYTES)),
             namespaces,
         }
     }
@@ -79,7 +87,7 @@ impl AdminService {
         let mut body = RequestBody::new(
             incoming,
             BODY_TIMEOUT,
-            serving.memory().reservation(),
+            self.memory.reservation(),
             serving.blocking().clone(),
         );
         let allowed = hosts.map_or(Ok(()), |hosts| hosts.check(&head));
@@ -159,9 +167,10 @@ impl AdminCall {
                 let id = tenant(id)?;
                 match *method {
                     Method::GET => Ok(AdminCall::Show(id)),
+                    Method::PATCH => Ok(AdminCall::Set(id)),
                     Method::DELETE => Ok(AdminCall::Remove(id)),
                     _ => Err(RouteError::Method {
-                        allowed: "GET, DELETE",
+                        allowed: "GET, PATCH, DELETE",
                     }),
                 }
             }
@@ -203,6 +212,15 @@ impl AdminCall {
                 tracing::info!(tenant = %new.id, key = %key.id(), "a tenant was added");
                 Ok(key_document(&new.id, &key))
             }
+            AdminCall::Set(id) => {
+                let change = decode_change(content)?;
+                let document = namespaces.change(|records| {
+                    records.set(&id, &change)?;
+                    Ok(tenant_document(records, &id))
+                })?;
+                tracing::info!(tenant = %id, "the settings of a tenant were changed");
+                document.ok_or(Failure::UnknownTenant(id))
+            }
             AdminCall::AddKey(id) => {
                 let new = decode_key(content)?;
                 let key = namespaces.change(|records| records.rotate(&id, new, now))?;
@@ -237,6 +255,11 @@ mod tests {
                 Method::GET,
                 "/v1/tenants/acme",
                 AdminCall::Show(acme.clone()),
+            ),
+            (
+                Method::PATCH,
+                "/v1/tenants/acme",
+                AdminCall::Set(acme.clone()),
             ),
             (
                 Method::DELETE,

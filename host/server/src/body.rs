@@ -17,13 +17,14 @@ use std::error::Error;
 use std::future::poll_fn;
 use std::io;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 use wisp_protocol::content_coding::Coding;
 use wisp_serving::BodyError;
 use wisp_serving::blocking::BlockingPool;
-use wisp_tensor::Reservation;
+use wisp_tensor::{MemoryBudget, Reservation};
 
 /// The rate below which a body is late. A poor mobile connection reaches it.
 const MIN_BYTES_PER_SECOND: u64 = 16 * 1024;
@@ -115,6 +116,11 @@ where
     /// Returns the number of bytes that have arrived, compressed as they were sent.
     pub(crate) fn received_bytes(&self) -> u64 {
         self.received
+    }
+
+    /// Counts the memory of the body in this budget, that of the caller's tenant, from now on.
+    pub(crate) fn charge_to(&mut self, memory: &Arc<MemoryBudget>) {
+        self.reservation.charge_to(memory);
     }
 
     /// Returns the same body, given up soon after the server begins to drain.

@@ -43,6 +43,7 @@ pub(crate) async fn dispatch(
     let admission = access.admit(head, Requirement::of_call(&call))?;
     let Admission { serving, key } = admission;
     let serving = &*serving;
+    body.charge_to(serving.memory());
     let call = match call {
         // The paths of the protocols come first, so that no model can take them.
         Err(unknown @ RouteError::UnknownRoute) => {

@@ -194,6 +194,8 @@ fn tenants_kind(error: &TenantsChangeError) -> ErrorKind {
         | ChangeError::SigningKeyExists(_)
         | ChangeError::TooManySigningKeys { .. }
         | ChangeError::LocalSignatures
+        | ChangeError::LocalGrants
+        | ChangeError::Limit(_)
         | ChangeError::LocalIsolation => ErrorKind::InvalidRequest,
         ChangeError::Unknown(_)
         | ChangeError::UnknownKey { .. }

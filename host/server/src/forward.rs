@@ -97,7 +97,7 @@ impl Forwarder {
             is_inference,
         } = request;
         let serving = caller.serving();
-        let call = serving.admit_forwarded(is_inference)?;
+        let call = serving.admit_forwarded(is_inference).await?;
         let (slot, worker) = self.slot(serving.tenant());
         let progress = body.progress();
         let mut unsent = head::forwarded((head, caller.role()), id, body);

@@ -30,6 +30,7 @@ pub(crate) use outgoing::GrpcBody;
 pub(crate) use status::{failure, refuse, trailers};
 pub(crate) use timeout::{client_deadline, with_deadline};
 
+use crate::access::is_known_method;
 use crate::drain::DrainWatch;
 use crate::failure::Failure;
 use generated::inference::grpc_inference_service_server::GrpcInferenceServiceServer;
@@ -161,7 +162,7 @@ impl Services {
         let service = path.strip_prefix('/').and_then(|path| path.split_once('/'));
         let service = service.map_or("", |(service, _)| service);
         let found = self.services.iter().find(|(name, _)| *name == service);
-        let Some((_, methods)) = found else {
+        let (Some((_, methods)), true) = (found, is_known_method(&path)) else {
             return Err(Failure::unknown_method(&path));
         };
         let request = self.request(head, incoming, admitted);

@@ -35,6 +35,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use wisp_serving::Serving;
 use wisp_serving::namespaces::Namespaces;
+use wisp_tensor::{ByteShare, MemoryBudget};
 
 mod forwarded;
 
@@ -45,6 +46,8 @@ const CLOSE: HeaderValue = HeaderValue::from_static("close");
 pub(crate) struct Service {
     /// The service of the public models, for what does not depend on the tenant.
     serving: Arc<Serving>,
+    /// The share of the memory for all requests whose callers are unknown: some methods of gRPC need none.
+    unidentified: Arc<MemoryBudget>,
     access: Access,
     log: Log,
     body_timeout: Duration,
@@ -79,6 +82,7 @@ impl Service {
             forwarder: options.workers.clone().map(Forwarder::new),
             grpc: grpc::Services::new(&serving, drain.clone(), options.body_timeout),
             docs: Docs::new(),
+            unidentified: Arc::new(serving.memory().for_owner(&ByteShare::default())),
             serving,
             log: Log::new(Reports {
                 lines: options.request_lines,
@@ -159,7 +163,7 @@ impl Service {
         } = received;
         let slot = self.serving.admit();
         let routing = self.serving.routing().key(&head.headers, None);
-        let memory = self.serving.memory().reservation();
+        let memory = self.unidentified.reservation();
         let admitted = AdmittedRequest::new(slot, memory, routing);
         let deadline = grpc::client_deadline(&head.headers);
         let line = self.log.begin(&head).for_grpc();
@@ -196,7 +200,7 @@ impl Service {
         let mut body = RequestBody::new(
             incoming,
             self.body_timeout,
-            self.serving.memory().reservation(),
+            self.unidentified.reservation(),
             self.serving.blocking().clone(),
         )
         .until_drain(self.drain.clone());

@@ -8,7 +8,7 @@ use crate::owner::{Owner, OwnerShare};
 use crate::quota::{OverQuota, Quota, QuotaPermit, QuotaUse};
 use crate::tenants::tenant_set::Tenant;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// The account of a tenant. Clones share it. Lifetime: until the tenant is removed.
 #[derive(Debug, Clone)]
@@ -88,6 +88,24 @@ impl Charge {
         })
     }
 
+    /// Admits a request of this account as [`Charge::begin`] does, and lets it wait for its turn for as long as its
+    /// `patience`, if the tenant has a queue.
+    pub(crate) async fn begin_in_turn(
+        account: Option<&Account>,
+        patience: Duration,
+    ) -> Result<Charge, OverQuota> {
+        let Some(account) = account else {
+            return Ok(Charge::default());
+        };
+        let deadline = tokio::time::Instant::now() + patience;
+        let permit = account.quota.admit_in_turn(0, deadline).await?;
+        Ok(Charge {
+            permit: Some(permit),
+            meter: None,
+            has_succeeded: false,
+        })
+    }
+
     /// Charges what this meter shows from now on.
     pub(crate) fn measure(&mut self, meter: &Arc<CallMeter>) {
         let times = self.permit.as_mut().and_then(QuotaPermit::take_times);
@@ -129,7 +147,6 @@ mod tests {
     use crate::metering::usage_cell::{UsageCell, UsageKey};
     use crate::quota::limits::{BACKEND_MILLISECONDS, CONCURRENCY, GUEST_MILLISECONDS};
     use crate::tenants::tenant_id::TenantId;
-    use std::time::Duration;
     use wisp_protocol::call::{ModelName, Version};
     use wisp_sandbox::compute::ComputeMeter;
 

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::Instant;
 use wisp_sandbox::compute::{ComputeMeter, Payer};
+use wisp_tensor::MemoryBudget;
 
 /// The multiple of the free permits that one version, or one owner, may hold. With 7, a single busy version holds at
 /// most 7/8 of all permits, two hold 14/15 together, and so on, so that some permits are always free.
@@ -66,6 +67,8 @@ pub struct Permit {
     instances: Arc<FairSlots>,
     /// The meter of the request; `None` for one of the server itself.
     meter: Option<Arc<CallMeter>>,
+    /// The budget for the memory of its handler; `None` for one of the server itself.
+    memory: Option<Arc<MemoryBudget>>,
 }
 
 /// A place in the sandbox for one instance. Dropping it frees the place, so it is kept with the instance.
@@ -181,6 +184,7 @@ impl Admission {
             owner,
             instances: Arc::clone(&self.instances),
             meter: None,
+            memory: None,
         };
         let free = max_requests - before;
         if of_version >= free.saturating_mul(SHARE_OF_FREE) {
@@ -209,14 +213,21 @@ impl Permit {
         let meter = self.meter.clone();
         Payer {
             meter: meter.map(|meter| -> Arc<dyn ComputeMeter> { meter }),
+            memory: self.memory.clone(),
             ..Payer::from(self.owner())
         }
     }
 
-    /// Returns the permit with the meter of its request.
-    pub(crate) fn metered(mut self, meter: &Arc<CallMeter>) -> Permit {
+    /// Returns the permit with the meter of its request, and the budget of its tenant for memory.
+    pub(crate) fn metered(mut self, meter: &Arc<CallMeter>, memory: &Arc<MemoryBudget>) -> Permit {
         self.meter = Some(Arc::clone(meter));
+        self.memory = Some(Arc::clone(memory));
         self
+    }
+
+    /// Returns the budget for the memory of the request's handler, unless it is one of the server itself.
+    pub(crate) fn memory(&self) -> Option<&Arc<MemoryBudget>> {
+        self.memory.as_ref()
     }
 
     /// Returns the meter of the request, unless it is one of the server itself.

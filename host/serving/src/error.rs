@@ -149,6 +149,9 @@ impl From<ControlError> for InferError {
             | ControlError::Failed { .. }
             | ControlError::Releasing { .. }
             | ControlError::Release { .. } => ErrorKind::InvalidRequest,
+            ControlError::NoRoom {
+                is_of_tenant: true, ..
+            } => ErrorKind::OverQuota,
             ControlError::Polling
             | ControlError::NoRoom { .. }
             | ControlError::StillLoading { .. }

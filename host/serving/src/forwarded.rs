@@ -25,12 +25,12 @@ pub struct ForwardedCall {
 
 impl Serving {
     /// Admits a request that is passed on to the process of the tenant. Inferences count within its limits.
-    pub fn admit_forwarded(&self, is_inference: bool) -> Result<ForwardedCall, InferError> {
+    pub async fn admit_forwarded(&self, is_inference: bool) -> Result<ForwardedCall, InferError> {
         record_tenant(&self.tenant().id, self.owner());
         let charge = match is_inference {
             true => {
                 self.pressure.check_inference()?;
-                Charge::begin(self.account.as_ref())?
+                Charge::begin_in_turn(self.account.as_ref(), self.options.request_timeout).await?
             }
             false => Charge::default(),
         };

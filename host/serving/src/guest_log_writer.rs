@@ -1,17 +1,25 @@
 //! Writes what guests log to the log of the process, with their model, the request and its tenant.
 //!
-//! The sandbox bounds the lines of one call; this module bounds the lines of all calls of a version. Lines beyond
-//! either are dropped, and their number is written in one line.
+//! The sandbox bounds the lines of one call; this module bounds those of all calls of a tenant, whatever versions they
+//! call, and without tenants those of a version. Lines beyond either are dropped, and their number is written in one line.
 
 use crate::current_request::CurrentRequest;
+use crate::tenants::tenant_id::TenantId;
+use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use wisp_protocol::call::{ModelName, Version};
 use wisp_sandbox::logging::{GuestLog, LINE_BYTES, LogLevel, LogLine, TARGET};
 
-/// The maximum size of the lines that one version logs per second, so that it cannot fill a disk quickly or
-/// delay the lines of others.
+/// The maximum size of the lines that one tenant, or one version, logs per second, so that it cannot fill a disk quickly
+/// or delay the lines of others.
 const BYTES_PER_SECOND: usize = 1 << 20;
+
+/// The time after its last lines for which the second of a tenant is kept, if another one begins to log.
+const KEPT: Duration = Duration::from_secs(60);
+
+/// The lines of tenants in the log, of which a process has one.
+static TENANTS: TenantRates = TenantRates(Mutex::new(BTreeMap::new()));
 
 /// The names for the lines of a version, and the limit on them. Lifetime: a model version.
 #[derive(Debug)]
@@ -24,6 +32,10 @@ pub struct GuestLogWriter {
 /// The limit on the lines of all calls of a version. Lifetime: a model version.
 #[derive(Debug)]
 struct LogRate(Mutex<LoggedSecond>);
+
+/// The limits on the lines of all calls of each tenant. Lifetime: the process.
+#[derive(Debug)]
+struct TenantRates(Mutex<BTreeMap<TenantId, LoggedSecond>>);
 
 /// The lines of the current second.
 #[derive(Debug)]
@@ -68,7 +80,14 @@ impl GuestLogWriter {
         if log.is_empty() {
             return;
         }
-        let GuestLog { lines, dropped } = self.rate.admit(log, Instant::now());
+        // The tenant that owns the server has the limits of a server without tenants.
+        let tenant = request.and_then(CurrentRequest::tenant);
+        let tenant = tenant.filter(|tenant| !tenant.is_local());
+        let now = Instant::now();
+        let GuestLog { lines, dropped } = match tenant {
+            Some(tenant) => TENANTS.admit(tenant, log, now),
+            None => self.rate.admit(log, now),
+        };
         for line in &lines {
             self.write_line(line, request);
         }
@@ -80,7 +99,7 @@ impl GuestLogWriter {
                 tenant = request.and_then(CurrentRequest::tenant).map(tracing::field::display),
                 request_id = request.map(tracing::field::display),
                 "{dropped} lines of the handler were dropped: a call may log limits.log_bytes of model.toml, and \
-                 a version {BYTES_PER_SECOND} bytes per second"
+                 a tenant, or a version without tenants, {BYTES_PER_SECOND} bytes per second"
             );
         }
     }
@@ -100,39 +119,67 @@ impl GuestLogWriter {
 
 impl LogRate {
     fn new() -> LogRate {
-        LogRate(Mutex::new(LoggedSecond {
-            began: Instant::now(),
-            bytes_left: BYTES_PER_SECOND,
-            dropped: 0,
-        }))
+        LogRate(Mutex::new(LoggedSecond::begin(Instant::now())))
     }
 
-    /// Returns the lines that may be written at `now`, and the number of dropped ones if that may be written
-    /// too. Otherwise it is added to the number of a later second.
+    /// Returns the lines that may be written at `now`.
     fn admit(&self, log: GuestLog, now: Instant) -> GuestLog {
-        let GuestLog {
-            mut lines,
-            mut dropped,
-        } = log;
+        // A panic leaves numbers that are valid, if not the latest.
         let mut second = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if now.saturating_duration_since(second.began) >= Duration::from_secs(1) {
-            second.began = now;
-            second.bytes_left = BYTES_PER_SECOND;
-            dropped += std::mem::take(&mut second.dropped);
+        second.admit(log, now)
+    }
+}
+
+// === impl TenantRates ===
+
+impl TenantRates {
+    /// Returns the lines of a tenant that may be written at `now`.
+    fn admit(&self, tenant: TenantId, log: GuestLog, now: Instant) -> GuestLog {
+        // As in a version.
+        let mut tenants = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if !tenants.contains_key(&tenant) {
+            // Tenants that were removed leave nothing.
+            tenants.retain(|_, second| now.saturating_duration_since(second.began) < KEPT);
         }
-        let all = lines.len();
-        lines.retain(|line| second.charge(line.bytes()));
-        dropped += (all - lines.len()) as u64;
-        if dropped > 0 && !second.charge(LINE_BYTES) {
-            second.dropped += std::mem::take(&mut dropped);
-        }
-        GuestLog { lines, dropped }
+        let second = tenants
+            .entry(tenant)
+            .or_insert_with(|| LoggedSecond::begin(now));
+        second.admit(log, now)
     }
 }
 
 // === impl LoggedSecond ===
 
 impl LoggedSecond {
+    fn begin(now: Instant) -> LoggedSecond {
+        LoggedSecond {
+            began: now,
+            bytes_left: BYTES_PER_SECOND,
+            dropped: 0,
+        }
+    }
+
+    /// Returns the lines that may be written at `now`, and the number of dropped ones if that may be written
+    /// too. Otherwise it is added to the number of a later second.
+    fn admit(&mut self, log: GuestLog, now: Instant) -> GuestLog {
+        let GuestLog {
+            mut lines,
+            mut dropped,
+        } = log;
+        if now.saturating_duration_since(self.began) >= Duration::from_secs(1) {
+            self.began = now;
+            self.bytes_left = BYTES_PER_SECOND;
+            dropped += std::mem::take(&mut self.dropped);
+        }
+        let all = lines.len();
+        lines.retain(|line| self.charge(line.bytes()));
+        dropped += (all - lines.len()) as u64;
+        if dropped > 0 && !self.charge(LINE_BYTES) {
+            self.dropped += std::mem::take(&mut dropped);
+        }
+        GuestLog { lines, dropped }
+    }
+
     fn charge(&mut self, bytes: usize) -> bool {
         match self.bytes_left.checked_sub(bytes) {
             Some(left) => {
@@ -174,6 +221,29 @@ mod tests {
         assert_eq!((next.lines.len(), next.dropped), (1, 44));
         let after = rate.admit(log(1), later);
         assert_eq!((after.lines.len(), after.dropped), (1, 0));
+    }
+
+    #[test]
+    fn a_tenant_has_one_limit_for_all_versions_and_no_part_in_those_of_others() -> anyhow::Result<()>
+    {
+        let tenants = TenantRates(Mutex::default());
+        let now = Instant::now();
+        let (noisy, quiet): (TenantId, TenantId) = ("noisy".parse()?, "quiet".parse()?);
+        for (lines, written) in [(200, 200), (100, 56), (1, 0)] {
+            let admitted = tenants.admit(noisy.clone(), log(lines), now);
+            assert_eq!(admitted.lines.len(), written);
+        }
+        let admitted = tenants.admit(quiet.clone(), log(100), now);
+        assert_eq!((admitted.lines.len(), admitted.dropped), (100, 0));
+        let later = now + Duration::from_secs(2);
+        let admitted = tenants.admit(noisy, log(1), later);
+        assert_eq!((admitted.lines.len(), admitted.dropped), (1, 45));
+        // Another tenant that begins to log makes room.
+        let other: TenantId = "other".parse()?;
+        tenants.admit(other, log(1), now + KEPT * 2);
+        let kept = tenants.0.lock().unwrap_or_else(PoisonError::into_inner);
+        assert_eq!(kept.len(), 1);
+        Ok(())
     }
 
     #[test]

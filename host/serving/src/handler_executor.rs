@@ -29,6 +29,7 @@ use tokio::sync::oneshot;
 use wisp_protocol::call::{InferRequest, Scheduling};
 use wisp_sandbox::compute::{ComputeError, ComputeOptions, Payer};
 use wisp_sandbox::handler::{HandlerCall, HandlerError, HandlerOutcome, HandlerResponse, Usage};
+use wisp_tensor::MemoryBudget;
 
 /// A handler with its jobs in the pool. Lifetime: a model version.
 #[derive(Debug)]
@@ -61,6 +62,8 @@ struct InlineCall {
     /// The request for the log.
     current: Option<CurrentRequest>,
     meter: Option<Arc<CallMeter>>,
+    /// The budget for the memory of the handler.
+    memory: Option<Arc<MemoryBudget>>,
     times: CallTimes,
     budget: Duration,
 }
@@ -124,6 +127,7 @@ impl HandlerExecutor {
             request,
             current: CurrentRequest::of_task(),
             meter: permit.meter().cloned(),
+            memory: permit.memory().cloned(),
             times,
             budget,
         };
@@ -239,6 +243,7 @@ impl InlineCall {
             request,
             current,
             meter,
+            memory,
             times: CallTimes {
                 deadline, owner, ..
             },
@@ -247,7 +252,11 @@ impl InlineCall {
         let started = Instant::now();
         let budget_end = started + budget;
         // The meter is charged for the whole run below.
-        let terms = (deadline.min(budget_end), Payer::from(owner));
+        let payer = Payer {
+            memory,
+            ..Payer::from(owner)
+        };
+        let terms = (deadline.min(budget_end), payer);
         let called = handler.infer_inline(handler_call(&request, terms));
         if let Some(meter) = &meter {
             meter.add_inline_run(&called.run.usage, used_by_run(started.elapsed()));

@@ -74,7 +74,8 @@ async fn run<D: RequestDecoder>(
 ) -> Result<Inferred<Encoded<D>>, InferError> {
     let mut timer = PhaseTimer::start(slot.granted()).recording(recorded_timings());
     serving.pressure.check_inference()?;
-    let mut charge = Charge::begin(serving.account.as_ref())?;
+    let account = serving.account.as_ref();
+    let mut charge = Charge::begin_in_turn(account, serving.options.request_timeout).await?;
     let version = serving
         .select(&call.selection, call.routing, &charge)
         .await?;
@@ -86,7 +87,7 @@ async fn run<D: RequestDecoder>(
     let source = slot.read(reading).await?;
     timer.finish_read();
     let permit = serving.admission.admit_for(version.share(), owner)?;
-    let permit = Arc::new(permit.metered(&meter));
+    let permit = Arc::new(permit.metered(&meter, &serving.options.memory));
     let deadline = Instant::now() + serving.options.request_timeout;
     let memory = Footprint::new(&serving.options.memory);
     let codecs = Codecs {

@@ -5,7 +5,7 @@
 //! them while the server runs, for clients or a [`repository_poll`], in turns ([`load_locks`]), and adds [`uploads`] to the repository; `case_call` computes their
 //! golden cases before; [`file_state`] detects changed files. A [`release`] splits the requests between two versions.
 //! [`residency`] decides which models are loaded within a budget, which [`memory_ledger`] counts; a [`memory_watch`]
-//! relieves [`memory_pressure`] before the kernel would end the process. Work has an [`owner`], and `owner_accounts` share
+//! relieves [`memory_pressure`] before the kernel would end the process, and counts `descendants` with it. Work has an [`owner`], and `owner_accounts` share
 //! threads and `fair_slots` between owners; a [`quota`] limits what one of them may use. A [`response_cache`]
 //! remembers responses. The [`namespaces`] of the [`tenants`] have a [`Serving`] each; requests for the process of a tenant
 //! are [`forwarded`].
@@ -35,6 +35,7 @@ mod call_slots;
 mod case_call;
 pub mod cost_curve;
 pub mod current_request;
+mod descendants;
 pub mod error;
 pub mod event_queue;
 mod expected_wait;

@@ -17,7 +17,7 @@ use wisp_protocol::call::ModelName;
 const LOADS_AT_ONCE: usize = 4;
 
 /// The number of concurrent loads of all owners together.
-const ALL_LOADS_AT_ONCE: usize = 2 * LOADS_AT_ONCE;
+pub const ALL_LOADS_AT_ONCE: usize = 2 * LOADS_AT_ONCE;
 
 /// The lock of each model.
 type Turns = HashMap<ModelName, Weak<AsyncMutex<()>>>;

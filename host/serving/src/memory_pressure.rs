@@ -4,15 +4,17 @@
 //! |---|---|---|
 //! | `normal` | | none |
 //! | `shrink` | 80 % | the response cache is emptied and remembers nothing; idle models become dormant, if requests load models |
-//! | `refuse_large` | 90 % | also, no load of a model begins, whoever asks for it, and no request may hold more than 4 MiB |
+//! | `refuse_large` | 90 % | also, no load of a model begins, whoever asks for it, no request may hold more than 4 MiB, and the tenant whose models take the most loses those that no request would load again |
 //! | `refuse_all` | 95 % | also, no inference begins; health, metrics and questions about models are answered |
 //!
 //! A stage ends only once the use has fallen by three points more, so that it does not alternate. The limit is the one of
 //! the control group or a lower one: the kernel would otherwise end the process. Budgets of single resources remain; the
-//! stages are for what they do not count, such as fragmentation and libraries.
+//! stages are for what they do not count, such as fragmentation and libraries. The memory of child processes, which load
+//! models or serve a tenant, counts up to the stage in which no load begins, and no further: their own limits bound them.
 //!
 //! Pure logic: [`memory_watch`](crate::memory_watch) reads the use and carries the effects out.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
 
 /// The largest reservation of a request in the stage in which large ones are refused: about the memory that a handler
@@ -45,10 +47,21 @@ pub struct MemoryPressure {
     /// `None` without a limit, which is always in the first stage.
     limit: Option<u64>,
     used: AtomicU64,
+    /// The memory of the processes below this one.
+    children: AtomicU64,
     stage: AtomicU8,
     /// The numbers of times that each stage has been entered.
     entered: [AtomicU64; PressureStage::ALL.len()],
     refused: AtomicU64,
+    /// The memory that running loads of tenants are expected to take.
+    expected: AtomicU64,
+}
+
+/// The memory that a load is expected to take, counted until this is dropped. Lifetime: one load.
+#[derive(Debug)]
+pub(crate) struct ExpectedLoad {
+    pressure: Arc<MemoryPressure>,
+    bytes: u64,
 }
 
 /// The refusal of work for lack of memory.
@@ -117,9 +130,11 @@ impl MemoryPressure {
         MemoryPressure {
             limit: limit.filter(|limit| *limit > 0),
             used: AtomicU64::new(0),
+            children: AtomicU64::new(0),
             stage: AtomicU8::new(0),
             entered: Default::default(),
             refused: AtomicU64::new(0),
+            expected: AtomicU64::new(0),
         }
     }
 
@@ -131,6 +146,11 @@ impl MemoryPressure {
     /// Returns the memory that the process used when it was last read.
     pub fn used(&self) -> u64 {
         self.used.load(Relaxed)
+    }
+
+    /// Returns the memory that the processes below this one used when it was last read.
+    pub fn children(&self) -> u64 {
+        self.children.load(Relaxed)
     }
 
     /// Returns the current stage.
@@ -152,10 +172,20 @@ impl MemoryPressure {
     /// Records that the process uses this number of bytes, and returns the change of the stage. One task at a time does
     /// so.
     pub fn observe(&self, used: u64) -> Option<StageChange> {
+        self.observe_all(used, 0)
+    }
+
+    /// Records in the same way that the process uses this number of bytes, and the processes below it another. Those keep
+    /// loads from beginning, and no request from being answered: they are not of those who would have to wait.
+    pub fn observe_all(&self, used: u64, children: u64) -> Option<StageChange> {
         self.used.store(used, Relaxed);
+        self.children.store(children, Relaxed);
         let limit = self.limit?;
         let from = self.stage();
-        let to = from.next(used, limit);
+        let with_children = from.next(used.saturating_add(children), limit);
+        let to = from
+            .next(used, limit)
+            .max(with_children.min(PressureStage::RefuseLarge));
         if from == to {
             return None;
         }
@@ -182,12 +212,57 @@ impl MemoryPressure {
         self.check_before(PressureStage::RefuseLarge)
     }
 
+    /// Counts the memory that a load is expected to take, besides what is used and what other loads are expected to take.
+    ///
+    /// # Errors
+    /// Returns [`ShortOfMemory`] if the load would lead to the stage in which no other begins.
+    pub(crate) fn expect_load(
+        self: &Arc<MemoryPressure>,
+        bytes: u64,
+    ) -> Result<ExpectedLoad, ShortOfMemory> {
+        let others = self.expected.fetch_add(bytes, Relaxed);
+        // Dropped with an error, it is counted no more.
+        let load = ExpectedLoad {
+            pressure: Arc::clone(self),
+            bytes,
+        };
+        let Some(limit) = self.limit else {
+            return Ok(load);
+        };
+        let used = self.used().saturating_add(self.children());
+        let used = used.saturating_add(others).saturating_add(bytes);
+        if PressureStage::Normal.next(used, limit) < PressureStage::RefuseLarge {
+            return Ok(load);
+        }
+        self.refused.fetch_add(1, Relaxed);
+        Err(ShortOfMemory)
+    }
+
+    /// Returns the bytes by which the use of this process must fall for loads to begin again; 0 if they may begin.
+    pub(crate) fn excess(&self) -> u64 {
+        let stage = PressureStage::RefuseLarge;
+        if self.stage() < stage {
+            return 0;
+        }
+        let percent = stage.begins_at_percent().saturating_sub(HYSTERESIS_PERCENT);
+        let limit = u128::from(self.limit.unwrap_or_default());
+        let kept = u64::try_from(limit * u128::from(percent) / 100).unwrap_or(u64::MAX);
+        // A use of exactly this much is still in the stage. What children use cannot be freed here.
+        self.used().saturating_add(1).saturating_sub(kept)
+    }
+
     fn check_before(&self, stage: PressureStage) -> Result<(), ShortOfMemory> {
         if self.stage() < stage {
             return Ok(());
         }
         self.refused.fetch_add(1, Relaxed);
         Err(ShortOfMemory)
+    }
+}
+
+impl Drop for ExpectedLoad {
+    fn drop(&mut self) {
+        self.pressure.expected.fetch_sub(self.bytes, Relaxed);
     }
 }
 
@@ -209,6 +284,60 @@ mod tests {
             (u64::MAX, RefuseAll),
         ] {
             assert_eq!(Normal.next(used, 1000), expected, "{used}");
+        }
+    }
+
+    #[test]
+    fn loads_that_are_expected_to_lead_to_the_refusal_of_loads_are_refused() {
+        let pressure = Arc::new(MemoryPressure::new(Some(1000)));
+        pressure.observe(500);
+        let first = pressure.expect_load(300);
+        assert!(first.is_ok());
+        assert!(
+            pressure.expect_load(100).is_err(),
+            "both together are too large"
+        );
+        let second = pressure.expect_load(99);
+        assert!(second.is_ok(), "the refused load is not counted");
+        drop((first, second));
+        assert!(pressure.expect_load(399).is_ok());
+        assert_eq!(pressure.refused(), 1);
+        let unlimited = Arc::new(MemoryPressure::new(None));
+        assert!(unlimited.expect_load(u64::MAX).is_ok());
+    }
+
+    #[test]
+    fn child_processes_keep_loads_from_beginning_and_requests_from_nothing() {
+        let pressure = Arc::new(MemoryPressure::new(Some(1000)));
+        for (used, children, expected) in [
+            (500, 200, Normal),
+            (500, 300, Shrink),
+            (500, 400, RefuseLarge),
+            (500, 10_000, RefuseLarge),
+            (950, 0, RefuseAll),
+            (919, 500, RefuseLarge),
+            (300, 0, Normal),
+        ] {
+            pressure.observe_all(used, children);
+            assert_eq!(pressure.stage(), expected, "{used} {children}");
+            assert_eq!(pressure.check_inference().is_ok(), expected < RefuseAll);
+        }
+        pressure.observe_all(100, 700);
+        assert!(pressure.expect_load(100).is_err());
+        assert!(pressure.expect_load(99).is_ok());
+        pressure.observe_all(100, 900);
+        assert_eq!(pressure.excess(), 0, "nothing here could be freed");
+    }
+
+    #[test]
+    fn the_excess_is_what_must_go_for_loads_to_begin_again() {
+        let pressure = MemoryPressure::new(Some(1000));
+        for (used, excess) in [(0, 0), (899, 0), (900, 31), (960, 91), (880, 11)] {
+            pressure.observe(used);
+            assert_eq!(pressure.excess(), excess, "{used}");
+            if excess > 0 {
+                assert!(pressure.stage().next(used - excess, 1000) < RefuseLarge);
+            }
         }
     }
 

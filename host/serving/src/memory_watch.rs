@@ -1,9 +1,12 @@
 //! The watch over the memory of the process: reads it periodically and carries out what the stage of
 //! [`memory_pressure`](crate::memory_pressure) requires.
 //!
-//! The use is the resident memory that Linux reports. Where it reports none, there is no back-pressure.
+//! The use is the resident memory that Linux reports, of this process and of those below it. Where it reports none, there
+//! is no back-pressure.
 
+use crate::descendants;
 use crate::memory_pressure::{PressureStage, StageChange};
+use crate::namespaces::give_up_models;
 use crate::serving::Serving;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -15,6 +18,9 @@ use tokio::time::MissedTickBehavior;
 /// The time between two readings. A reading takes some microseconds, and little can be allocated in between.
 pub const WATCH_PERIOD: Duration = Duration::from_millis(100);
 
+/// The number of readings between two searches for child processes, which look at every process of the machine.
+const READINGS_PER_SEARCH: u32 = 10;
+
 /// Watches the memory of the process for as long as it is polled.
 pub async fn watch_memory(serving: Arc<Serving>) -> Infallible {
     if serving.memory_pressure().limit().is_none() || resident_bytes().is_none() {
@@ -24,11 +30,19 @@ pub async fn watch_memory(serving: Arc<Serving>) -> Infallible {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     // Waits for a thread, which may take long on a busy server. The use is read meanwhile.
     let mut relief: Option<BoxFuture<'static, ()>> = None;
+    let mut children: Vec<u32> = Vec::new();
+    let mut readings: u32 = 0;
     loop {
         tokio::select! {
             _ = ticks.tick() => {
+                if readings.is_multiple_of(READINGS_PER_SEARCH) {
+                    // A search that has failed finds them the next time.
+                    let searched = tokio::task::spawn_blocking(descendants::find).await;
+                    children = searched.unwrap_or_default();
+                }
+                readings = readings.wrapping_add(1);
                 if let Some(used) = resident_bytes() {
-                    apply(&serving, used);
+                    apply(&serving, (used, children_bytes(&children)));
                 }
                 if relief.is_none() && serving.memory_pressure().stage() >= PressureStage::Shrink {
                     relief = Some(relieve(Arc::clone(&serving)).boxed());
@@ -47,11 +61,11 @@ async fn end_of(relief: &mut Option<BoxFuture<'static, ()>>) {
     }
 }
 
-/// Carries out what follows at once from a use of this number of bytes.
-fn apply(serving: &Serving, used: u64) {
+/// Carries out what follows at once from a use of these numbers of bytes, by this process and by those below it.
+fn apply(serving: &Serving, (used, children): (u64, u64)) {
     let pressure = serving.memory_pressure();
     let limit = pressure.limit().unwrap_or_default();
-    if let Some(StageChange { from, to }) = pressure.observe(used) {
+    if let Some(StageChange { from, to }) = pressure.observe_all(used, children) {
         let (from, to) = (from.name(), to.name());
         match pressure.stage() {
             PressureStage::Normal | PressureStage::Shrink => {
@@ -59,6 +73,7 @@ fn apply(serving: &Serving, used: u64) {
                     from,
                     to,
                     used,
+                    children,
                     limit,
                     "the stage of memory pressure changed"
                 );
@@ -68,6 +83,7 @@ fn apply(serving: &Serving, used: u64) {
                     from,
                     to,
                     used,
+                    children,
                     limit,
                     "the stage of memory pressure changed"
                 );
@@ -81,10 +97,14 @@ fn apply(serving: &Serving, used: u64) {
 async fn relieve(serving: Arc<Serving>) {
     let relieved = Arc::clone(&serving);
     let relieving = serving.blocking().run_soon(move || {
-        relieved.relieve_memory();
+        let mut has_idle = relieved.relieve_memory();
         // In the process of a tenant, the public models are another service.
         if let Some(public) = &relieved.public {
-            public.relieve_memory();
+            has_idle |= public.relieve_memory();
+            if !has_idle {
+                let excess = relieved.memory_pressure().excess();
+                give_up_models(&[Arc::clone(&relieved)], excess);
+            }
         }
     });
     if let Err(error) = relieving.await {
@@ -97,6 +117,14 @@ fn resident_bytes() -> Option<u64> {
     let statm = std::fs::read_to_string("/proc/self/statm").ok()?;
     let page = u64::try_from(rustix::param::page_size()).ok()?;
     parse_resident(&statm, page)
+}
+
+/// Returns the memory of these processes.
+fn children_bytes(children: &[u32]) -> u64 {
+    match u64::try_from(rustix::param::page_size()) {
+        Ok(page) => descendants::own_bytes(children, page),
+        Err(_) => 0,
+    }
 }
 
 /// Returns the resident memory in the second number of `statm`, which counts pages.
@@ -143,15 +171,15 @@ mod tests {
         let serving = serving(100 << 20);
         let large = crate::memory_pressure::LARGE_BYTES + 1;
         let can_reserve = |bytes: usize| serving.memory().reservation().grow(bytes);
-        apply(&serving, 85 << 20);
+        apply(&serving, (85 << 20, 0));
         assert!(can_reserve(large));
-        apply(&serving, 91 << 20);
+        apply(&serving, (91 << 20, 0));
         assert!(!can_reserve(large));
         assert!(can_reserve(large - 1));
-        apply(&serving, 96 << 20);
+        apply(&serving, (96 << 20, 0));
         assert!(serving.memory_pressure().check_inference().is_err());
         assert!(can_reserve(large - 1), "for requests in progress");
-        apply(&serving, 10 << 20);
+        apply(&serving, (10 << 20, 0));
         assert!(can_reserve(large));
         assert!(serving.memory_pressure().check_inference().is_ok());
     }

@@ -28,8 +28,9 @@ use crate::registry::loader::{Loaded, Loader};
 use crate::registry::snapshot::{ModelFiles, Snapshot};
 use crate::registry::{ModelEntry, Registry, repository};
 use crate::release::Releases;
-use crate::residency::{Residency, ResidencyOptions};
+use crate::residency::{NoRoom, Residency, ResidencyOptions};
 use crate::uploads::Uploads;
+use crate::uploads::limits::UploadLimits;
 use load_source::{Asked, LoadSource};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -72,6 +73,8 @@ pub struct ModelControl {
     pressure: Arc<MemoryPressure>,
     /// Set if clients may not upload because the server also listens on addresses of other machines.
     forbids_uploads: bool,
+    /// Set if the models are the own ones of a tenant, and so their budget is its limit.
+    is_of_tenant: bool,
 }
 
 impl ModelControl {
@@ -98,6 +101,24 @@ impl ModelControl {
             uploads: None,
             pressure: Arc::new(MemoryPressure::new(None)),
             forbids_uploads: false,
+            is_of_tenant: false,
+        }
+    }
+
+    /// Returns the control over the own models of a tenant.
+    pub(crate) fn of_tenant(self) -> ModelControl {
+        ModelControl {
+            is_of_tenant: true,
+            ..self
+        }
+    }
+
+    /// Returns the error of a load for which there is no room.
+    fn no_room(&self, model: &ModelName, reason: NoRoom) -> ControlError {
+        ControlError::NoRoom {
+            model: model.clone(),
+            reason,
+            is_of_tenant: self.is_of_tenant,
         }
     }
 
@@ -159,6 +180,13 @@ impl ModelControl {
     /// Hands the uploads over to the service that takes the place of this one, if there are any.
     pub(crate) fn hand_over_uploads(&self) -> Option<Uploads> {
         self.uploads.as_ref().map(Uploads::hand_over)
+    }
+
+    /// Replaces the limits of the uploads, if there are any.
+    pub(crate) fn set_upload_limits(&self, limits: &UploadLimits) {
+        if let Some(uploads) = &self.uploads {
+            uploads.set_limits(limits);
+        }
     }
 
     /// Leaves the repository to another process, or to nobody.

@@ -26,7 +26,7 @@ use crate::tenants::tenant_id::TenantId;
 use crate::tenants::tenant_set::{
     Identity, NotAuthenticated, Presented, RecordError, Tenant, TenantSet,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -132,6 +132,9 @@ impl Namespaces {
             }),
         };
         namespaces.refresh()?;
+        if let Some(configured) = &namespaces.configured {
+            configured.file.reserve();
+        }
         Ok(namespaces)
     }
 
@@ -262,12 +265,17 @@ impl Namespaces {
         Ok(true)
     }
 
-    /// Makes idle models of tenants dormant if the process is short of memory. Blocks.
-    fn relieve_memory(&self) {
-        if self.local.memory_pressure().stage() >= PressureStage::Shrink {
-            for tenant in self.tenants() {
-                tenant.relieve_memory();
-            }
+    /// Makes idle models of tenants dormant if the process is short of memory. If none is idle and loads are refused, the
+    /// tenant whose models take the most loses those that no request would load again. Blocks.
+    pub fn relieve_memory(&self) {
+        let pressure = self.local.memory_pressure();
+        if pressure.stage() < PressureStage::Shrink {
+            return;
+        }
+        let tenants = self.tenants();
+        let relieved = tenants.iter().filter(|tenant| tenant.relieve_memory());
+        if relieved.count() == 0 {
+            give_up_models(&tenants, pressure.excess());
         }
     }
 
@@ -346,10 +354,26 @@ impl Configured {
         self.numbers.fetch_add(1, Relaxed).saturating_add(1)
     }
 
+    /// Returns the directory of the files of a tenant.
+    fn directory(&self, tenant: &TenantId) -> PathBuf {
+        self.file.tenants().join(tenant.as_str())
+    }
+
+    /// Returns the tenants with files of models of their own.
+    fn with_models(&self, records: &TenantRecords) -> BTreeSet<TenantId> {
+        let ids = records
+            .tenants
+            .keys()
+            .filter_map(|id| id.parse::<TenantId>().ok());
+        let with_models = ids.filter(|id| NamespaceOpener::has_models(&self.directory(id)));
+        with_models.collect()
+    }
+
     /// Reads the file and replaces the tenants and their services.
     fn read(&self, local: &Arc<Serving>) -> Result<(), RefreshError> {
         let records = self.file.read()?;
-        let tenants = TenantSet::isolating(&records, self.opener.deployers);
+        let with_models = self.with_models(&records);
+        let tenants = TenantSet::isolating(&records, self.opener.owners, &with_models);
         let tenants = tenants.map_err(|source| RefreshError::Records {
             path: self.file.path(),
             source,
@@ -368,9 +392,19 @@ impl Configured {
                 _ if tenant.id.is_local() => {
                     Arc::new(local.with_tenant(Arc::clone(tenant), account))
                 }
-                // Its models stay, with the limits with which they were opened.
+                // Its models stay.
                 Some(open) if are_opened_alike(open.tenant(), tenant) => {
+                    let limits = self.opener.upload_limits(tenant);
+                    if let (Some(control), Some(limits)) = (open.own_control(), limits) {
+                        control.set_upload_limits(&limits);
+                    }
                     Arc::new(open.with_tenant(Arc::clone(tenant), account))
+                }
+                // At once: requests to the new process must not be answered here by what the tenant had before.
+                _ if tenant.isolation == Isolation::Worker => {
+                    let directory = self.directory(&tenant.id);
+                    let place = (directory.as_path(), open.map(|open| &**open));
+                    Arc::new(self.opener.open(local, (tenant, account), place))
                 }
                 _ => {
                     added.push((Arc::clone(tenant), account));
@@ -399,7 +433,7 @@ impl Configured {
             return Ok(());
         }
         for (tenant, account) in added {
-            let directory = self.file.tenants().join(tenant.id.as_str());
+            let directory = self.directory(&tenant.id);
             let open = services.get(&tenant.id).map(Arc::clone);
             let place = (directory.as_path(), open.as_deref());
             let serving = self.opener.open(local, (&tenant, account), place);
@@ -416,10 +450,30 @@ impl Configured {
     }
 }
 
-/// Returns whether the models of a tenant are opened in the same way after its settings have changed. Those by other rules
-/// for signatures are not: each version must be verified by the new ones.
+/// Unloads models that no request would load again until this number of bytes is free, each of the tenant whose models take
+/// the most then.
+pub(crate) fn give_up_models(tenants: &[Arc<Serving>], excess: u64) {
+    let mut freed: u64 = 0;
+    while freed < excess {
+        let candidates = tenants.iter();
+        let candidates = candidates.filter_map(|tenant| Some((tenant.bytes_to_give_up()?, tenant)));
+        let largest = candidates.max_by_key(|(bytes, _)| *bytes);
+        let Some(bytes) = largest.and_then(|(_, tenant)| tenant.give_up_model()) else {
+            return;
+        };
+        freed = freed.saturating_add(bytes);
+    }
+}
+
+/// Returns whether the models of a tenant are opened in the same way after its settings have changed. They are not by other
+/// rules for signatures or with other grants: each version is checked by the new ones. They are not either with another
+/// limit on the memory of models or instances, which holds for versions that are loaded under it.
 fn are_opened_alike(before: &Tenant, now: &Tenant) -> bool {
-    before.isolation == now.isolation && before.signatures == now.signatures
+    before.isolation == now.isolation
+        && before.signatures == now.signatures
+        && before.grants == now.grants
+        && before.limits.model_memory_bytes == now.limits.model_memory_bytes
+        && before.limits.instance_bytes == now.limits.instance_bytes
 }
 
 #[cfg(test)]

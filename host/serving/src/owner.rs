@@ -8,6 +8,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use wisp_sandbox::compute::Payer;
+use wisp_tensor::ByteShare;
 
 /// A party that work belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -19,13 +20,14 @@ pub struct Owner {
     pub weight: u32,
 }
 
-/// An owner and its requests that hold a permit. Lifetime: as the owner, so that it is kept when the owner's
+/// An owner, its requests that hold a permit, and the memory that they have reserved. Lifetime: that of the owner, so that it is kept when the owner's
 /// settings are loaded again.
 #[derive(Debug)]
 pub struct OwnerShare {
     owner: Owner,
     /// The same for all weights that the owner has had.
     admitted: Arc<AtomicUsize>,
+    memory: ByteShare,
 }
 
 /// One request of an owner, counted until this value is dropped. Lifetime: one request.
@@ -53,7 +55,7 @@ impl From<Owner> for Payer {
         Payer {
             id: owner.id,
             weight: owner.weight,
-            meter: None,
+            ..Payer::default()
         }
     }
 }
@@ -73,6 +75,7 @@ impl OwnerShare {
         Arc::new(OwnerShare {
             owner,
             admitted: Arc::default(),
+            memory: ByteShare::default(),
         })
     }
 
@@ -82,8 +85,16 @@ impl OwnerShare {
             weight,
             ..self.owner
         };
-        let admitted = Arc::clone(&self.admitted);
-        Arc::new(OwnerShare { owner, admitted })
+        Arc::new(OwnerShare {
+            owner,
+            admitted: Arc::clone(&self.admitted),
+            memory: self.memory.clone(),
+        })
+    }
+
+    /// Returns the memory that the requests of the owner have reserved.
+    pub fn memory(&self) -> &ByteShare {
+        &self.memory
     }
 
     /// Returns the owner.

@@ -4,11 +4,14 @@
 //! one that the server has no capacity for gets 503. Requests are limited by a [`rate`], processor and backend time by
 //! a [`time_budget`] that is corrected by what was measured, and concurrency, bytes and models by counting.
 //!
-//! Pure logic: the time is passed in, so that tests choose it.
+//! A request that only the concurrency stands against may wait in a bounded queue (`turns`).
+//!
+//! Pure logic but for that wait: the time is passed in, so that tests choose it.
 
 pub mod limits;
 mod rate;
 mod time_budget;
+mod turns;
 
 pub use self::limits::Limits;
 
@@ -16,6 +19,7 @@ use self::rate::Rate;
 use self::time_budget::TimeBudget;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+use tokio::sync::Notify;
 use wisp_protocol::error::{ErrorKind, HasErrorKind};
 
 /// The time after which a client should try again if its request has to wait for others to end.
@@ -36,6 +40,8 @@ pub const LIMITS: [&str; 6] = [
 #[derive(Debug)]
 pub struct Quota {
     state: Mutex<State>,
+    /// Notified when a request that waits may have its turn.
+    freed: Notify,
 }
 
 /// The refusal of a request for a quota.
@@ -94,12 +100,23 @@ pub struct Cost {
 pub struct QuotaUse {
     /// The number of requests in progress.
     pub requests: u64,
+    /// The number of requests that wait for their turn.
+    pub waiting: u64,
     /// The bytes of tensors that they hold together.
     pub tensor_bytes: u64,
     /// The number of requests that were admitted since the start.
     pub admitted: u64,
     /// The numbers of refusals since the start, in the order of [`LIMITS`].
     pub refused: [u64; LIMITS.len()],
+}
+
+/// The place of a request among those of its tenant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    /// Behind all that wait.
+    New,
+    /// The first of those that wait.
+    Next,
 }
 
 #[derive(Debug)]
@@ -124,6 +141,7 @@ impl Quota {
                 backend: TimeBudget::default(),
                 current: QuotaUse::default(),
             }),
+            freed: Notify::new(),
         })
     }
 
@@ -138,6 +156,8 @@ impl Quota {
             state.backend.forgive();
         }
         state.limits = limits;
+        drop(state);
+        self.freed.notify_waiters();
     }
 
     /// Returns the current limits.
@@ -156,16 +176,21 @@ impl Quota {
     /// Returns the first limit that the request would exceed.
     pub fn admit(self: &Arc<Quota>, now: Instant, bytes: u64) -> Result<QuotaPermit, OverQuota> {
         let mut state = self.lock();
-        let admitted = state.admit(now, bytes);
+        let admitted = state.admit(now, bytes, Turn::New);
         let estimate = admitted.map_err(|refusal| state.refuse(refusal))?;
-        Ok(QuotaPermit {
+        Ok(self.permit(estimate))
+    }
+
+    /// Returns the permit of a request that was admitted and is charged this in advance.
+    fn permit(self: &Arc<Quota>, estimate: Cost) -> QuotaPermit {
+        QuotaPermit {
             quota: Arc::clone(self),
             times: Some(TimeCharge {
                 quota: Arc::clone(self),
                 charged: estimate,
             }),
             tensor_bytes: 0,
-        })
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -178,7 +203,7 @@ impl Quota {
 
 impl State {
     /// Admits a request, and returns the times that it is charged in advance. All limits are checked before any is used.
-    fn admit(&mut self, now: Instant, bytes: u64) -> Result<Cost, OverQuota> {
+    fn admit(&mut self, now: Instant, bytes: u64, turn: Turn) -> Result<Cost, OverQuota> {
         let limits = &self.limits;
         if let Some(allowed) = limits.body_bytes.filter(|allowed| bytes > *allowed) {
             return Err(OverQuota {
@@ -188,7 +213,9 @@ impl State {
             });
         }
         let in_flight = self.current.requests;
-        if let Some(allowed) = limits.concurrency.filter(|allowed| in_flight >= *allowed) {
+        let is_behind = turn == Turn::New && self.current.waiting > 0;
+        let is_full = |allowed: &u64| is_behind || in_flight >= *allowed;
+        if let Some(allowed) = limits.concurrency.filter(is_full) {
             return Err(OverQuota {
                 limit: limits::CONCURRENCY,
                 allowed,
@@ -325,6 +352,11 @@ impl Drop for QuotaPermit {
         let current = &mut state.current;
         current.requests = current.requests.saturating_sub(1);
         current.tensor_bytes = current.tensor_bytes.saturating_sub(self.tensor_bytes);
+        let is_wanted = current.waiting > 0;
+        drop(state);
+        if is_wanted {
+            self.quota.freed.notify_one();
+        }
     }
 }
 

@@ -12,6 +12,7 @@ pub mod batching;
 pub mod batching_choice;
 pub mod class_labels;
 mod code_memory;
+mod component_file;
 pub mod config_override;
 mod config_value;
 pub(crate) mod configuration;
@@ -19,6 +20,7 @@ mod contained_path;
 pub(crate) mod dormancy;
 mod example;
 pub(crate) mod golden_cases;
+pub mod grant_policy;
 pub(crate) mod graph_file;
 pub mod graph_loader;
 pub mod graph_probe;
@@ -117,6 +119,8 @@ pub struct UnservedVersion {
     pub version: Option<Version>,
     /// The reason. It is for clients and contains no path.
     pub reason: String,
+    /// Set if it looks like a version and is none, which no load has to find out.
+    pub is_skipped: bool,
 }
 
 /// A version that can be called, or the reason that it cannot.
@@ -167,6 +171,19 @@ impl ResolveError {
             | ResolveError::AmbiguousModel { .. }
             | ResolveError::Dormant { .. }
             | ResolveError::Unavailable { .. } => None,
+        }
+    }
+}
+
+// === impl UnservedVersion ===
+
+impl UnservedVersion {
+    /// Returns an entry of a model's directory that looks like a version and is none.
+    pub fn skipped(reason: String) -> UnservedVersion {
+        UnservedVersion {
+            version: None,
+            reason,
+            is_skipped: true,
         }
     }
 }
@@ -363,6 +380,26 @@ impl Registry {
         self.changes.send_replace(());
         // Stopping the threads of a version takes time and so happens outside the lock.
         drop(before);
+    }
+
+    /// Replaces what looks like a version of the model and is none. Returns the entry before and the new one if they differ.
+    pub(crate) fn set_skipped_versions(
+        &self,
+        model: &ModelName,
+        reasons: &[String],
+    ) -> Option<[Arc<ModelEntry>; 2]> {
+        // Most polls find what is entered already, and exclude no request.
+        if self.entry(model).ok()?.skips(reasons) {
+            return None;
+        }
+        let mut models = self.models.write().unwrap_or_else(PoisonError::into_inner);
+        let entry = models.get_mut(model)?;
+        let before = Arc::clone(entry);
+        *entry = Arc::new(before.with_skipped(reasons));
+        let after = Arc::clone(entry);
+        drop(models);
+        self.changes.send_replace(());
+        Some([before, after])
     }
 
     /// Removes a model.

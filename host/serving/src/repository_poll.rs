@@ -8,6 +8,7 @@
 use crate::model_control::{ControlError, ModelControl};
 use crate::registry::Registry;
 use crate::registry::load_error::LoadError;
+use crate::registry::omissions::enter_skipped_versions;
 use crate::registry::skipped_entry::log_new;
 use crate::registry::snapshot::{ModelFiles, Snapshot};
 use crate::residency::NoRoom;
@@ -94,6 +95,9 @@ impl RepositoryPoll {
         if self.previous.skipped != before.skipped {
             log_new(&before.skipped, &self.previous.skipped);
             self.registry.set_skipped(self.previous.skipped.clone());
+        }
+        for (model, reasons) in &self.previous.skipped_versions {
+            enter_skipped_versions(&self.registry, model, reasons);
         }
         let mut changes = Vec::new();
         let settled = self.settled(&before);

@@ -107,12 +107,12 @@ pub(crate) struct Loading {
 pub enum NoRoom {
     #[error(
         "the models in use leave no room for it within the {budget} bytes for models \
-         (--max-model-memory-bytes)"
+         (--max-model-memory-bytes, or `model_memory_bytes` of a tenant)"
     )]
     InUse { budget: u64 },
     #[error(
         "it takes {bytes} bytes of memory, more than the {budget} for all models together \
-         (--max-model-memory-bytes)"
+         (--max-model-memory-bytes, or `model_memory_bytes` of a tenant)"
     )]
     TooLarge { bytes: u64, budget: u64 },
 }
@@ -248,6 +248,26 @@ impl Residency {
         }
         drop(state);
         gone.len()
+    }
+
+    /// Unloads the least recently used model that no request would load again, for this reason. Returns its name and its
+    /// bytes.
+    pub(crate) fn give_up(&self, registry: &Registry, reason: &str) -> Option<(ModelName, u64)> {
+        let mut state = self.lock();
+        let mut loaded = registry.unrepeatable();
+        loaded.retain(|(_, model)| !state.loading.contains(model));
+        loaded.sort();
+        for (_, model) in loaded {
+            if let Some(before) = registry.give_up(&model, reason) {
+                let bytes = state.ledger.bytes_of(model.as_str()).unwrap_or(0);
+                state.evicted(&model);
+                drop(state);
+                // Returning the memory of a model takes time.
+                drop(before);
+                return Some((model, bytes));
+            }
+        }
+        None
     }
 
     /// Keeps the model loaded until its entry has been replaced. One task at a time does so.
@@ -552,6 +572,47 @@ mod tests {
             assert_eq!(residency.evict_idle(&registry, 1), expected);
             assert_eq!(residency.memory().models, 2 - expected);
         }
+        Ok(())
+    }
+
+    #[test]
+    fn models_that_no_request_loads_again_are_given_up_with_the_reason() -> anyhow::Result<()> {
+        let (sent, other, kept) = (
+            ModelName::new("m")?,
+            ModelName::new("n")?,
+            ModelName::new("o")?,
+        );
+        let of_client = |model: &ModelName| ModelEntry {
+            files: None,
+            ..loaded(model, 60)
+        };
+        let entries = [
+            (sent.clone(), of_client(&sent)),
+            (other.clone(), of_client(&other)),
+            (kept.clone(), loaded(&kept, 20)),
+        ];
+        let registry = Registry::new(entries.into());
+        let residency = Arc::new(on_demand());
+        residency.adopt(&registry);
+        let loading = residency.loading(&sent);
+        let given_up = residency.give_up(&registry, "short");
+        assert_eq!(given_up, Some((other.clone(), 60)));
+        assert_eq!(
+            residency.give_up(&registry, "short"),
+            None,
+            "it is being loaded"
+        );
+        drop(loading);
+        let given_up = residency.give_up(&registry, "short");
+        assert_eq!(given_up, Some((sent.clone(), 60)));
+        assert_eq!(registry.entry(&sent)?.failure(), Some("short"));
+        assert_eq!(
+            residency.give_up(&registry, "short"),
+            None,
+            "requests load it"
+        );
+        assert!(registry.entry(&kept)?.has_loaded());
+        assert_eq!(residency.memory().bytes, 20);
         Ok(())
     }
 

@@ -5,7 +5,8 @@
 //! that arrive while it is computed wait for the same computation ([`flights`]). Only the versions whose
 //! [`policy`] allows it are cached. A failure is never cached, and no failure of the cache fails a request.
 //!
-//! The memory of remembered responses is bounded by the cache itself and is no part of the budget of requests.
+//! The memory of remembered responses is bounded by the cache itself, which has [`shares`] for tenants, and is no part of the
+//! budget of requests.
 
 mod circuit_breaker;
 mod flights;
@@ -15,11 +16,13 @@ pub mod policy;
 pub mod redis_counts;
 pub mod redis_server;
 mod redis_store;
+mod shares;
 mod stored_response;
 
 use crate::admission::Permit;
 use crate::cache_outcome::CacheOutcome;
 use crate::error::InferError;
+use crate::owner::Owner;
 use crate::tenants::tenant_id::TenantId;
 use crate::version::ModelVersion;
 use flights::{Flight, Flights};
@@ -272,7 +275,8 @@ impl CachedCall {
             deadline,
             stores,
         } = self;
-        if let Some(response) = stores.stored(&key, (&*version, &request)).await {
+        let place = (key, permit.owner());
+        if let Some(response) = stores.stored(place, (&*version, &request)).await {
             return Ok(Flown {
                 response,
                 computation: None,
@@ -282,7 +286,7 @@ impl CachedCall {
         let (response, usage) = version.call(request, &permit, deadline).await?;
         let computed = Instant::now();
         if let Some(policy) = version.cache_policy() {
-            stores.store(&key, &response, (policy, deadline)).await;
+            stores.store(place, &response, (policy, deadline)).await;
         }
         let computation = Computation {
             usage,
@@ -300,13 +304,13 @@ impl Stores {
     /// Returns the response that Redis has, and remembers it for the time that it has left there.
     async fn stored(
         &self,
-        key: &CacheKey,
+        (key, owner): (CacheKey, Owner),
         (version, request): (&ModelVersion, &InferRequest),
     ) -> Option<InferResponse> {
         let redis = self.redis.as_ref()?;
         let policy = version.cache_policy()?;
-        let value = redis.read(key, self.max_stored_bytes()).await?;
-        let Some(stored) = stored_response::decode(key, value.bytes) else {
+        let value = redis.read(&key, self.max_stored_bytes()).await?;
+        let Some(stored) = stored_response::decode(&key, value.bytes) else {
             tracing::debug!(%key, "a value in Redis is not a response");
             return None;
         };
@@ -317,36 +321,36 @@ impl Stores {
             parameters: stored.parameters,
         };
         let remaining = value.remaining.unwrap_or(policy.ttl).min(policy.ttl);
-        self.remember(key, &response, remaining);
+        self.remember((key, owner), &response, remaining);
         Some(response)
     }
 
     /// Remembers a response, and writes it to Redis if there is time before the deadline.
     async fn store(
         &self,
-        key: &CacheKey,
+        (key, owner): (CacheKey, Owner),
         response: &InferResponse,
         (policy, deadline): (&CachePolicy, Instant),
     ) {
         if weight(response) > self.max_response_bytes {
             return;
         }
-        self.remember(key, response, policy.ttl);
+        self.remember((key, owner), response, policy.ttl);
         let Some(redis) = &self.redis else {
             return;
         };
         let left = deadline.saturating_duration_since(Instant::now());
-        let encoded = stored_response::encode(key, response);
+        let encoded = stored_response::encode(&key, response);
         let encoded = encoded.filter(|value| value.len() <= self.max_stored_bytes());
         if let Some(value) = encoded.filter(|_| left > redis.timeout()) {
-            redis.write(key, value, policy.ttl).await;
+            redis.write(&key, value, policy.ttl).await;
         }
     }
 
     /// Remembers a response in the memory of this process, unless it is short of memory.
-    fn remember(&self, key: &CacheKey, response: &InferResponse, ttl: Duration) {
+    fn remember(&self, place: (CacheKey, Owner), response: &InferResponse, ttl: Duration) {
         if !self.is_paused.load(Ordering::Relaxed) {
-            self.memory.insert(*key, response, ttl);
+            self.memory.insert(place, response, ttl);
         }
     }
 

@@ -39,6 +39,10 @@ use wisp_tensor::MemoryBudget;
 
 pub use serving_options::{Readiness, ServingOptions};
 
+/// The reason in the index for a model that was unloaded because its memory was needed.
+const GIVEN_UP: &str = "unloaded, because the server was short of memory and the models of the tenant took more than \
+     those of any other; load it again";
+
 /// Everything that inference needs besides the request, for the requests of one tenant. Lifetime: the process.
 #[derive(Debug)]
 pub struct Serving {
@@ -148,7 +152,7 @@ impl Serving {
         self.options.request_timeout
     }
 
-    /// Returns the budget of the bytes that all requests hold together.
+    /// Returns the budget of the bytes that all requests hold together, in which those of the tenant have a share.
     pub fn memory(&self) -> &Arc<MemoryBudget> {
         &self.options.memory
     }
@@ -168,11 +172,33 @@ impl Serving {
         self.options.memory.set_largest_reservation(largest);
     }
 
-    /// Returns memory that is not needed at once: an idle model's, if requests load models.
-    pub(crate) fn relieve_memory(&self) {
-        if let Some(control) = &self.control {
-            control.residency().evict_idle(&self.registry, 1);
-        }
+    /// Returns memory that is not needed at once: that of an idle model, if requests load models. Returns whether there is
+    /// one.
+    pub(crate) fn relieve_memory(&self) -> bool {
+        let control = self.control.as_ref();
+        control.is_some_and(|control| control.residency().evict_idle(&self.registry, 1) > 0)
+    }
+
+    /// Returns the bytes of the tenant's own models if one of them can be given up: if no request would load it again.
+    pub(crate) fn bytes_to_give_up(&self) -> Option<u64> {
+        let control = self.control.as_ref()?;
+        let has_some = !self.registry.unrepeatable().is_empty();
+        has_some.then(|| control.residency().memory().bytes)
+    }
+
+    /// Unloads a model of the tenant's own that no request would load again. Returns its bytes.
+    pub(crate) fn give_up_model(&self) -> Option<u64> {
+        let control = self.control.as_ref()?;
+        let (model, bytes) = control.residency().give_up(&self.registry, GIVEN_UP)?;
+        let tenant = &self.tenant.id;
+        tracing::warn!(
+            %tenant,
+            %model,
+            bytes,
+            "unloaded a model of the tenant whose models take the most memory, because the server is short of it; a \
+             client has sent its files or settings and has to load it again"
+        );
+        Some(bytes)
     }
 
     /// Returns the counts of the payload log, if there is one.

@@ -50,6 +50,8 @@ pub struct Uploads {
 #[derive(Debug)]
 struct Directory {
     target: UploadTarget,
+    /// The limits now.
+    limits: Mutex<UploadLimits>,
     state: Mutex<DirectoryState>,
 }
 
@@ -88,6 +90,7 @@ impl Uploads {
     fn unopened(target: UploadTarget) -> Uploads {
         Uploads {
             directory: Arc::new(Directory {
+                limits: Mutex::new(target.limits.clone()),
                 target,
                 state: Mutex::new(DirectoryState::Waiting),
             }),
@@ -114,6 +117,11 @@ impl Uploads {
         *self.directory.lock() = DirectoryState::GivenUp;
     }
 
+    /// Replaces the limits, also for files that arrive.
+    pub(crate) fn set_limits(&self, limits: &UploadLimits) {
+        self.directory.set_limits(limits);
+    }
+
     /// Returns whether another service has these uploads now, or none.
     pub(crate) fn has_ended(&self) -> bool {
         self.has_ended.load(SeqCst)
@@ -127,12 +135,13 @@ impl Uploads {
     ) -> Result<IncomingFile, UploadError> {
         let place = Arc::clone(&self.places).try_acquire_owned();
         let place = place.map_err(|_| UploadError::Busy)?;
-        let limit = self.directory.target.limits.bytes_of(&file);
+        let limit = self.directory.limits().bytes_of(&file);
         let directory = Arc::clone(&self.directory);
         let checked = name.clone();
         let open = move || -> Result<(Arc<Staging>, tempfile::NamedTempFile), UploadError> {
             let staging = directory.open()?;
             staging.check_new(&checked)?;
+            staging.check_room(0)?;
             let content = staging.new_file()?;
             Ok((staging, content))
         };
@@ -164,12 +173,32 @@ impl Directory {
             DirectoryState::Open(staging) => Ok(Arc::clone(staging)),
             DirectoryState::GivenUp => Err(OpenUploadsError::GivenUp),
             DirectoryState::Waiting => {
-                let opened = Staging::open(&self.target.repository, &self.target.limits)?;
+                let opened = Staging::open(&self.target.repository, &self.limits())?;
                 let staging = Arc::new(opened);
                 *state = DirectoryState::Open(Arc::clone(&staging));
                 Ok(staging)
             }
         }
+    }
+
+    /// Replaces the limits.
+    fn set_limits(&self, limits: &UploadLimits) {
+        // Held meanwhile, so that the directory is not opened with the former ones.
+        let state = self.lock();
+        {
+            // It is replaced as a whole, so a poisoned lock guards a consistent value.
+            let mut current = self.limits.lock().unwrap_or_else(PoisonError::into_inner);
+            *current = limits.clone();
+        }
+        if let DirectoryState::Open(staging) = &*state {
+            staging.set_limits(limits);
+        }
+    }
+
+    fn limits(&self) -> UploadLimits {
+        // See `set_limits`.
+        let current = self.limits.lock().unwrap_or_else(PoisonError::into_inner);
+        current.clone()
     }
 
     fn lock(&self) -> MutexGuard<'_, DirectoryState> {

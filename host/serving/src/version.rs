@@ -263,6 +263,11 @@ impl ModelVersion {
         }
     }
 
+    /// Returns whether it serves a graph without a handler.
+    pub fn is_graph_only(&self) -> bool {
+        matches!(&self.implementation, Implementation::Graph(_))
+    }
+
     /// Returns the web component of the version.
     pub(crate) fn web_component(&self) -> Result<&WebExecutor, CallError> {
         match &self.implementation {

@@ -42,7 +42,8 @@ pub async fn respond(
         model,
         version: VersionChoice::Default,
     };
-    let mut charge = Charge::begin(serving.account.as_ref())?;
+    let account = serving.account.as_ref();
+    let mut charge = Charge::begin_in_turn(account, serving.options.request_timeout).await?;
     let version = serving.charged_version(&target, &charge).await?;
     let component = version.web_component()?;
     let meter = serving.meter(&version);
@@ -56,7 +57,11 @@ pub async fn respond(
         let mut memory = Footprint::new(&serving.options.memory);
         memory.resize(request.body().len())?;
         meter.receive(request.body().len());
-        Ok::<_, InferError>((request, permit.metered(&meter), memory))
+        Ok::<_, InferError>((
+            request,
+            permit.metered(&meter, &serving.options.memory),
+            memory,
+        ))
     };
     let admitted = admitting
         .await

@@ -10,8 +10,9 @@
 //! A job that panics ends alone: its thread continues, and its caller sees that the sender of the result was
 //! dropped. Dropping a queue drops its waiting jobs, and waits for none that runs. A thread whose job has been
 //! abandoned ([`Ticket::abandon`]) no longer counts, neither for its queue nor for the pool, so that another one is
-//! started when it is needed: a computation that does not end occupies a thread and not the queue. At most as many
-//! jobs of a queue are abandoned at a time as may run.
+//! started when it is needed: a computation that does not end occupies a thread and not the queue. As many jobs of a queue
+//! as may run are replaced in this way. Further ones keep their places in the queue, which then runs nothing until one
+//! ends, but none of those in the pool: whatever the number of such queues, the others have all threads of the pool.
 //!
 //! Each sleeping thread has a condition variable, and the one that has slept for the shortest time is woken: its
 //! stack is in the caches, and the others end. Channels (crossbeam's, the standard library's) spin and yield before
@@ -231,7 +232,7 @@ impl Ticket {
     /// Lets another thread take the place of the one that runs the job, if it is running: its result is not needed
     /// any more.
     ///
-    /// Does nothing if as many jobs of the queue are already abandoned as may run at the same time.
+    /// If as many jobs of the queue are already abandoned as may run at the same time, the thread is one for other queues.
     pub fn abandon(&self) {
         let mut state = self.shared.lock();
         if state.abandon((self.queue, self.owner), &self.progress) {

@@ -28,7 +28,7 @@ pub mod tensor;
 
 pub use element_type::ElementType;
 pub use image_layout::ImageLayout;
-pub use memory_budget::{MemoryBudget, Reservation};
+pub use memory_budget::{ByteShare, MemoryBudget, Reservation};
 pub use named::{NamedTensor, Parameter, ParameterValue};
 pub use sanitize::OneLine;
 pub use shape::{Shape, ShapeError};

@@ -40,13 +40,16 @@ class Case:
     step: float = 0
     # Set if onnxruntime must not run the case, because it would end the process.
     ends_onnxruntime: bool = False
+    # Set if the inputs have the sizes of the case only, as images and weights do.
+    is_sized: bool = False
 
     def model(self, outputs):
         """The model, whose outputs have the types and ranks of these arrays, with axes of any size."""
 
         def declared(name, array, prefix):
             axes = [f"{prefix}{name}{axis}" if size != 1 else 1 for axis, size in enumerate(array.shape)]
-            return helper.make_tensor_value_info(name, element_type(array), axes)
+            is_sized = self.is_sized and not prefix
+            return helper.make_tensor_value_info(name, element_type(array), array.shape if is_sized else axes)
 
         inputs = [declared(name, array, "") for name, array in self.inputs.items()]
         results = [declared(name, array, "of_") for name, array in zip(self.output_names(), outputs)]

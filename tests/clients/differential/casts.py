@@ -6,7 +6,7 @@ wrap around, as NumPy's and onnxruntime's do.
 
 import numpy as np
 from differential.case import narrow, one_node
-from differential.values import FLOATS, INTEGERS, extreme_integers, hostile, name
+from differential.values import FLOATS, INTEGERS, extreme_integers, hostile, name, ordinary
 from ml_dtypes import bfloat16
 from onnx import helper
 
@@ -61,3 +61,12 @@ def cases():
     x = extreme_integers(np.int64)
     right = np.array([str(number) for number in x], object)
     yield one_node("INT64_to_BYTES", "Cast", {"x": x}, right=right, to=helper.TensorProto.STRING)
+    # As onnxruntime prints them: with as many digits as C, and infinities in capitals.
+    special = {"nan": "NaN", "inf": "INF", "-inf": "-INF"}
+    for kind, digits in ((np.float32, 8), (np.float64, 17)):
+        x = np.concatenate([ordinary(kind), hostile(kind)])
+        printed = [f"{float(number):.{digits}g}" for number in x]
+        right = np.array([special.get(number, number) for number in printed], object)
+        yield one_node(f"{name(kind)}_to_BYTES", "Cast", {"x": x}, right=right, to=helper.TensorProto.STRING)
+    right = np.array(["1", "0"], object)
+    yield one_node("BOOL_to_BYTES", "Cast", {"x": np.array([True, False])}, right=right, to=helper.TensorProto.STRING)

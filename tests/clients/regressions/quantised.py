@@ -48,7 +48,62 @@ def softmaxed(operator, back, quantised_input):
     return result.astype(np.uint8)
 
 
+def product(transposed, bias, bytes_out):
+    """onnxruntime's product of quantised matrices, with weights of signed bytes and a scale for each column."""
+    random = np.random.default_rng(5)
+    rows, inner, columns = 3, 6, 4
+    weights = random.integers(-60, 60, (inner, columns)).astype(np.int8)
+    constants = {
+        "a_scale": np.array(0.02, np.float32),
+        "a_zero": np.array(120, np.uint8),
+        "b": weights.T.copy() if transposed else weights,
+        "b_scale": np.array([0.01, 0.02, 0.03, 0.015], np.float32),
+        "b_zero": np.array([1, -2, 3, 0], np.int8),
+    }
+    if bias:
+        constants["c"] = random.integers(-500, 500, columns).astype(np.int32)
+    names = [*constants]
+    if bytes_out:
+        names += [] if bias else [""]
+        names += ["y_scale", "y_zero"]
+        constants.update(y_scale=np.array(0.05, np.float32), y_zero=np.array(100, np.uint8))
+    gemm = node("QGemm", ["a", *names], ["y"], domain="com.microsoft", alpha=0.5, transB=int(transposed))
+    output = declared("y", ["n", columns], TensorProto.UINT8 if bytes_out else TensorProto.FLOAT)
+    built = model([gemm], [declared("a", ["n", inner], TensorProto.UINT8)], [output], constants)
+    built.opset_import.append(helper.make_opsetid("com.microsoft", 1))
+    return built, {"a": random.integers(0, 255, (rows, inner)).astype(np.uint8)}
+
+
+def recurrent(direction, unsigned, per_gate, size=32):
+    """An LSTM as onnxruntime's `quantize_dynamic` writes it. Weights of 7 bits do not saturate on any processor."""
+    random = np.random.default_rng(7)
+    directions = 2 if direction == "bidirectional" else 1
+    kind, offset = (np.uint8, 128) if unsigned else (np.int8, 0)
+    shape = (directions, 4 * size) if per_gate else (directions,)
+    constants = {"b": (random.normal(size=(directions, 8 * size)) / 5).astype(np.float32)}
+    for name, rows in (("w", 16), ("r", size)):
+        constants[name] = (random.integers(-64, 65, (directions, rows, 4 * size)) + offset).astype(kind)
+        constants[f"{name}s"] = random.uniform(0.002, 0.008, shape).astype(np.float32)
+        constants[f"{name}z"] = np.full(shape, offset, kind)
+    names = ["x", "w", "r", "b", "", "h", "c", "", "ws", "wz", "rs", "rz"]
+    outputs = ["y", "last_h", "last_c"]
+    nodes = [node("DynamicQuantizeLSTM", names, outputs, domain="com.microsoft", hidden_size=size, direction=direction)]
+    state = [directions, 1, size]
+    inputs = [declared("x", ["steps", 1, 16]), declared("h", state), declared("c", state)]
+    shapes = [["steps", directions, 1, size], state, state]
+    graph = model(nodes, inputs, [declared(*output) for output in zip(outputs, shapes)], constants, opset=17)
+    graph.opset_import.append(helper.make_opsetid("com.microsoft", 1))
+    return graph, {"x": numbers(3, 20, 1, 16), "h": numbers(4, *state) / 4, "c": numbers(5, *state) / 4}
+
+
 def cases():
+    for transposed in (False, True):
+        for bias in (False, True):
+            for bytes_out in (False, True):
+                parts = ["transposed"] * transposed + ["bias"] * bias + ["bytes" if bytes_out else "floats"]
+                yield f"quantised/QGemm_{'_'.join(parts)}", *product(transposed, bias, bytes_out), None
+    for direction, unsigned, per_gate in (("forward", True, False), ("reverse", False, False), ("bidirectional", False, True)):
+        yield f"quantised/lstm_{direction}", *recurrent(direction, unsigned, per_gate), None
     for operator in ("Softmax", "LogSoftmax"):
         for back, given in ((True, False), (False, False), (False, True)):
             x = numbers(1, 1, 4, 8) * 3

@@ -66,7 +66,30 @@ def clipped_nan():
     return model(nodes, [declared("x", ["n"])], [declared("y", ["n"])], constants)
 
 
+def inner_nan(kind):
+    """NaN arises from numbers, and passes through an operator behind it."""
+    constants = {key: np.array(value, np.float32) for key, value in (("low", -1), ("high", 1), ("half", 0.5))}
+    sources = {
+        "Log": [node("Log", ["x"], ["a"])],
+        "Sqrt": [node("Sqrt", ["x"], ["a"])],
+        "Acos": [node("Acos", ["x"], ["a"])],
+        "Div": [node("Div", ["x", "x"], ["a"])],
+        "Pow": [node("Pow", ["x", "half"], ["a"])],
+    }
+    source, hiding = kind.split("_")
+    nodes = {
+        "Relu": [node("Relu", ["a"], ["y"])],
+        "Clip": [node("Clip", ["a", "low", "high"], ["y"])],
+        "Sign": [node("Sign", ["a"], ["y"])],
+        "Add": [node("Add", ["a", "high"], ["b"]), node("Relu", ["b"], ["y"])],
+    }[hiding]
+    return model([*sources[source], *nodes], [declared("x", ["n"])], [declared("y", ["n"])], constants)
+
+
 def cases():
+    x = np.array([-2, -0.5, 0, 0.5, 3], np.float32)
+    for kind in ("Log_Relu", "Sqrt_Relu", "Div_Relu", "Pow_Relu", "Acos_Clip", "Log_Clip", "Sqrt_Sign", "Div_Add"):
+        yield f"values/inner_nan_{kind}", inner_nan(kind), {"x": x}, None
     for kind in ("mean", "shift", "sums"):
         yield f"values/dependent_rows_{kind}", dependent_rows(kind), {"x": numbers(6, 8, 3, 16, 16)}, None
     for kind in ("conv", "matmul", "gemm", "gemm_relu", "gemm_transposed"):

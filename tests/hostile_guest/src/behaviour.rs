@@ -85,6 +85,9 @@ fn log() -> String {
     eprintln!("an error");
     let survived = dbg!(SURVIVED);
     write(Level::Warn, "topic", format_args!("a warning"));
+    log::debug!("a record of `{}`", "log");
+    log::trace!("not written");
+    tracing::error!(rows = 3, "an event of `tracing`");
     survived.to_owned()
 }
 

@@ -1,6 +1,7 @@
 //! The provider of an edge bundle that computes convolutional networks and perceptrons with rten.
 //!
-//! It is half as large as the provider with all operators of rten.
+//! It is half as large as the provider with all operators of rten, and compiled for size: a small model computes quickly
+//! anyway.
 //!
 //! The graphs are those that `wisp_backend::rten::split` returns.
 

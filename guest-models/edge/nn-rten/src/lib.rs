@@ -1,4 +1,4 @@
-//! The provider of an edge bundle that computes with rten.
+//! The provider of an edge bundle that computes with rten, for large models and for those with rare operators.
 //!
 //! The graphs are those that `wisp_backend::rten::split` returns.
 

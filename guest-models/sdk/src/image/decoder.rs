@@ -3,9 +3,11 @@
 use super::decode::{self, Decoded};
 use super::orientation::Orientation;
 use super::{Image, webp};
+use crate::config;
 use crate::error::{Error, Result};
 
-/// The maximum number of pixels of an image, unless [`Decoder::max_pixels`] sets another: 13 megapixels,
+/// The maximum number of pixels of an image, unless [`Decoder::max_pixels`] or
+/// [`Decoder::max_pixels_of`] sets another: 13 megapixels,
 /// enough for the photographs of cameras with 12 megapixels.
 ///
 /// No file within it takes more than nine bytes per pixel while it is decoded, or 117 MB of an instance's
@@ -67,6 +69,32 @@ impl Decoder {
     #[must_use]
     pub const fn max_pixels(self, max_pixels: usize) -> Self {
         Self { max_pixels, ..self }
+    }
+
+    /// Sets the maximum number of pixels to a [setting](crate::config) of the model, so that it can be raised together with
+    /// the server's limits. Without the setting, nothing changes.
+    ///
+    /// ```
+    /// use wisp_handler::image::Decoder;
+    /// use wisp_handler::{Result, testing::Model};
+    ///
+    /// const DECODER: Decoder = Decoder::new().webp();
+    ///
+    /// # fn main() -> Result<()> {
+    /// // [handler.config]
+    /// // max_pixels = 50000000
+    /// let model = Model::new().with_config("max_pixels", 50_000_000);
+    /// let decoder = model.run(|| DECODER.max_pixels_of("max_pixels"))?;
+    /// # let _ = decoder;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// Fails if the setting is not a size.
+    pub fn max_pixels_of(self, key: &str) -> Result<Self> {
+        let max_pixels = config::get(key)?.unwrap_or(self.max_pixels);
+        Ok(self.max_pixels(max_pixels))
     }
 
     /// Ignores the orientation in the EXIF metadata of a file, and returns the pixels as they are stored.

@@ -3,7 +3,7 @@
 use super::failure::{Failure, guarded};
 use super::int64::IntegerLimits;
 use super::sizes::Outline;
-use super::{equivalents, hidden_nan, integer_products, softmax, unsupported};
+use super::{equivalents, hidden_nan, inner_nan, integer_products, softmax, unsupported};
 use crate::model_folder::ModelFolder;
 use crate::onnx::{self, AxisSymbols, DeclaredSignature, OperatorInputs};
 use crate::pb::ModelProto;
@@ -44,7 +44,9 @@ pub(super) fn check(
     onnx::prepare(model);
     let rows = onnx::rows(model);
     onnx::remove_value_info(model);
+    onnx::equivalents::rewrite(model);
     softmax::rewrite(model);
+    inner_nan::keep(model);
     let graph = (model.graph.as_ref()).ok_or("the file contains no graph")?;
     let hides_nan = hidden_nan::is_hidden(graph)?;
     integer_products::rewrite(model);

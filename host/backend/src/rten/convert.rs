@@ -27,7 +27,7 @@ pub(super) fn to_rten(tensor: &Tensor) -> Result<Value, String> {
         ElementType::Fp32 => floats(shape, elements(content, f32::from_le_bytes)),
         ElementType::Fp16 => floats(
             shape,
-            elements(content, |bytes| f16::from_le_bytes(bytes).to_f32()),
+            elements(content, |bytes| f16::from_le_bytes(bytes).to_f32_const()),
         ),
         ElementType::Int32 => integers(shape, elements(content, i32::from_le_bytes)),
         ElementType::Int64 => {
@@ -80,7 +80,10 @@ pub(super) fn from_rten(value: Value, expected: ElementType) -> Result<Tensor, S
     let content = match expected {
         ElementType::Fp32 => data::<f32>(value).map(shared),
         ElementType::Fp16 => data::<f32>(value).map(|numbers| {
-            let halves = numbers.iter().flat_map(|&n| f16::from_f32(n).to_le_bytes());
+            // In software: kernels with AVX-512 leave the upper parts of registers in use, and each conversion by an
+            // instruction then takes a hundred times as long.
+            let halves = numbers.iter();
+            let halves = halves.flat_map(|&n| f16::from_f32_const(n).to_le_bytes());
             Bytes::from_iter(halves)
         }),
         ElementType::Int32 => data::<i32>(value).map(shared),

@@ -156,8 +156,8 @@ fn text(text: String) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::test_graphs::{model, node, number, numbers, tensor, value};
     use super::*;
+    use crate::onnx::test_graphs::{model, node, number, numbers, tensor, value};
     use crate::pb::GraphProto;
     use crate::pb::tensor_proto::DataType;
 

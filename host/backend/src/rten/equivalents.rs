@@ -6,10 +6,10 @@
 mod dropout;
 mod local_response;
 
-use super::rewriter::{
+use crate::onnx::rewriter::{
     NewNames, Rule, constant, operator, rewrite as rewrite_nodes, with_integer, with_integers,
 };
-use super::values::{Site, attribute, is_float, is_onnx};
+use crate::onnx::values::{Site, attribute, is_float, is_onnx};
 use crate::pb::tensor_proto::DataType;
 use crate::pb::{ModelProto, NodeProto};
 
@@ -106,7 +106,7 @@ fn boolean_cast(site: &Site<'_>, names: &mut NewNames) -> Option<Vec<NodeProto>>
     })
 }
 
-/// Replaces Sign of floats, which is 1 for zero, by comparisons.
+/// Replaces Sign of floats, which is 1 for zero, by comparisons. NaN stays NaN.
 fn float_sign(site: &Site<'_>, names: &mut NewNames) -> Option<Vec<NodeProto>> {
     if !is_onnx(site.node, &["Sign"]) || !site.input_type(0).is_some_and(is_float) {
         return None;
@@ -128,7 +128,10 @@ fn float_sign(site: &Site<'_>, names: &mut NewNames) -> Option<Vec<NodeProto>> {
         compared("Greater", "positive"),
         compared("Less", "negative"),
     );
-    nodes.push(operator("Sub", &[&positive, &negative], output));
+    let (sign, is_nan) = (names.name(output, "sign"), names.name(output, "is_nan"));
+    nodes.push(operator("Sub", &[&positive, &negative], &sign));
+    nodes.push(operator("IsNaN", &[input], &is_nan));
+    nodes.push(operator("Where", &[&is_nan, input, &sign], output));
     Some(nodes)
 }
 
@@ -227,8 +230,8 @@ fn vector(mut constant: NodeProto) -> NodeProto {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::onnx::test_graphs::{model, node, number, numbers, tensor, value};
     use crate::pb::GraphProto;
-    use crate::rten::test_graphs::{model, node, number, numbers, tensor, value};
 
     fn rewritten(opset: i64, data_type: DataType, original: NodeProto) -> Vec<NodeProto> {
         let graph = GraphProto {
@@ -308,7 +311,9 @@ mod tests {
     fn signs_and_softplus_are_computed_from_other_operators() {
         let sign = node("Sign", &["x"], "y");
         let nodes = rewritten(13, DataType::Float, sign.clone());
-        let expected = ["Constant", "Greater", "Cast", "Less", "Cast", "Sub"];
+        let expected = [
+            "Constant", "Greater", "Cast", "Less", "Cast", "Sub", "IsNaN", "Where",
+        ];
         assert_eq!(operators(&nodes), expected);
         assert_eq!(
             nodes[5].input,

@@ -1,15 +1,15 @@
-//! Operators of rten that turn NaN into a number: Clip and Relu, and our replacement of Sign.
+//! Operators of rten that turn NaN into a number: Clip and Relu, where [`super::inner_nan`] has left them.
 //!
 //! A graph with one of them does not compute inputs that contain NaN. One that looks for NaN in such a result
 //! is refused, since NaN is what it expects there.
 
-use super::values::{inner_graphs, is_onnx};
+use crate::onnx::values::{inner_graphs, is_onnx};
 use crate::pb::{GraphProto, NodeProto};
 use half::f16;
 use std::collections::HashSet;
 use wisp_tensor::{ElementType, Tensor};
 
-const HIDING: &[&str] = &["Clip", "Relu", "Sign"];
+const HIDING: &[&str] = &["Clip", "Relu"];
 
 /// Returns whether an operator in `graph` hides NaN. The recursion depth is bounded by the decoder's limit on
 /// nested messages.
@@ -62,8 +62,8 @@ pub(super) fn contains_nan(tensor: &Tensor) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::test_graphs::{inner, node};
     use super::*;
+    use crate::onnx::test_graphs::{inner, node};
 
     fn graph(nodes: Vec<NodeProto>) -> GraphProto {
         GraphProto {

@@ -12,7 +12,7 @@ mod uses;
 use self::bound::{Bound, InputSet};
 use self::operators::{Operation, of_tensor};
 use self::uses::Uses;
-use super::values::{Site, Values, attribute, inner_graphs, is_onnx, opset};
+use crate::onnx::values::{Site, Values, attribute, inner_graphs, is_onnx, opset};
 use crate::pb::tensor_proto::DataType;
 use crate::pb::{GraphProto, ModelProto, NodeProto, TensorProto};
 use std::collections::{HashMap, HashSet};

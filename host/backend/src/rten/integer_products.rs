@@ -4,11 +4,11 @@
 //! saturate. A sum of products of integers is exact in f32 as long as no partial sum exceeds 2^24, which
 //! the weights determine: a zero-based activation has a magnitude of at most 255.
 
-use super::rewriter::{
+use crate::onnx::rewriter::{
     NewNames, Rule, floats_constant, operator, rewrite as rewrite_nodes, with_integer,
     with_integers,
 };
-use super::values::{Site, attribute, is_onnx};
+use crate::onnx::values::{Site, attribute, is_onnx};
 use crate::pb::tensor_proto::DataType;
 use crate::pb::{ModelProto, NodeProto};
 
@@ -181,8 +181,8 @@ impl Weights {
 
 #[cfg(test)]
 mod tests {
-    use super::super::test_graphs::{model, node, tensor, value};
     use super::*;
+    use crate::onnx::test_graphs::{model, node, tensor, value};
     use crate::pb::GraphProto;
 
     fn rewritten(
@@ -216,7 +216,7 @@ mod tests {
 
     fn weights(nodes: &[NodeProto]) -> Option<Vec<f32>> {
         let constant = nodes.iter().find(|node| node.op_type == "Constant")?;
-        super::super::values::floats(constant.attribute.first()?.t.as_ref()?)
+        crate::onnx::values::floats(constant.attribute.first()?.t.as_ref()?)
     }
 
     #[test]

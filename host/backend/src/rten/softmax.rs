@@ -4,8 +4,8 @@
 //! the attribute's on; rten normalises over a single axis, as they do since version 13. Flattening in a node
 //! of its own gives the old results: `axis` is then the last one, and both definitions agree.
 
-use super::rewriter::{NewNames, Rule, operator, rewrite as rewrite_nodes, with_integer};
-use super::values::{Site, attribute, is_onnx};
+use crate::onnx::rewriter::{NewNames, Rule, operator, rewrite as rewrite_nodes, with_integer};
+use crate::onnx::values::{Site, attribute, is_onnx};
 use crate::pb::{ModelProto, NodeProto};
 
 const OPERATORS: &[&str] = &["Softmax", "LogSoftmax"];
@@ -82,9 +82,9 @@ fn flatten(site: &Site<'_>, names: &mut NewNames) -> Option<Vec<NodeProto>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::onnx::test_graphs::{inner, model, node, number, value};
     use crate::pb::GraphProto;
     use crate::pb::tensor_proto::DataType;
-    use crate::rten::test_graphs::{inner, model, node, number, value};
 
     fn rewritten(opset: i64, shape: &[i64], softmax: NodeProto) -> Vec<NodeProto> {
         let graph = GraphProto {

@@ -1,7 +1,7 @@
 //! Tests of the backend with generated models, which are loaded and computed.
 
-use super::test_graphs::{float, model, node, number, tensor, value};
 use super::*;
+use crate::onnx::test_graphs::{float, model, node, number, tensor, value};
 use crate::pb::GraphProto;
 use crate::pb::tensor_proto::DataType;
 use bytes::Bytes;

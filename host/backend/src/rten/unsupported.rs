@@ -11,7 +11,8 @@
 mod wrong_results;
 
 use self::wrong_results::check_node;
-use super::values::{MICROSOFT, Site, Values, attribute, inner_graphs, is_onnx, opset};
+use crate::error::MISSING_OPERATORS;
+use crate::onnx::values::{MICROSOFT, Site, Values, attribute, inner_graphs, is_onnx, opset};
 use crate::pb::tensor_proto::DataType;
 use crate::pb::{GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, type_proto};
 use std::collections::{BTreeSet, HashMap};
@@ -205,7 +206,7 @@ pub(super) fn check(model: &ModelProto) -> Result<(), String> {
     add_unknown(graph, &mut unknown);
     if !unknown.is_empty() {
         let unknown: Vec<String> = unknown.into_iter().collect();
-        return Err(format!("operators not implemented: {}", unknown.join(", ")));
+        return Err(format!("{MISSING_OPERATORS}: {}", unknown.join(", ")));
     }
     if opset < MIN_OPSET {
         return Err(format!(

@@ -1,4 +1,4 @@
-//! `Cast` and `CastLike` of numbers to integers.
+//! `Cast` and `CastLike` of numbers to integers, and of floats and bools to strings.
 //!
 //! tract converts to INT64 through 32 bits, and saturates floats that the integer type does not contain. Here the
 //! result is that of onnxruntime on x86-64. A float is cut towards zero and then:
@@ -9,7 +9,8 @@
 //! - for UINT32, the low 32 bits of the number as INT64 (onnxruntime's vectorised loop differs beyond the type);
 //! - for 8 and 16 bits, the low bits of the number as INT32.
 //!
-//! Integers wrap, as they do in tract.
+//! Integers wrap, as they do in tract. As a string, a float has 8 significant digits, one of 64 bits 17, and a bool is 0
+//! or 1.
 
 use super::draft::{Draft, build_theirs};
 use tract_onnx::Onnx;
@@ -31,7 +32,7 @@ use tract_onnx::tract_hir::internal::{Expansion, InferenceResult, Solver, Tensor
 #[derive(Debug, Clone)]
 struct Casting(Box<dyn Expansion>);
 
-/// A cast to integers. INT64 is a dimension in tract.
+/// A cast to integers or strings. INT64 is a dimension in tract.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct IntegerCast(Cast);
 
@@ -90,6 +91,7 @@ fn is_replaced(from: DatumType, to: DatumType) -> bool {
         DatumType::TDim => {
             from.is_float() || matches!(from, DatumType::I64 | DatumType::U32 | DatumType::U64)
         }
+        DatumType::String => from.is_float() || from == DatumType::Bool,
         to => from.is_float() && to.is_integer() && !to.is_quantized(),
     }
 }
@@ -119,8 +121,13 @@ fn converted(input: &Tensor, to: DatumType) -> TractResult<Tensor> {
         DatumType::I64 => return mapped(input, |x: &i64| TDim::Val(*x)),
         DatumType::U32 => return mapped(input, |x: &u32| TDim::Val(i64::from(*x))),
         DatumType::U64 => return mapped(input, |x: &u64| TDim::Val(x.cast_signed())),
+        DatumType::Bool => return mapped(input, |x: &bool| u8::from(*x).to_string()),
         _ => {}
     }
+    let digits = match input.datum_type() {
+        DatumType::F64 => 17,
+        _ => 8,
+    };
     let input = input.cast_to::<f64>()?;
     match to {
         DatumType::TDim => mapped(&input, |x: &f64| TDim::Val(to_i64(*x))),
@@ -132,7 +139,8 @@ fn converted(input: &Tensor, to: DatumType) -> TractResult<Tensor> {
         DatumType::U16 => mapped(&input, |x: &f64| low_bits(*x)),
         DatumType::I8 => mapped(&input, |x: &f64| lowest_bits(*x).cast_signed()),
         DatumType::U8 => mapped(&input, |x: &f64| lowest_bits(*x)),
-        other => bail!("Cast of floats to {other:?}"),
+        DatumType::String => mapped(&input, |x: &f64| text(*x, digits)),
+        other => bail!("Cast of numbers to {other:?}"),
     }
 }
 
@@ -186,6 +194,44 @@ fn lowest_bits(x: f64) -> u8 {
     to_i32(x).to_le_bytes()[0]
 }
 
+/// Returns a float with this number of significant digits, as `%g` of C prints it.
+fn text(x: f64, digits: usize) -> String {
+    if x.is_nan() {
+        return "NaN".to_owned();
+    }
+    if x.is_infinite() {
+        return if x > 0.0 { "INF" } else { "-INF" }.to_owned();
+    }
+    let scientific = format!("{x:.*e}", digits.saturating_sub(1));
+    let Some((mantissa, exponent)) = scientific.split_once('e') else {
+        return scientific;
+    };
+    let exponent: i32 = exponent.parse().unwrap_or_default();
+    match usize::try_from(exponent) {
+        Ok(exponent) if exponent < digits => {
+            without_zeros(&format!("{x:.*}", digits - 1 - exponent)).to_owned()
+        }
+        Err(_) if exponent >= -4 => {
+            let zeros = usize::try_from(exponent.unsigned_abs()).unwrap_or_default();
+            let decimals = digits.saturating_sub(1).saturating_add(zeros);
+            without_zeros(&format!("{x:.decimals$}")).to_owned()
+        }
+        _ => {
+            let sign = if exponent < 0 { '-' } else { '+' };
+            let mantissa = without_zeros(mantissa);
+            format!("{mantissa}e{sign}{:02}", exponent.unsigned_abs())
+        }
+    }
+}
+
+/// Returns a decimal number without the zeros at the end of its fraction.
+fn without_zeros(number: &str) -> &str {
+    match number.contains('.') {
+        true => number.trim_end_matches('0').trim_end_matches('.'),
+        false => number,
+    }
+}
+
 impl IntegerCast {
     /// Returns the operator that replaces one of tract on elements of type `from`, if there is one.
     pub(super) fn replacing(cast: &Cast, from: DatumType) -> Option<IntegerCast> {
@@ -230,6 +276,32 @@ impl TypedOp for IntegerCast {
 mod tests {
     use super::*;
     use tract_onnx::prelude::tensor1;
+
+    #[test]
+    fn floats_are_printed_as_in_c() {
+        for (number, single, double) in [
+            (1.5, "1.5", "1.5"),
+            (-0.0, "-0", "-0"),
+            (1e20, "1e+20", "1e+20"),
+            (1e-7, "1e-07", "9.9999999999999995e-08"),
+            (0.000_012_34, "1.234e-05", "1.234e-05"),
+            (0.0001, "0.0001", "0.0001"),
+            (99_999_999.9, "1e+08", "99999999.900000006"),
+            (123_456_792.0, "1.2345679e+08", "123456792"),
+            (f64::NEG_INFINITY, "-INF", "-INF"),
+            (f64::NAN, "NaN", "NaN"),
+        ] {
+            assert_eq!(text(number, 8), single);
+            assert_eq!(text(number, 17), double);
+        }
+    }
+
+    #[test]
+    fn bools_become_digits() -> TractResult<()> {
+        let found = converted(&tensor1(&[true, false]), DatumType::String)?;
+        assert_eq!(found, tensor1(&["1".to_owned(), "0".to_owned()]));
+        Ok(())
+    }
 
     /// Floats at and beyond the limits of the types.
     const HOSTILE: [f64; 12] = [

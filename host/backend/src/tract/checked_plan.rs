@@ -26,6 +26,9 @@ use tract_onnx::tract_core::ops::scan::OptScan;
 use tract_onnx::tract_core::plan;
 use wisp_tensor::memory_budget::{MemoryBudget, Reservation};
 
+/// The first integer that is not the only one with its value as a float.
+const FIRST_INEXACT: f64 = 9_007_199_254_740_992.0;
+
 /// A plan and the checks on its operators before they compute.
 #[derive(Debug)]
 pub(super) struct CheckedPlan {
@@ -403,6 +406,15 @@ fn output_volume(
             number(&inputs[1])?,
             number(&inputs[2])?,
         );
+        // The length of a range of integers is computed with floats.
+        let is_exact = |number: f64| number.abs() < FIRST_INEXACT;
+        let is_integer = inputs[0].datum_type().is_integer();
+        if is_integer && ![start, end, step].into_iter().all(is_exact) {
+            return Err(RefusedValue::new(format!(
+                "the range from {start} to {end} by {step} has numbers of more than 53 bits"
+            ))
+            .into());
+        }
         let length = ((end - start) / step).ceil();
         if !length.is_finite() {
             return Err(RefusedValue::new(format!(

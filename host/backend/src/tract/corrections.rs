@@ -11,8 +11,11 @@ use super::conditional::Conditional;
 use super::dequantize::Dequantize;
 use super::extremum::Extremum;
 use super::float_function::FloatFunction;
+use super::pool_maximum::PoolMaximum;
+use super::positions::{BoundedOneHot, SignedGather};
 use super::quantize::Quantize;
 use super::recurrent_cell::RecurrentCell;
+use super::scatter_extremum::ScatterExtremum;
 use super::softmax::ColumnSoftmax;
 use super::zero_product::ZeroProduct;
 use std::collections::HashMap;
@@ -20,8 +23,10 @@ use std::sync::Arc;
 use tract_onnx::prelude::{
     IntoRunnable, Symbol, TDim, TractResult, TypedFact, TypedModel, TypedNode, TypedOp,
 };
+use tract_onnx::tract_core::ops::array::{GatherNd, OneHot, ScatterElements};
 use tract_onnx::tract_core::ops::binary::TypedBinOp;
 use tract_onnx::tract_core::ops::cast::Cast;
+use tract_onnx::tract_core::ops::cnn::MaxPool;
 use tract_onnx::tract_core::ops::element_wise::ElementWiseOp;
 use tract_onnx::tract_core::ops::gru_cell::GruEpilogue;
 use tract_onnx::tract_core::ops::konst::Const;
@@ -74,6 +79,12 @@ fn rewritten_wrongly(model: &TypedModel, node: &TypedNode) -> TractResult<Replac
     if let Some(dequantize) = node.op_as::<DequantizeLinearF32>() {
         return Ok(Some(Box::new(Dequantize(dequantize.clone()))));
     }
+    if let Some(gather) = node.op_as::<GatherNd>() {
+        return Ok(Some(Box::new(SignedGather(gather.clone()))));
+    }
+    if let Some(one_hot) = node.op_as::<OneHot>() {
+        return Ok(Some(Box::new(BoundedOneHot(one_hot.clone()))));
+    }
     // As NNEF archives have it. From ONNX files, it is read as a `Conditional`.
     if let Some(branches) = node.op_as::<IfThenElse>() {
         return Ok(Some(Box::new(Conditional(branches.clone()))));
@@ -101,6 +112,10 @@ fn computed_wrongly(model: &TypedModel, node: &TypedNode) -> TractResult<Replace
         }
     } else if let Some(cast) = node.op_as::<Cast>() {
         boxed(IntegerCast::replacing(cast, datum_type))
+    } else if let Some(pool) = node.op_as::<MaxPool>() {
+        boxed(PoolMaximum::replacing(pool, fact)?)
+    } else if let Some(scatter) = node.op_as::<ScatterElements>() {
+        boxed(ScatterExtremum::replacing(scatter, datum_type))
     } else if let Some(softmax) = node.op_as::<Softmax>() {
         boxed(ColumnSoftmax::replacing(softmax, fact))
     } else if let Some(cell) = node.op_as::<LstmEpilogue>() {

@@ -34,7 +34,8 @@ impl Extremum {
             .then(|| TypedBinOp(Box::new(extremum), *output))
     }
 
-    fn pick<T: Float>(self, a: T, b: T) -> T {
+    /// Returns one of two numbers, and NaN if one of them is.
+    pub(super) fn pick<T: Float>(self, a: T, b: T) -> T {
         // A comparison with NaN is false, so that `b` is returned if it is NaN.
         let is_better = match self {
             Extremum::Max => a > b,

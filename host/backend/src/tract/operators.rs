@@ -15,8 +15,10 @@ pub(super) fn framework() -> Onnx {
     super::ml::register(&mut onnx);
     super::cast::register(&mut onnx);
     super::float_function::register(&mut onnx);
+    super::global_norm::register(&mut onnx);
     super::reduce::register(&mut onnx);
     super::sized_condition::register(&mut onnx);
+    super::sized_deconvolution::register(&mut onnx);
     super::softmax::register(&mut onnx);
     super::integer_math::register(&mut onnx);
     super::inner_gather::register(&mut onnx);

@@ -6,9 +6,10 @@ use crate::load::{self, Request, median};
 use crate::process::Server;
 use anyhow::{Context, Result};
 use std::ffi::{OsStr, OsString};
+use std::io::BufReader;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{ChildStdout, Command, Stdio};
 
 /// The number of connections in the second setting.
 const MANY: usize = 16;
@@ -36,6 +37,8 @@ pub(crate) struct Contender {
     tails: Vec<f64>,
     rates: Vec<f64>,
     cpu: Vec<f64>,
+    /// Open until the end, if the server may write to it.
+    _output: Option<BufReader<ChildStdout>>,
 }
 
 impl Program {
@@ -43,6 +46,9 @@ impl Program {
     pub(crate) fn wisp(name: &str, models: &Path, route: &'static str) -> Program {
         let arguments = ["serve", "--grpc", "none", "--http", "127.0.0.1:0"];
         let mut arguments: Vec<OsString> = arguments.map(OsString::from).into();
+        // The bundle of a language model is above the default limits.
+        arguments.extend(["--max-component-bytes", "268435456"].map(OsString::from));
+        arguments.extend(["--max-handler-memory-bytes", "1073741824"].map(OsString::from));
         arguments.push(models.into());
         Program {
             name: name.to_owned(),
@@ -66,7 +72,7 @@ impl Program {
 
     /// Returns `wasmtime serve` with a component.
     pub(crate) fn wasmtime(wasmtime: &Path, component: &Path) -> Program {
-        let arguments = ["serve", "-Scli,nn"].map(OsString::from);
+        let arguments = ["serve", "-Scli"].map(OsString::from);
         Program {
             name: "`wasmtime serve`".to_owned(),
             route: "",
@@ -96,13 +102,25 @@ impl Contender {
     /// Starts a program, which receives `request` below its route.
     pub(crate) fn start(program: &Program, request: &Request) -> Result<Contender> {
         let server = program.start()?;
-        let address = server.address;
         let request = below(program.route, request)?;
-        let contender = Contender::running(program.name.clone(), address, request);
-        Ok(Contender {
+        Ok(Contender::serving(program.name.clone(), server, request))
+    }
+
+    /// Returns a server of this program.
+    pub(crate) fn serving(name: String, server: Server, request: Request) -> Contender {
+        let contender = Contender::running(name, server.address, request);
+        Contender {
             server: Some(server),
             ..contender
-        })
+        }
+    }
+
+    /// Keeps the output of the server open.
+    pub(crate) fn with_output(self, output: BufReader<ChildStdout>) -> Contender {
+        Contender {
+            _output: Some(output),
+            ..self
+        }
     }
 
     /// Returns a server that runs already.
@@ -116,6 +134,7 @@ impl Contender {
             tails: Vec::new(),
             rates: Vec::new(),
             cpu: Vec::new(),
+            _output: None,
         }
     }
 
@@ -173,7 +192,7 @@ pub(crate) fn print(contenders: &[Contender]) {
 }
 
 /// Returns the request with this route before its path.
-fn below(route: &str, request: &Request) -> Result<Request> {
+pub(crate) fn below(route: &str, request: &Request) -> Result<Request> {
     let Request::Http(bytes) = request else {
         anyhow::bail!("a request over HTTP/1.1 is expected");
     };

@@ -1,18 +1,22 @@
 //! Measures edge bundles: `cargo bench --workspace --bench edge`.
 //!
 //! It measures (a) the bundle of `digits` in a host of wasi:http that is built on wasmtime alone, with a new instance for
-//! each request, and in `wisp serve`, against the handler in `wisp serve`; (b) the time from process start to the first
-//! response of each; (c) larger models without a handler: native rten in `wisp serve` against their bundles; (d) requests
-//! that compute nothing, for the liveness of the bundle. The contenders take turns within a round. Servers run on cpu 0, the load generator on
-//! cpu 1; results are medians over rounds.
+//! each request, in `wisp serve`, and in workerd, against the handler in `wisp serve`; (b) the time from process start to
+//! the first response of each, and from the first connection to the response of a server that this connection starts; (c)
+//! larger models without a handler: native rten in `wisp serve` against their bundles; (d) requests that compute nothing,
+//! for the liveness of the bundle; (e) requests to a component that only answers `hello`. The contenders take turns within
+//! a round. Servers run on cpu 0, the load generator on cpu 1; results are medians over rounds.
 //!
-//! `WISP_BENCH_ROUNDS` sets the number of rounds (5 by default), `WISP_BENCH_MODELS` the models of (c) by
-//! comma-separated names, `WISP_EDGE_MODULES` the directory with the modules of bundles (by default the tests'),
-//! and `WISP_BENCH_WASMTIME` the path of a `wasmtime`, which then is another contender in (a), (b) and (d). Servers that run
-//! already take part in (a) as `WISP_BENCH_SERVERS=NAME=ADDRESS,...`, such as a Worker in workerd.
+//! `WISP_BENCH_PARTS` selects parts, such as `ae`. `WISP_BENCH_ROUNDS` sets the number of rounds (5 by default),
+//! `WISP_BENCH_MODELS` the models of (c) by comma-separated names, `WISP_EDGE_MODULES` the directory with the modules of
+//! bundles (by default those of the tests), and `WISP_BENCH_WASMTIME` the path of a `wasmtime`, which then is another
+//! contender in (a), (b), (d) and (e). workerd is the one that the tests have installed. Servers that run already take part
+//! in (a) as `WISP_BENCH_SERVERS=NAME=ADDRESS,...`.
 
 #![allow(clippy::print_stdout, reason = "it reports to the terminal")]
 
+#[path = "../serving/activation.rs"]
+mod activation;
 mod contender;
 #[allow(dead_code, reason = "each benchmark uses a part of it")]
 #[path = "../peers/environment.rs"]
@@ -28,9 +32,12 @@ mod model;
 mod process;
 #[path = "../../../../tests/edge/wasmtime_server.rs"]
 mod wasmtime_server;
+mod worker;
+#[path = "../../../../tests/edge/worker_runtime.rs"]
+mod worker_runtime;
 
 use anyhow::{Context, Result};
-use contender::{Contender, Program, print, take_turns};
+use contender::{Contender, Program, below, print, take_turns};
 use environment::{Environment, Packages, root, scripts, succeed};
 use load::{Request, median};
 use model::{Model, SERVED};
@@ -38,6 +45,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 use wasmtime_server::WasmtimeServer;
+use worker::NodePackages;
 
 /// The time that a server is loaded per round and number of connections.
 const ROUND: Duration = Duration::from_secs(1);
@@ -47,6 +55,9 @@ const ROUTE: &str = "/apps/bundle";
 
 /// The path of an inference with the model of (a).
 const DIGITS: &str = "/v2/models/digits/infer";
+
+/// The parts of the benchmark.
+const PARTS: &str = "abcde";
 
 /// The models of (c).
 const MODELS: &str = "mnist_cnn,mobilenetv2,minilm";
@@ -62,38 +73,101 @@ fn main() -> Result<()> {
     let rounds = std::env::var("WISP_BENCH_ROUNDS").ok();
     let rounds: usize = rounds.map_or(Ok(5), |rounds| rounds.parse())?;
     let wasmtime = std::env::var_os("WISP_BENCH_WASMTIME").map(PathBuf::from);
+    let parts = std::env::var("WISP_BENCH_PARTS").unwrap_or_else(|_| PARTS.to_owned());
     process::pin(1);
     let directory = tempfile::tempdir()?;
-    let digits = digits(directory.path())?;
-    let bundle = directory.path().join("digits.wasm");
+    let directory = directory.path();
+    let digits = digits(directory)?;
+    let bundle = directory.join("digits.wasm");
     make_bundle(&digits, &bundle, "rten")?;
-    println!("\n(a) an image to `digits`, {rounds} rounds\n");
     let programs = programs(&digits, &bundle, wasmtime.as_deref())?;
     let image = std::fs::read(root()?.join("examples/digits/samples/7.png"))?;
     let headers = "inference-header-content-length: 0\r\n";
     let request = Request::post(DIGITS, headers, &image);
-    let mut contenders = started(&programs, &request)?;
-    for (name, address) in running_servers()? {
-        contenders.push(Contender::running(name, address, request.clone()));
+    if parts.contains('a') {
+        println!("\n(a) an image to `digits`, {rounds} rounds\n");
+        let mut contenders = started(&programs, &request)?;
+        contenders.extend(workers(&digits, directory, &request)?);
+        for (name, address) in running_servers()? {
+            contenders.push(Contender::running(name, address, request.clone()));
+        }
+        take_turns(&mut contenders, rounds)?;
+        print(&contenders);
     }
-    take_turns(&mut contenders, rounds)?;
-    print(&contenders);
-    drop(contenders);
-    println!("\n(b) process start to the first response of `digits`, {rounds} rounds\n");
-    cold_starts(&programs, &request, rounds)?;
-    println!("\n(c) one row to larger models, binary tensors, {rounds} rounds");
-    let chosen = std::env::var("WISP_BENCH_MODELS");
-    models(
-        chosen.as_deref().unwrap_or(MODELS),
-        directory.path(),
-        rounds,
-    )?;
-    println!("\n(d) liveness of the bundle of `digits`, {rounds} rounds\n");
-    let live = Request::get("/v2/health/live");
-    let mut contenders = started(&programs[1..], &live)?;
+    if parts.contains('b') {
+        println!("\n(b) process start to the first response of `digits`, {rounds} rounds\n");
+        cold_starts(&programs, &request, rounds)?;
+        println!("\n(b) first connection to the response, natively, {rounds} rounds\n");
+        first_connections(&digits, &request, rounds)?;
+        println!("\n(b) first connection to the response of the bundle, {rounds} rounds\n");
+        let request = below(ROUTE, &request)?;
+        first_connections(&repository(directory, &bundle)?, &request, rounds)?;
+    }
+    if parts.contains('c') {
+        println!("\n(c) one row to larger models, binary tensors, {rounds} rounds");
+        let chosen = std::env::var("WISP_BENCH_MODELS");
+        models(chosen.as_deref().unwrap_or(MODELS), directory, rounds)?;
+    }
+    if parts.contains('d') {
+        println!("\n(d) liveness of the bundle of `digits`, {rounds} rounds\n");
+        let live = Request::get("/v2/health/live");
+        compare(&programs[1..], &live, rounds)?;
+    }
+    if parts.contains('e') {
+        println!("\n(e) a component that answers `hello`, {rounds} rounds\n");
+        let component = Path::new(wisp_artifacts::HELLO_GUEST);
+        let served = repository(directory, component)?;
+        let mut programs = vec![
+            Program::wisp("`wisp serve`", &served, ROUTE),
+            Program::host("wasmtime-wasi-http", HOST, component)?,
+        ];
+        programs.extend(wasmtime.map(|wasmtime| Program::wasmtime(&wasmtime, component)));
+        compare(&programs, &Request::get("/"), rounds)?;
+    }
+    Ok(())
+}
+
+/// Measures programs, and prints a row for each.
+fn compare(programs: &[Program], request: &Request, rounds: usize) -> Result<()> {
+    let mut contenders = started(programs, request)?;
     take_turns(&mut contenders, rounds)?;
     print(&contenders);
     Ok(())
+}
+
+/// Starts the Workers of a model: one that makes an instance for each request, and one that keeps it.
+fn workers(model: &Path, directory: &Path, request: &Request) -> Result<Vec<Contender>> {
+    let Some(packages) = NodePackages::find()? else {
+        println!("workerd is not installed: a test in tests/edge/workerd.rs does\n");
+        return Ok(Vec::new());
+    };
+    let fresh = packages.start(
+        ("workerd, bundle", &[]),
+        (model, &directory.join("worker")),
+        request,
+    )?;
+    let kept = packages.start(
+        (
+            "workerd, bundle with `--keep-instance`",
+            &["--keep-instance"],
+        ),
+        (model, &directory.join("worker-kept")),
+        request,
+    )?;
+    Ok(vec![fresh, kept])
+}
+
+/// Measures a server that the first connection starts, if there is what listens for it.
+fn first_connections(model: &Path, request: &Request, rounds: usize) -> Result<()> {
+    if Command::new("systemd-socket-activate")
+        .arg("--version")
+        .output()
+        .is_err()
+    {
+        println!("there is no systemd-socket-activate");
+        return Ok(());
+    }
+    activation::measure(model, request, rounds)
 }
 
 /// Serves a component until the process is killed.
@@ -122,15 +196,18 @@ fn digits(directory: &Path) -> Result<PathBuf> {
 
 /// Makes the bundle of a model, and prints what `wisp bundle` reports.
 fn make_bundle(model: &Path, output: &Path, engine: &str) -> Result<()> {
+    succeed(&mut bundle_command(model, output, engine))
+}
+
+/// Returns the command that bundles a model.
+pub(crate) fn bundle_command(model: &Path, output: &Path, engine: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_wisp"));
     if std::env::var_os("WISP_EDGE_MODULES").is_none() {
         command.env("WISP_EDGE_MODULES", wisp_artifacts::EDGE_MODULES);
     }
+    command.arg("bundle").arg(model).args(["--engine", engine]);
+    command.arg("--output").arg(output);
     command
-        .arg("bundle")
-        .arg(model)
-        .args(["--bundled-backend", engine]);
-    succeed(command.arg("--output").arg(output))
 }
 
 /// Returns a repository with one version of one model, whose handler is the component.

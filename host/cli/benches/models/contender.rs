@@ -3,12 +3,14 @@
 use crate::load::{self, Done, Request};
 use crate::model::Model;
 use crate::process::Server;
-use crate::server::Servers;
+use crate::server::{Peers, Servers};
 use anyhow::Result;
 use std::time::Duration;
 
 /// The contender that the verdict is about.
 pub(crate) const OURS: &str = "Wisp, onnxruntime, V2 binary";
+/// The contenders with the embedded backends.
+pub(crate) const EMBEDDED: [&str; 2] = ["Wisp, tract, V2 binary", "Wisp, rten, V2 binary"];
 pub(crate) const OURS_JSON: &str = "Wisp, onnxruntime, V2 JSON";
 pub(crate) const FASTAPI_JSON: &str = "FastAPI, JSON";
 
@@ -47,15 +49,20 @@ pub(crate) fn contenders<'a>(
     let Servers {
         onnxruntime,
         tract,
-        fastapi,
-        mlserver,
+        rten,
+        peers,
     } = servers;
     let binary = model.v2_binary(batch);
+    let [of_tract, of_rten] = EMBEDDED;
     let mut contenders = vec![
         contender(OURS, &onnxruntime.server, binary.clone()),
-        contender("Wisp, tract, V2 binary", &tract.server, binary),
-        contender("FastAPI, bytes", fastapi, model.bytes(batch)),
+        contender(of_tract, &tract.server, binary.clone()),
+        contender(of_rten, &rten.server, binary),
     ];
+    let Some(Peers { fastapi, mlserver }) = peers else {
+        return Ok(contenders);
+    };
+    contenders.push(contender("FastAPI, bytes", fastapi, model.bytes(batch)));
     if batch == 1 {
         let json = model.v2_json()?;
         contenders.extend([

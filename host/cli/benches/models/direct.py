@@ -11,7 +11,8 @@ row = (graph.DIRECTORY / "inputs.bin").read_bytes()
 
 
 def batch_of(size):
-    return {name: array.repeat(size, axis=0) for name, array in graph.from_bytes(row).items()}
+    inputs = graph.from_bytes(row)
+    return {name: array.repeat(size, axis=0) for name, array in inputs.items()} if size > 1 else inputs
 
 
 def measure(inputs, seconds):

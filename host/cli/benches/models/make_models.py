@@ -13,17 +13,22 @@ of minilm are the published ones. A model that this script has made before is le
                 normalisation, so that it returns an embedding
   minilm_int8   the same, by onnxruntime's dynamic quantisation
   gbt           scikit-learn's gradient boosting, 100 trees of depth 3, as skl2onnx writes it
+
+The others are the files of packages on PyPI that tests/clients/published_models.py lists, with its first inputs. Their
+names are those of the files, or of the package for a file `model.onnx`.
 """
 
 import hashlib
 import importlib.util
 import json
 import os
+import shutil
 import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 EXPORT = HERE.parents[3] / "examples/embed/export.py"
+CLIENTS = HERE.parents[3] / "tests/clients"
 TOKENS = 128
 VOCABULARY = 30522
 
@@ -312,16 +317,32 @@ def image(name, *shape):
 
 MADE = (mnist_cnn, mobilenetv2, resnet20, resnet50, minilm, minilm_random, minilm_int8, gbt)
 MODELS = {made.__name__: made for made in MADE}
-DATATYPES = {"float32": "FP32", "int64": "INT64"}
+DATATYPES = {"float32": "FP32", "int64": "INT64", "int32": "INT32"}
+
+
+def published():
+    """The path and the inputs of each published model, by its name."""
+    sys.path.append(str(CLIENTS))
+    import published_models
+
+    def name(file):
+        path = Path(file)
+        return path.stem if path.stem != "model" else path.parts[0]
+
+    return {name(file): (published_models.PACKAGES / file, sizes[0]) for file, sizes in published_models.MODELS.items()}
 
 
 def write(name, directory):
     import onnx
 
-    model, inputs = MODELS[name]()
-    onnx.checker.check_model(model)
     directory.mkdir(parents=True, exist_ok=True)
-    onnx.save(model, directory / "model.onnx")
+    if name in MODELS:
+        model, inputs = MODELS[name]()
+        onnx.checker.check_model(model)
+        onnx.save(model, directory / "model.onnx")
+    else:
+        path, inputs = published()[name]
+        shutil.copyfile(path, directory / "model.onnx")
     described = [
         {"name": name, "datatype": DATATYPES[array.dtype.name], "shape": array.shape} for name, array in inputs.items()
     ]
@@ -331,11 +352,11 @@ def write(name, directory):
 
 def main():
     out, names = Path(sys.argv[1]), sys.argv[2:]
-    sources = [Path(__file__), HERE / "models.txt", EXPORT]
+    sources = [Path(__file__), HERE / "models.txt", EXPORT, CLIENTS / "published_models.py"]
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
     for name in names:
-        if name not in MODELS:
-            sys.exit(f"there is no model `{name}`, but {', '.join(MODELS)}")
+        if name not in MODELS and name not in published():
+            sys.exit(f"there is no model `{name}`, but {', '.join([*MODELS, *published()])}")
         made = out / name / "made"
         if made.is_file() and made.read_text() == digest:
             continue

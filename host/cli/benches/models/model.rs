@@ -97,7 +97,7 @@ impl Model {
 impl Input {
     fn element_size(&self) -> Result<usize> {
         match self.datatype.as_str() {
-            "FP32" => Ok(4),
+            "FP32" | "INT32" => Ok(4),
             "INT64" => Ok(8),
             other => anyhow::bail!("no input of this benchmark is {other}"),
         }
@@ -106,7 +106,10 @@ impl Input {
     /// Returns an input of protocol V2, with one additional member.
     fn described(&self, batch: usize, member: &str, value: Value) -> Value {
         let mut shape = self.shape.clone();
-        shape[0] = batch;
+        // A model that is only asked for one row may have an input without a batch.
+        if batch > 1 {
+            shape[0] = batch;
+        }
         json!({ "name": self.name, "datatype": self.datatype, "shape": shape, member: value })
     }
 
@@ -115,6 +118,9 @@ impl Input {
         let elements = self.bytes.chunks_exact(self.element_size()?);
         elements
             .map(|bytes| match *bytes {
+                [a, b, c, d] if self.datatype == "INT32" => {
+                    Ok(json!(i32::from_le_bytes([a, b, c, d])))
+                }
                 [a, b, c, d] => {
                     // Parsed from the shortest decimal form: an f32 widened to f64 would print with 17
                     // digits.

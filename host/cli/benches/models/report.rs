@@ -1,7 +1,7 @@
 //! The printed report: a table for each model, and the comparison with the targets.
 
 use crate::Turns;
-use crate::contender::{Contender, FASTAPI_JSON, Measured, OURS, OURS_JSON};
+use crate::contender::{Contender, EMBEDDED, FASTAPI_JSON, Measured, OURS, OURS_JSON};
 use crate::direct::Took;
 use crate::load::median;
 
@@ -20,6 +20,16 @@ pub(crate) struct Verdict {
     share: f64,
     /// JSON requests that Wisp serves for each one that FastAPI serves, with many connections.
     json: f64,
+}
+
+/// The results of a published model: times that a client sees, in microseconds, and NaN for what does not take part.
+pub(crate) struct Times {
+    model: String,
+    direct: f64,
+    onnxruntime: f64,
+    embedded: [f64; 2],
+    /// Processor time of the faster embedded backend, relative to that of a direct run.
+    ratio: f64,
 }
 
 pub(crate) fn print(model: &str, turns: &Turns<'_>) {
@@ -67,6 +77,50 @@ pub(crate) fn print_verdicts(verdicts: &[Verdict]) {
         };
         let (computation, json) = (known(verdict.computation, 3), known(verdict.json, 2));
         println!("| {} | {computation} | {added} | {json} |", verdict.model);
+    }
+}
+
+pub(crate) fn print_times(times: &[Times]) {
+    println!("\nPublished models, one row, p50 of a request\n");
+    println!(
+        "| | onnxruntime, direct | Wisp, onnxruntime | Wisp, tract | Wisp, rten | faster embedded one, of direct |"
+    );
+    println!("|---|---|---|---|---|---|");
+    for one in times {
+        let [tract, rten] = one.embedded.map(|time| known(time, 0));
+        println!(
+            "| {} | {:.0} us | {} | {tract} | {rten} | {} |",
+            one.model,
+            one.direct,
+            known(one.onnxruntime, 0),
+            known(one.ratio, 2),
+        );
+    }
+}
+
+impl Times {
+    pub(crate) fn new(model: &str, turns: &Turns<'_>) -> Times {
+        let find = |name: &str| turns.contenders.iter().find(|other| other.name == name);
+        let time = |name: &str| {
+            find(name).map_or(f64::NAN, |contender| {
+                let rounds = contender.single.iter();
+                median(rounds.map(|one| one.done.percentile(0.5)).collect())
+            })
+        };
+        let ratio = |name: &str| {
+            find(name).map_or(f64::NAN, |contender| {
+                paired(turns, contender, &|one, direct| one.cpu / direct.cpu)
+            })
+        };
+        let [tract, rten] = EMBEDDED.map(ratio);
+        Times {
+            model: model.to_owned(),
+            direct: median(turns.direct.iter().map(|took| took.median).collect()),
+            onnxruntime: time(OURS),
+            embedded: EMBEDDED.map(time),
+            // The smaller one, or the only one.
+            ratio: tract.min(rten),
+        }
     }
 }
 

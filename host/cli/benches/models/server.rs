@@ -1,4 +1,4 @@
-//! The servers, each with one model and no handler: Wisp with either backend, FastAPI and MLServer with
+//! The servers, each with one model and no handler: Wisp with each backend, and its peers, FastAPI and MLServer with
 //! onnxruntime.
 
 use crate::environment::{self, Environment, Packages, root, scripts};
@@ -13,8 +13,8 @@ use tempfile::TempDir;
 pub(crate) struct Installed {
     /// Creates the models, and runs onnxruntime directly.
     pub(crate) models: Environment,
-    fastapi: Environment,
-    mlserver: Environment,
+    /// The environments of FastAPI and MLServer, if they are compared.
+    peers: Option<(Environment, Environment)>,
     /// onnxruntime's shared library, the same file that Python loads.
     library: PathBuf,
 }
@@ -23,6 +23,12 @@ pub(crate) struct Installed {
 pub(crate) struct Servers {
     pub(crate) onnxruntime: Wisp,
     pub(crate) tract: Wisp,
+    pub(crate) rten: Wisp,
+    pub(crate) peers: Option<Peers>,
+}
+
+/// The servers that Wisp is compared with.
+pub(crate) struct Peers {
     pub(crate) fastapi: Server,
     pub(crate) mlserver: Server,
 }
@@ -34,7 +40,8 @@ pub(crate) struct Wisp {
 }
 
 impl Installed {
-    pub(crate) fn install() -> Result<Installed> {
+    /// Installs what is needed for models of which some are served by the peers, too.
+    pub(crate) fn install(with_peers: bool) -> Result<Installed> {
         let peer = |name: &str| {
             let list = &scripts("peers").join(format!("{name}.txt"));
             let complete = false;
@@ -46,23 +53,36 @@ impl Installed {
         Ok(Installed {
             library: models.onnxruntime_library()?,
             models,
-            fastapi: peer("fastapi")?,
-            mlserver: peer("mlserver")?,
+            peers: match with_peers {
+                true => Some((peer("fastapi")?, peer("mlserver")?)),
+                false => None,
+            },
         })
     }
 }
 
 impl Servers {
-    pub(crate) fn start(installed: &Installed, model: &Path) -> Result<Servers> {
-        let scripts = scripts("models");
-        let mut fastapi = installed.fastapi.command("uvicorn", &scripts);
-        fastapi.env("BENCH_MODEL", model);
-        let mut mlserver = installed.mlserver.command("mlserver", &scripts);
-        mlserver.env("BENCH_MODEL", model);
-        let settings = scripts.join("mlserver");
+    /// Starts the servers, with the peers if they are wanted and installed.
+    pub(crate) fn start(installed: &Installed, model: &Path, with_peers: bool) -> Result<Servers> {
+        let peers = installed.peers.as_ref().filter(|_| with_peers);
         Ok(Servers {
             onnxruntime: Wisp::start("onnxruntime", model, &installed.library)?,
             tract: Wisp::start("tract", model, &installed.library)?,
+            rten: Wisp::start("rten", model, &installed.library)?,
+            peers: peers.map(|peers| Peers::start(peers, model)).transpose()?,
+        })
+    }
+}
+
+impl Peers {
+    fn start((fastapi, mlserver): &(Environment, Environment), model: &Path) -> Result<Peers> {
+        let scripts = scripts("models");
+        let mut fastapi = fastapi.command("uvicorn", &scripts);
+        fastapi.env("BENCH_MODEL", model);
+        let mut mlserver = mlserver.command("mlserver", &scripts);
+        mlserver.env("BENCH_MODEL", model);
+        let settings = scripts.join("mlserver");
+        Ok(Peers {
             fastapi: environment::uvicorn(&mut fastapi, "fastapi_model:app")?,
             mlserver: environment::mlserver(&mut mlserver, &settings, SERVED)?,
         })
@@ -77,8 +97,10 @@ impl Wisp {
         std::fs::hard_link(model.join("model.onnx"), served.join("1/model.onnx"))?;
         let settings = format!("backend = \"{backend}\"\nthreads = 1\ninstances = 1\n");
         std::fs::write(served.join("model.toml"), settings)?;
-        let arguments: [&OsStr; 8] = [
+        let arguments: [&OsStr; 9] = [
             "serve".as_ref(),
+            // A backend that refuses the model does not take part.
+            "--no-exit-on-error".as_ref(),
             "--grpc".as_ref(),
             "none".as_ref(),
             "--http".as_ref(),

@@ -100,13 +100,15 @@ struct Message {
 }
 
 /// The flags for rustc that not all crates have in common. Crates with the same flags are compiled in one call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Flags {
     /// The stack size to pass to the linker. `None` if a cargo configuration already passes one.
     stack_size: Option<u32>,
     /// Set for a module of edge bundles. Its engine computes with vectors of 128 bits, which every host of
     /// components has.
     pub(super) is_edge_module: bool,
+    /// The crates that are compiled for speed.
+    fast_crates: Vec<String>,
 }
 
 /// Returns the stack size to pass to the linker: the one in the crate's manifest, or else the default.
@@ -129,11 +131,12 @@ impl Flags {
         Flags {
             stack_size: stack_flag(manifest, workspace),
             is_edge_module: manifest.wisp.edge_module,
+            fast_crates: manifest.wisp.fast_crates.clone(),
         }
     }
 
-    /// Returns the flags together with the flags of all crates, as an array in TOML.
-    fn to_toml(self) -> String {
+    /// Returns the flags with those of all crates, as an array in TOML.
+    fn to_toml(&self) -> String {
         let link = self.stack_size.map(|size| {
             format!(
                 "'-Clink-arg=-zstack-size={size}', '-Clink-arg=--initial-heap={INITIAL_HEAP}', "
@@ -235,7 +238,7 @@ impl Toolchain {
         &self,
         workspace: &Workspace,
         crates: &[&'a Path],
-        flags: Flags,
+        flags: &Flags,
     ) -> anyhow::Result<Vec<(&'a Path, Vec<u8>)>> {
         let mut command = self.command(&self.cargo, &workspace.root);
         command.args(["build", "--release", "--lib", "--target", TARGET]);
@@ -243,6 +246,10 @@ impl Toolchain {
         // Appended to the flags of the configuration; the linker uses the last value of each flag.
         command.arg("--config");
         command.arg(format!("target.{TARGET}.rustflags={}", flags.to_toml()));
+        for name in &flags.fast_crates {
+            command.arg("--config");
+            command.arg(format!("profile.release.package.{name}.opt-level=3"));
+        }
         for directory in crates {
             command.args(["--package", &workspace.package_with_module(directory)?.id]);
         }
@@ -485,6 +492,7 @@ mod tests {
             let flags = Flags {
                 stack_size,
                 is_edge_module,
+                fast_crates: vec!["rten".to_owned()],
             };
             let config: toml::Table = toml::from_str(&format!("flags = {}", flags.to_toml()))?;
             let flags = config["flags"].as_array().context("it is no array")?;

@@ -8,9 +8,8 @@ use super::cargo::TARGET;
 use anyhow::{Context, bail};
 use std::fmt;
 use wasmparser::{Parser, Payload};
-use wisp_sandbox::component::{
-    ComponentError, ComponentSummary, MAX_COMPONENT_BYTES, MODEL_INTERFACE,
-};
+use wisp_sandbox::component::{ComponentError, ComponentSummary, MODEL_INTERFACE};
+use wisp_sandbox::limits::MAX_COMPONENT_BYTES;
 use wit_component::ComponentEncoder;
 
 /// The error for a crate that compiles but exports no handler.

@@ -30,6 +30,8 @@ pub(super) struct WispSection {
     pub(super) models: Option<PathBuf>,
     /// Set for a module of edge bundles, which is no handler.
     pub(super) edge_module: bool,
+    /// The crates that are compiled for speed for this one, although their workspace has them compiled for size.
+    pub(super) fast_crates: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -114,12 +116,13 @@ mod tests {
         assert_eq!(plain.wisp, WispSection::default());
         let set = load(
             "[package]\nname = \"a\"\n[package.metadata.wisp]\nstack-size = 131072\n\
-             models = \"m\"\nedge-module = true\n[package.metadata.docs]\nx = 1\n[lib]\nname = \"other\"",
+             models = \"m\"\nedge-module = true\nfast-crates = [\"b-c\"]\n[package.metadata.docs]\nx = 1\n[lib]\nname = \"other\"",
         )?;
         assert_eq!(set.library, "other");
         assert_eq!(set.wisp.stack_size, Some(131_072));
         assert_eq!(set.wisp.models, Some("m".into()));
         assert!(set.wisp.edge_module && !plain.wisp.edge_module);
+        assert_eq!(set.wisp.fast_crates, ["b-c"]);
         Ok(())
     }
 

@@ -14,6 +14,10 @@ use wisp_backend::{Backend, BackendError, Format, LoadOptions, ModelSource};
 use wisp_serving::registry::repository::is_main_graph;
 use wisp_tensor::Dimension;
 
+/// The largest graphs, with their weights, for which the module of small networks is chosen, in bytes. Beside larger ones,
+/// the bytes that it saves hardly count, and the time does that it takes longer.
+const MAX_SMALL_BYTES: usize = 4 << 20;
+
 /// An engine that a bundle can contain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum BundledEngine {
@@ -39,9 +43,17 @@ pub(super) struct PreparedGraph {
 #[derive(Debug)]
 pub(super) struct Prepared {
     pub(super) engine: BundledEngine,
-    /// Set if the module of the engine with the operators of small networks suffices.
+    /// Set if the graphs are small, and the module of the engine with the operators of small networks suffices.
     pub(super) is_small: bool,
     pub(super) graphs: Vec<PreparedGraph>,
+}
+
+impl PreparedGraph {
+    /// Returns the size of the graph with its weights.
+    fn bytes(&self) -> usize {
+        let weights = self.weights.as_ref().map_or(0, Vec::len);
+        self.model.len().saturating_add(weights)
+    }
 }
 
 impl BundledEngine {
@@ -101,7 +113,7 @@ pub(super) fn prepare(choice: BackendChoice, source: &Source) -> anyhow::Result<
             Ok(graphs) => {
                 return Ok(Prepared {
                     engine: *engine,
-                    is_small: graphs.iter().all(|graph| graph.is_small),
+                    is_small: are_small(&graphs),
                     graphs,
                 });
             }
@@ -112,6 +124,12 @@ pub(super) fn prepare(choice: BackendChoice, source: &Source) -> anyhow::Result<
         "no backend of a bundle can compute the model:\n{}",
         reasons.join("\n")
     )
+}
+
+fn are_small(graphs: &[PreparedGraph]) -> bool {
+    let sizes = graphs.iter().map(PreparedGraph::bytes);
+    let bytes = sizes.fold(0, usize::saturating_add);
+    bytes <= MAX_SMALL_BYTES && graphs.iter().all(|graph| graph.is_small)
 }
 
 fn prepare_all(engine: BundledEngine, source: &Source) -> Result<Vec<PreparedGraph>, String> {
@@ -149,4 +167,25 @@ fn refuse_other_formats(source: &Source) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn large_graphs_and_rare_operators_get_the_module_compiled_for_speed() {
+        let graph = |weights: usize, is_small: bool| PreparedGraph {
+            name: "model".to_owned(),
+            model: vec![0; 1 << 20],
+            weights: Some(vec![0; weights]),
+            is_small,
+            shapes: BTreeMap::new(),
+        };
+        assert!(are_small(&[graph(3 << 20, true)]));
+        assert!(!are_small(&[graph((3 << 20) + 1, true)]));
+        assert!(!are_small(&[graph(0, false)]));
+        let two = [graph(2 << 20, true), graph(2 << 20, true)];
+        assert!(!are_small(&two));
+    }
 }

@@ -1,6 +1,7 @@
 //! The prebuilt modules of edge bundles: the HTTP adapter and the engines.
 //!
-//! They come with Wisp, in a directory beside its program. In a checkout of its sources, `wisp build` writes them to
+//! They come with Wisp: in the directory `edge` beside its program, or in `lib/wisp/edge` beside the directory of its
+//! program where that is installed among others. In a checkout of its sources, `wisp build` writes them to
 //! the target directory of the guests.
 
 use super::engine::Prepared;
@@ -11,8 +12,11 @@ use crate::options::BundleArgs;
 use anyhow::Context;
 use std::path::{Path, PathBuf};
 
-/// The directory beside the program.
+/// The directory beside the program, as in the archive of a release.
 const BESIDE_PROGRAM: &str = "edge";
+
+/// The directory beside that of the program, as in an image.
+const BESIDE_PROGRAMS: &str = "lib/wisp/edge";
 
 /// The workspace of the guests in a checkout of Wisp.
 const GUESTS: &str = "guest-models";
@@ -76,12 +80,19 @@ impl Modules {
 /// Returns the directories in which modules are looked for if none is named.
 fn default_directories(model: &Path) -> Vec<PathBuf> {
     let program = std::env::current_exe().ok();
-    let program = program.and_then(|program| Some(program.parent()?.join(BESIDE_PROGRAM)));
-    let mut directories: Vec<PathBuf> = program.into_iter().collect();
+    let mut directories = program.map_or_else(Vec::new, |program| installed(&program));
     let built = |root: &Path| root.join(GUESTS).join("target").join(EDGE_MODULES);
     let roots = checkouts(model).into_iter();
     directories.extend(roots.map(|root| built(&root)));
     directories
+}
+
+/// Returns the directories that come with the program of this path.
+fn installed(program: &Path) -> Vec<PathBuf> {
+    let mut parents = program.ancestors().skip(1);
+    let beside = parents.next().map(|parent| parent.join(BESIDE_PROGRAM));
+    let shared = parents.next().map(|parent| parent.join(BESIDE_PROGRAMS));
+    beside.into_iter().chain(shared).collect()
 }
 
 /// Returns the directory with the sources of the modules.
@@ -117,6 +128,18 @@ fn checkouts(model: &Path) -> Vec<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_modules_of_an_archive_and_of_an_image_are_found_from_the_program() {
+        let directories = installed(Path::new("/usr/local/bin/wisp"));
+        assert_eq!(
+            directories,
+            [
+                PathBuf::from("/usr/local/bin/edge"),
+                PathBuf::from("/usr/local/lib/wisp/edge")
+            ]
+        );
+    }
 
     #[test]
     fn the_first_directory_with_modules_is_taken() -> anyhow::Result<()> {

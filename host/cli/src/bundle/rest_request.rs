@@ -69,14 +69,6 @@ impl RestRequest {
         Ok(encoded)
     }
 
-    /// Returns the request in JSON, as it is.
-    pub(super) fn of_json(document: Value) -> RestRequest {
-        RestRequest {
-            document,
-            binary: Vec::new(),
-        }
-    }
-
     fn add_binary(&mut self, mut declaration: Value, content: &[u8]) -> anyhow::Result<()> {
         declaration["parameters"] = json!({ "binary_data_size": content.len() });
         let inputs = self.document["inputs"].as_array_mut();

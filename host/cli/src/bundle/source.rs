@@ -12,7 +12,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use wisp_backend::LoadOptions;
 use wisp_backend::bounded_file::read_regular;
-use wisp_sandbox::component::MAX_COMPONENT_BYTES;
 use wisp_serving::registry::initialized_handler::InitializedHandler;
 use wisp_serving::registry::loader::Loader;
 use wisp_serving::registry::model_file::ModelFile;
@@ -42,7 +41,7 @@ impl Source {
         let files = version_files(args)?;
         check_file_sizes(args, &files)?;
         if let Some(handler) = &files.handler {
-            let limit = u64::try_from(MAX_COMPONENT_BYTES).unwrap_or(u64::MAX);
+            let limit = u64::try_from(args.handler_limits.max_component_bytes).unwrap_or(u64::MAX);
             let wasm = read_regular(handler, limit).context("handler.wasm cannot be read")?;
             check_handler(&wasm)?;
         }

@@ -6,6 +6,7 @@
 
 use super::response::outcome;
 use super::rest_request::{RestRequest, get};
+use super::sample::zeros;
 use super::source::Source;
 use crate::cases::{self, Case, CaseFailure};
 use crate::display;
@@ -20,9 +21,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 use wisp_protocol::call::{InferRequest, ModelDescription};
-use wisp_protocol::codec::RequestDecoder;
 use wisp_protocol::error::Party;
-use wisp_protocol::v2::{V2Decoder, sample_request};
 use wisp_sandbox::engine::Engine;
 use wisp_sandbox::limits::Limits;
 use wisp_sandbox::web::{WebApp, WebComponent, WebOptions};
@@ -34,9 +33,6 @@ const TIMEOUT: Duration = Duration::from_secs(300);
 
 /// The largest difference from the native answer to a sample request, relative to numbers beyond 1.
 const SAMPLE_TOLERANCE: f64 = 1e-3;
-
-/// The maximum number of elements of a sample request.
-const MAX_SAMPLE_ELEMENTS: usize = 1 << 22;
 
 /// A bundle that runs. Lifetime: the making of one bundle.
 #[derive(Debug)]
@@ -53,8 +49,6 @@ pub(super) enum Verdict {
     Cases(usize),
     /// A sample request, for a model without cases.
     Sample,
-    /// No request, for a model without cases whose inputs no sample has.
-    Untried,
 }
 
 impl fmt::Display for Verdict {
@@ -62,7 +56,6 @@ impl fmt::Display for Verdict {
         match self {
             Verdict::Cases(count) => write!(f, "{count} of {count} passed, as natively"),
             Verdict::Sample => f.write_str("none; a sample request is answered as natively"),
-            Verdict::Untried => f.write_str("none; the bundle has computed nothing yet"),
         }
     }
 }
@@ -75,7 +68,7 @@ impl Trial {
             .build()
             .context("failed to start the runtime")?;
         let engine = Arc::new(Engine::without_pool()?);
-        let component = WebComponent::load(&engine, &trial_store(), bundle, usize::MAX);
+        let component = WebComponent::load(&engine, &trial_store(), bundle);
         let component = component.context("the bundle cannot be compiled")?;
         let options = WebOptions {
             limits: Limits {
@@ -140,18 +133,13 @@ impl Trial {
 
     fn run_sample(&self, source: &Source) -> anyhow::Result<Verdict> {
         let model = source.version.description();
-        let example = source.version.example().cloned();
-        let (request, native) = match (example, sample_request(model, MAX_SAMPLE_ELEMENTS)) {
-            (Some(example), _) => (RestRequest::of_inputs(&example)?, example),
-            (None, Some(document)) => {
-                let body = Bytes::from(serde_json::to_vec(&document)?);
-                let (request, _) = V2Decoder::default().decode(body, model)?;
-                (RestRequest::of_json(document), request)
-            }
-            (None, None) => return Ok(Verdict::Untried),
+        let sample = match source.version.example() {
+            Some(example) => example.clone(),
+            None => zeros(model)?,
         };
-        let native = self.call_natively(source, native);
-        let found = self.infer(request.into_http(model)?, model)?;
+        let request = RestRequest::of_inputs(&sample)?.into_http(model)?;
+        let native = self.call_natively(source, sample);
+        let found = self.infer(request, model)?;
         compare(native, found, SAMPLE_TOLERANCE)?;
         Ok(Verdict::Sample)
     }

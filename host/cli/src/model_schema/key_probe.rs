@@ -11,6 +11,9 @@ use std::fmt::{self, Display};
 /// The element of a path that stands for any name, in a table whose keys are names.
 pub(super) const ANY_NAME: &str = "<name>";
 
+/// The element of a path that stands for a key of a table among the possible values. No table has it.
+const NO_KEY: &str = "<no key>";
+
 /// The value at the end of a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Shape {
@@ -51,6 +54,21 @@ pub(super) fn shape<'de, T: Deserialize<'de>>(path: &[&str]) -> Result<Shape, St
     }
 }
 
+/// Returns the keys of the table that is one of the possible values at this path, if the shape there is that of a value of
+/// several types.
+pub(super) fn table_among<'de, T: Deserialize<'de>>(
+    path: &[&str],
+    shape_there: Shape,
+) -> Option<&'static [&'static str]> {
+    if shape_there != Shape::Value(None) {
+        return None;
+    }
+    match shape::<T>(&[path, &[NO_KEY]].concat()) {
+        Ok(Shape::Table(keys)) => Some(keys),
+        _ => None,
+    }
+}
+
 // === impl Stop ===
 
 impl Display for Stop {
@@ -67,6 +85,13 @@ impl std::error::Error for Stop {}
 impl de::Error for Stop {
     fn custom<T: Display>(reason: T) -> Stop {
         Stop::Failed(reason.to_string())
+    }
+
+    fn unknown_field(field: &str, expected: &'static [&'static str]) -> Stop {
+        match field {
+            NO_KEY => Stop::Found(Shape::Table(expected)),
+            _ => Stop::Failed(format!("there is no `{field}`")),
+        }
     }
 }
 
@@ -106,7 +131,6 @@ impl<'de> Deserializer<'de> for KeyProbe<'_> {
     type Error = Stop;
 
     values! {
-        deserialize_any() => None;
         deserialize_ignored_any() => None;
         deserialize_unit() => None;
         deserialize_unit_struct(&'static str) => None;
@@ -131,6 +155,10 @@ impl<'de> Deserializer<'de> for KeyProbe<'_> {
         deserialize_seq() => Some("array");
         deserialize_tuple(usize) => Some("array");
         deserialize_tuple_struct(&'static str, usize) => Some("array");
+    }
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Stop> {
+        self.enter(Shape::Value(None), visitor)
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Stop> {
@@ -189,6 +217,7 @@ mod tests {
     struct File {
         number: Option<u32>,
         either: Either,
+        word: WordOrInner,
         tables: BTreeMap<String, Inner>,
         free: BTreeMap<String, toml::Value>,
     }
@@ -208,6 +237,33 @@ mod tests {
         Number(u64),
     }
 
+    /// A word or a table. What it is decides the value, as for `batching`.
+    #[derive(Debug, Default)]
+    struct WordOrInner;
+
+    impl<'de> Deserialize<'de> for WordOrInner {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<WordOrInner, D::Error> {
+            deserializer.deserialize_any(WordOrInner)
+        }
+    }
+
+    impl<'de> Visitor<'de> for WordOrInner {
+        type Value = WordOrInner;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a word or a table")
+        }
+
+        fn visit_str<E: de::Error>(self, _: &str) -> Result<WordOrInner, E> {
+            Ok(self)
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<WordOrInner, A::Error> {
+            Inner::deserialize(de::value::MapAccessDeserializer::new(map))?;
+            Ok(self)
+        }
+    }
+
     impl Default for Either {
         fn default() -> Either {
             Either::Number(0)
@@ -216,11 +272,13 @@ mod tests {
 
     #[test]
     fn every_path_leads_to_the_shape_of_its_value() {
-        let keys = Shape::Table(&["number", "either", "tables", "free"]);
+        let keys = Shape::Table(&["number", "either", "word", "tables", "free"]);
         for (path, expected) in [
             (&[][..], keys),
             (&["number"], Shape::Value(Some("integer"))),
             (&["either"], Shape::Value(None)),
+            (&["word"], Shape::Value(None)),
+            (&["word", "list"], Shape::Value(Some("array"))),
             (&["tables"], Shape::Names),
             (&["tables", ANY_NAME], Shape::Table(&["list"])),
             (&["tables", ANY_NAME, "list"], Shape::Value(Some("array"))),
@@ -229,8 +287,23 @@ mod tests {
         ] {
             assert_eq!(shape::<File>(path), Ok(expected), "{path:?}");
         }
-        for path in [&["other"][..], &["number", "more"]] {
+        for path in [&["other"][..], &["number", "more"], &["word", "more"]] {
             assert!(shape::<File>(path).is_err(), "{path:?}");
         }
+    }
+
+    #[test]
+    fn a_table_among_other_values_has_keys_too() -> Result<(), String> {
+        for (path, expected) in [
+            (&["word"][..], Some(&["list"][..])),
+            (&["either"], None),
+            (&["number"], None),
+            (&["free", ANY_NAME], None),
+            (&["tables", ANY_NAME], None),
+        ] {
+            let there = shape::<File>(path)?;
+            assert_eq!(table_among::<File>(path, there), expected, "{path:?}");
+        }
+        Ok(())
     }
 }

@@ -6,8 +6,8 @@ use anyhow::{Context, ensure};
 /// The reference of all keys.
 const REFERENCE: &str = include_str!("../../../../docs/src/model-toml.md");
 
-/// A value for each key, in TOML. Names in a key are `x`.
-const EXAMPLES: [(&str, &str); 41] = [
+/// A value for each key, in TOML, and the lines that it needs. Names in a key are `1`.
+const EXAMPLES: [(&str, &str); 55] = [
     ("max_batch_size", "8"),
     ("versions", "{ latest = 2 }"),
     ("labels", "{ stable = 1 }"),
@@ -21,6 +21,44 @@ const EXAMPLES: [(&str, &str); 41] = [
     (
         "batching",
         "{ max_batch_size = 32, max_queue_delay_microseconds = 10000 }",
+    ),
+    ("batching.max_batch_size", "8"),
+    ("batching.max_queue_delay_microseconds", "100"),
+    ("batching.preferred_batch_size", "[4, 8]"),
+    ("batching.preserve_ordering", "true"),
+    (
+        "batching.priority_levels",
+        "2\nbatching.default_priority_level = 1",
+    ),
+    (
+        "batching.default_priority_level",
+        "1\nbatching.priority_levels = 2",
+    ),
+    (
+        "batching.default_queue_policy.default_timeout_microseconds",
+        "1000",
+    ),
+    ("batching.default_queue_policy.timeout_action", "'delay'"),
+    (
+        "batching.default_queue_policy.allow_timeout_override",
+        "true",
+    ),
+    ("batching.default_queue_policy.max_queue_size", "10"),
+    (
+        "batching.priority_queue_policy.<name>.default_timeout_microseconds",
+        "1000\nbatching.priority_levels = 2\nbatching.default_priority_level = 1",
+    ),
+    (
+        "batching.priority_queue_policy.<name>.timeout_action",
+        "'delay'\nbatching.priority_levels = 2\nbatching.default_priority_level = 1",
+    ),
+    (
+        "batching.priority_queue_policy.<name>.allow_timeout_override",
+        "true\nbatching.priority_levels = 2\nbatching.default_priority_level = 1",
+    ),
+    (
+        "batching.priority_queue_policy.<name>.max_queue_size",
+        "10\nbatching.priority_levels = 2\nbatching.default_priority_level = 1",
     ),
     ("parameters", "{ stride = '32' }"),
     ("inputs.<name>.shape", "[1, -1]"),
@@ -58,7 +96,8 @@ const EXAMPLES: [(&str, &str); 41] = [
 fn keys(path: &[&str]) -> anyhow::Result<Vec<String>> {
     let below = |key| keys(&[path, &[key]].concat());
     let shape = |path: &[&str]| shape::<ModelFile>(path).map_err(|reason| anyhow!("{reason}"));
-    let lists = match shape(path)? {
+    let found = shape(path)?;
+    let lists = match found {
         Shape::Table(keys) => {
             let lists = keys.iter().map(|&key| below(key));
             lists.collect::<anyhow::Result<Vec<_>>>()?
@@ -68,7 +107,13 @@ fn keys(path: &[&str]) -> anyhow::Result<Vec<String>> {
             Shape::Value(_) => vec![vec![path.join(".")]],
             Shape::Table(_) | Shape::Names => vec![below(ANY_NAME)?],
         },
-        Shape::Value(_) => vec![vec![path.join(".")]],
+        Shape::Value(_) => {
+            let table = table_among::<ModelFile>(path, found).unwrap_or_default();
+            let lists = table.iter().map(|&key| below(key));
+            let mut lists = lists.collect::<anyhow::Result<Vec<_>>>()?;
+            lists.push(vec![path.join(".")]);
+            lists
+        }
     };
     Ok(lists.concat())
 }
@@ -77,7 +122,12 @@ fn keys(path: &[&str]) -> anyhow::Result<Vec<String>> {
 fn of_key<'s>(schema: &'s Value, key: &str) -> Option<&'s Value> {
     key.split('.').try_fold(schema, |schema, part| match part {
         ANY_NAME => schema.get("additionalProperties"),
-        part => schema.get("properties")?.get(part),
+        part => {
+            let among = schema.get("anyOf").and_then(Value::as_array);
+            let mut among = among.into_iter().flatten();
+            let table = among.find(|schema| schema.get("properties").is_some());
+            table.unwrap_or(schema).get("properties")?.get(part)
+        }
     })
 }
 
@@ -145,7 +195,7 @@ fn an_example_of_every_key_is_accepted() -> anyhow::Result<()> {
             None if key.starts_with("limits.") => (key.as_str(), "1"),
             other => *other.with_context(|| format!("EXAMPLES has none for `{key}`"))?,
         };
-        let line = format!("{} = {value}", key.replace(ANY_NAME, "x"));
+        let line = format!("{} = {value}", key.replace(ANY_NAME, "1"));
         let parsed: Result<ModelFile, _> = toml::from_str(&line);
         let parsed = parsed.with_context(|| line.clone())?;
         ensure!(parsed != ModelFile::default(), "`{line}` changes nothing");

@@ -48,8 +48,8 @@ pub(crate) struct BundleArgs {
     #[arg(long, alias = "engine", value_enum, default_value_t = BackendChoice::Auto)]
     pub(crate) bundled_backend: BackendChoice,
 
-    /// The directory of the modules of edge bundles [default: `edge` beside this program, or where `wisp build`
-    /// writes them].
+    /// The directory of the modules of edge bundles [default: `edge` beside this program, `../lib/wisp/edge`, or
+    /// where `wisp build` writes them].
     #[arg(long, value_name = "DIR", env = "WISP_EDGE_MODULES")]
     pub(crate) modules: Option<PathBuf>,
 

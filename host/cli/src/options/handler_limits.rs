@@ -4,9 +4,20 @@ use super::{Milliseconds, value};
 use clap::Args;
 use wisp_sandbox::limits::Limits;
 
-/// The limits of one handler call. A model's `[limits]` lower them.
+/// The limits of one handler, and of one call of it. A model's `[limits]` lower those of a call.
 #[derive(Debug, Args)]
 pub(crate) struct HandlerLimitArgs {
+    /// Size in bytes of a handler.wasm that is loaded. A larger limit gives its compiler more time and memory in
+    /// proportion.
+    #[arg(
+        long,
+        value_name = "N",
+        env = "WISP_MAX_COMPONENT_BYTES",
+        default_value_t = Limits::default().component_bytes,
+        value_parser = value::at_least_one
+    )]
+    pub(crate) max_component_bytes: usize,
+
     /// Linear memory in bytes that a handler may use for one request. `limits.memory_bytes` in model.toml
     /// lowers it for a model. At most 4294967296.
     #[arg(
@@ -55,12 +66,14 @@ impl HandlerLimitArgs {
     /// Returns the limits of handlers whose models set none.
     pub(crate) fn limits(&self) -> Limits {
         let HandlerLimitArgs {
+            max_component_bytes,
             max_handler_memory_bytes,
             max_handler_tensor_bytes,
             max_handler_transfer_bytes,
             max_handler_time_milliseconds: Milliseconds(guest_time),
         } = *self;
         Limits {
+            component_bytes: max_component_bytes,
             memory_bytes: max_handler_memory_bytes,
             tensor_bytes: max_handler_tensor_bytes,
             transfer_bytes: max_handler_transfer_bytes,

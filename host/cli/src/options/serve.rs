@@ -318,8 +318,8 @@ pub(crate) struct ServeArgs {
     )]
     pub(crate) model_load_secs: Seconds,
 
-    /// Reject model files that need more memory to load [default: half of the machine's memory, or of
-    /// the control group's limit].
+    /// Reject model files that need more memory to load [default: half of the machine's memory, or of the control group's
+    /// limit; with tenants, an eighth of that, at least 512 MiB].
     #[arg(
         long,
         value_name = "N",

@@ -1,11 +1,13 @@
 //! The arguments of `wisp tenant`.
 
-use super::value;
+use super::value::{self, GrantList, LimitValue};
 use clap::{ArgAction, Args, Subcommand};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use wisp_serving::tenants::api_key::KeyId;
 use wisp_serving::tenants::isolation::Isolation;
 use wisp_serving::tenants::role::Role;
+use wisp_serving::tenants::settings_change::IsolationChange;
 use wisp_serving::tenants::signing_key::SigningKey;
 use wisp_serving::tenants::subject::Subject;
 use wisp_serving::tenants::tenant_id::TenantId;
@@ -25,6 +27,7 @@ Examples:
   wisp tenant list --tenants /var/lib/wisp/tenants
   wisp tenant rotate acme --role deploy --tenants /var/lib/wisp/tenants
   wisp tenant revoke acme --key 0123456789abcdef --tenants /var/lib/wisp/tenants
+  wisp tenant set acme --requests-per-second 100 --tenants /var/lib/wisp/tenants
   wisp tenant subject add acme uri:spiffe://example.org/acme --tenants /var/lib/wisp/tenants
   wisp tenant signing-key add acme minisign.pub --tenants /var/lib/wisp/tenants"
 )]
@@ -49,6 +52,7 @@ pub(crate) enum TenantCommand {
     List(TenantListArgs),
     Rotate(TenantRotateArgs),
     Revoke(TenantRevokeArgs),
+    Set(Box<TenantSetArgs>),
     /// Add and remove the names in client certificates that identify a tenant.
     #[command(
         subcommand,
@@ -92,49 +96,133 @@ pub(crate) struct TenantAddArgs {
     pub(crate) anonymous: bool,
 
     /// The isolation of the tenant: `shared` (the threads of the server), `cordon` (its own threads, for handlers and
-    /// for its own models) or `worker` (its own process) [default: `worker` for tenants that may upload models that native
-    /// code computes, and `shared` for others].
+    /// for its own models) or `worker` (its own process) [default: `worker` for tenants that have or may deploy models of
+    /// their own if native code can compute them, and `shared` for others].
     #[arg(long, value_name = "LEVEL")]
     pub(crate) isolation: Option<Isolation>,
 
-    /// Limit on inference requests per second, on average. Up to twice as many may come at once [default: none].
-    #[arg(long, value_name = "N")]
-    pub(crate) requests_per_second: Option<u64>,
-
-    /// Limit on inference requests at the same time [default: none].
-    #[arg(long, value_name = "N")]
-    pub(crate) concurrency: Option<u64>,
-
-    /// Limit on the size of a request body or message [default: the server's limit].
-    #[arg(long, value_name = "N")]
-    pub(crate) body_bytes: Option<u64>,
-
-    /// Limit on the bytes of tensors that all requests hold at the same time [default: none].
-    #[arg(long, value_name = "N")]
-    pub(crate) tensor_bytes: Option<u64>,
-
-    /// Limit on the processor time of handlers in each second, in milliseconds [default: none].
-    #[arg(long, value_name = "N")]
-    pub(crate) guest_milliseconds_per_second: Option<u64>,
-
-    /// Limit on the time of computations in each second, in milliseconds [default: none].
-    #[arg(long, value_name = "N")]
-    pub(crate) backend_milliseconds_per_second: Option<u64>,
-
-    /// Limit on the memory of the tenant's own loaded models [default: none].
-    #[arg(long, value_name = "N")]
-    pub(crate) model_memory_bytes: Option<u64>,
-
-    /// Limit on the number of the tenant's own models [default: none].
-    #[arg(long, value_name = "N")]
-    pub(crate) models: Option<u64>,
-
-    /// Limit on the files of the tenant's own models [default: none].
-    #[arg(long, value_name = "N")]
-    pub(crate) stored_bytes: Option<u64>,
+    #[command(flatten)]
+    pub(crate) limits: TenantLimitArgs,
 
     #[command(flatten)]
     pub(crate) directory: TenantDirectoryArgs,
+}
+
+/// Change settings of a tenant. What is not given stays as it is.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+
+  wisp tenant set acme --requests-per-second 100 --concurrency 8 --queue 64 --tenants DIR
+  wisp tenant set acme --models none --tenants DIR
+  wisp tenant set acme --weight 4 --isolation worker --tenants DIR
+  wisp tenant set acme --grants clock,random --tenants DIR")]
+pub(crate) struct TenantSetArgs {
+    /// The name of the tenant.
+    pub(crate) id: TenantId,
+
+    /// The tenant's share of the processors in relation to those of others, from 1 to 1000.
+    #[arg(long, value_name = "N")]
+    pub(crate) weight: Option<u32>,
+
+    /// `true` to treat requests without a key as requests of this tenant, with the role `infer`.
+    #[arg(long, value_name = "BOOL")]
+    pub(crate) anonymous: Option<bool>,
+
+    /// The isolation of the tenant: `shared`, `cordon` or `worker`, or `none` for the one that the server gives tenants of
+    /// this kind.
+    #[arg(long, value_name = "LEVEL", value_parser = value::isolation)]
+    pub(crate) isolation: Option<IsolationChange>,
+
+    /// The capabilities that the tenant's own models have if their model.toml asks for them: `random` and `clock` (the grants
+    /// of handlers), `network` (the hosts of web components), separated by commas, or `none`.
+    #[arg(long, value_name = "GRANTS", value_parser = value::grants)]
+    pub(crate) grants: Option<GrantList>,
+
+    #[command(flatten)]
+    pub(crate) limits: TenantLimitArgs,
+
+    #[command(flatten)]
+    pub(crate) directory: TenantDirectoryArgs,
+}
+
+/// The limits of a tenant. A limit that has never been given does not exist.
+#[derive(Debug, Args)]
+pub(crate) struct TenantLimitArgs {
+    /// Limit on inference requests per second, on average, or `none`. Up to twice as many may come at once.
+    #[arg(long, value_name = "N", value_parser = value::limit)]
+    pub(crate) requests_per_second: Option<LimitValue>,
+
+    /// Limit on inference requests at the same time, or `none`.
+    #[arg(long, value_name = "N", value_parser = value::limit)]
+    pub(crate) concurrency: Option<LimitValue>,
+
+    /// The number of inference requests above `--concurrency` that wait for their turn, or `none`: all are refused.
+    #[arg(long, value_name = "N", value_parser = value::limit)]
+    pub(crate) queue: Option<LimitValue>,
+
+    /// Limit on the size of a request body or message, or `none` for that of the server.
+    #[arg(long, value_name = "N", value_parser = value::limit)]
+    pub(crate) body_bytes: Option<LimitValue>,
+
+    /// Limit on the bytes of tensors that all requests hold at the same time, or `none`.
+    #[arg(long, value_name = "N", value_parser = value::limit)]
+    pub(crate) tensor_bytes: Option<LimitValue>,
+
+    /// Limit on the processor time of handlers in each second, in milliseconds, or `none`.
+    #[arg(long, value_name = "N", value_parser = value::limit)]
+    pub(crate) guest_milliseconds_per_second: Option<LimitValue>,
+
+    /// Limit on the time of computations in each second, in milliseconds, or `none`.
+    #[arg(long, value_name = "N", value_parser = value::limit)]
+    pub(crate) backend_milliseconds_per_second: Option<LimitValue>,
+
+    /// Limit on the memory of each instance of a handler of the tenant's own models, or `none` for that of the server.
+    #[arg(long, value_name = "N", value_parser = value::limit)]
+    pub(crate) instance_bytes: Option<LimitValue>,
+
+    /// Limit on the memory of the tenant's own loaded models, or `none` for a quarter of the memory limit of the server, or
+    /// half of that of the tenant's worker.
+    #[arg(long, value_name = "N", value_parser = value::limit)]
+    pub(crate) model_memory_bytes: Option<LimitValue>,
+
+    /// Limit on the number of the tenant's own models, or `none`.
+    #[arg(long, value_name = "N", value_parser = value::limit)]
+    pub(crate) models: Option<LimitValue>,
+
+    /// Limit on the files of the tenant's own models, or `none`.
+    #[arg(long, value_name = "N", value_parser = value::limit)]
+    pub(crate) stored_bytes: Option<LimitValue>,
+}
+
+impl TenantLimitArgs {
+    /// Returns the limits that are given, by the names that they have in files and requests.
+    pub(crate) fn changes(&self) -> BTreeMap<String, Option<u64>> {
+        let named = [
+            ("requests_per_second", self.requests_per_second),
+            ("concurrency", self.concurrency),
+            ("queue", self.queue),
+            ("body_bytes", self.body_bytes),
+            ("tensor_bytes", self.tensor_bytes),
+            (
+                "guest_milliseconds_per_second",
+                self.guest_milliseconds_per_second,
+            ),
+            (
+                "backend_milliseconds_per_second",
+                self.backend_milliseconds_per_second,
+            ),
+            ("instance_bytes", self.instance_bytes),
+            ("model_memory_bytes", self.model_memory_bytes),
+            ("models", self.models),
+            ("stored_bytes", self.stored_bytes),
+        ];
+        let given = named.into_iter().filter_map(|(name, value)| {
+            let LimitValue(limit) = value?;
+            Some((name.to_owned(), limit))
+        });
+        given.collect()
+    }
 }
 
 /// The role and the lifetime of a new key.
@@ -197,16 +285,24 @@ pub(crate) struct TenantRevokeArgs {
     /// The name of the tenant.
     pub(crate) id: TenantId,
 
-    /// The id of the key, which `wisp tenant list` shows. It is also the second part of the key: `wisp_<id>_<secret>`.
-    #[arg(long, value_name = "ID", required_unless_present = "all_keys", value_parser = value::key_id)]
-    pub(crate) key: Option<KeyId>,
-
-    /// Revoke all keys of the tenant.
-    #[arg(long, conflicts_with = "key")]
-    pub(crate) all_keys: bool,
+    #[command(flatten)]
+    pub(crate) keys: RevokedKeysArgs,
 
     #[command(flatten)]
     pub(crate) directory: TenantDirectoryArgs,
+}
+
+/// The keys that are revoked.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct RevokedKeysArgs {
+    /// The id of the key, which `wisp tenant list` shows. It is also the second part of the key: `wisp_<id>_<secret>`.
+    #[arg(long, value_name = "ID", value_parser = value::key_id)]
+    pub(crate) key: Option<KeyId>,
+
+    /// Revoke all keys of the tenant.
+    #[arg(long)]
+    pub(crate) all_keys: bool,
 }
 
 /// The tenant that is removed.

@@ -155,7 +155,7 @@ fn every_command_that_runs_a_handler_can_be_told_where_its_code_is_kept() {
 
 #[test]
 fn every_command_that_runs_requests_can_raise_the_limits_of_handlers() {
-    let raised = "--max-handler-memory-bytes 4294967296 --max-handler-tensor-bytes 2 \
+    let raised = "--max-component-bytes 5 --max-handler-memory-bytes 4294967296 --max-handler-tensor-bytes 2 \
                   --max-handler-transfer-bytes 3 --max-handler-time-milliseconds 4";
     for line in ["serve", "infer --input x=1", "check"] {
         for arguments in ["", raised] {
@@ -168,6 +168,7 @@ fn every_command_that_runs_requests_can_raise_the_limits_of_handlers() {
             let expected = match arguments {
                 "" => Limits::default(),
                 _ => Limits {
+                    component_bytes: 5,
                     memory_bytes: 4 << 30,
                     tensor_bytes: 2,
                     transfer_bytes: 3,
@@ -365,15 +366,54 @@ fn the_help_names_the_default_address_for_metrics() {
 }
 
 #[test]
-fn the_backend_of_a_bundle_may_be_given_by_its_earlier_name() {
-    for line in [
-        "bundle m --bundled-backend tract --backend rten",
-        "bundle m --engine tract",
-    ] {
-        let Ok(Command::Bundle(args)) = parse(line) else {
-            panic!("{line}");
-        };
-        assert_eq!(args.bundled_backend, BackendChoice::Tract);
-        assert_eq!(args.repeated(), ["--bundled-backend", "tract"]);
+fn a_revocation_names_one_key_or_all_of_them() {
+    let error = parse("tenant revoke acme --tenants d").err();
+    let error = error.unwrap_or_default();
+    assert!(error.contains("<--key <ID>|--all-keys>"), "{error}");
+    assert!(parse("tenant revoke acme --all-keys --tenants d").is_ok());
+    let both = "tenant revoke acme --all-keys --key 0123456789abcdef --tenants d";
+    let error = parse(both).err().unwrap_or_default();
+    assert!(error.contains("cannot be used with"), "{error}");
+}
+
+#[test]
+fn every_limit_of_a_tenant_has_an_argument_that_also_removes_it() {
+    let names = [
+        "requests-per-second",
+        "concurrency",
+        "queue",
+        "body-bytes",
+        "tensor-bytes",
+        "guest-milliseconds-per-second",
+        "backend-milliseconds-per-second",
+        "instance-bytes",
+        "model-memory-bytes",
+        "models",
+        "stored-bytes",
+    ];
+    let changes = |value: &str| {
+        let limits = names.map(|name| format!("--{name} {value}"));
+        let line = format!("tenant set acme --tenants d {}", limits.join(" "));
+        match parse(&line) {
+            Ok(Command::Tenant(TenantCommandArgs {
+                command: TenantCommand::Set(args),
+            })) => args.limits.changes(),
+            other => panic!("{other:?}"),
+        }
+    };
+    let all = wisp_serving::tenants::limits::Limits::default().with(&changes("7"));
+    let all = all.expect("the names are those of limits");
+    let written = serde_json::to_value(all).unwrap_or_default();
+    let written = written.as_object().map_or(0, serde_json::Map::len);
+    assert_eq!(written, names.len());
+    let none = all.with(&changes("none"));
+    assert_eq!(none, Ok(wisp_serving::tenants::limits::Limits::default()));
+    let error = parse("tenant set acme --models many --tenants d").err();
+    assert!(error.unwrap_or_default().contains("`none`"));
+    for isolation in ["worker", "none"] {
+        let line = format!("tenant set acme --isolation {isolation} --tenants d");
+        assert!(parse(&line).is_ok(), "{line}");
     }
+    assert!(parse("tenant set acme --grants clock,random --tenants d").is_ok());
+    assert!(parse("tenant set acme --grants files --tenants d").is_err());
 }

@@ -7,7 +7,7 @@ use clap::Args;
 use std::path::PathBuf;
 use wisp_backend::bounded_file::read_regular_text;
 use wisp_serving::registry::version_signature::{SignaturePolicy, TrustedKey};
-use wisp_serving::uploads::limits::UploadLimits;
+use wisp_serving::uploads::limits::{TenantParts, UploadLimits};
 
 /// The size limit of the file of a public key, which has two lines.
 const MAX_KEY_BYTES: u64 = 4 << 10;
@@ -93,13 +93,15 @@ fn to_size(bytes: u64) -> usize {
 }
 
 impl UploadArgs {
-    /// Returns the limits of uploads, if clients may upload.
-    pub(crate) fn limits(&self) -> Option<UploadLimits> {
+    /// Returns the limits of uploads, if clients may upload. A handler has at most `component_bytes`.
+    pub(crate) fn limits(&self, component_bytes: usize) -> Option<UploadLimits> {
         let limits = UploadLimits {
             file_bytes: u64::try_from(self.max_upload_bytes).unwrap_or(u64::MAX),
+            component_bytes: u64::try_from(component_bytes).unwrap_or(u64::MAX),
             stored_bytes: u64::try_from(self.max_stored_bytes).unwrap_or(u64::MAX),
             models: self.max_stored_models,
             versions: self.max_stored_versions,
+            of_tenant: TenantParts::default(),
         };
         self.allow_upload.then_some(limits)
     }

@@ -3,6 +3,7 @@
 //! Each function is a clap value parser. Its error describes the expected syntax; clap adds the name of
 //! the argument.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
@@ -14,6 +15,9 @@ use wisp_protocol::call::{ModelName, Version};
 use wisp_protocol::routing::RoutingSource;
 use wisp_sandbox::engine::MAX_LINEAR_MEMORY_BYTES;
 use wisp_serving::tenants::api_key::KeyId;
+use wisp_serving::tenants::isolation::Isolation;
+use wisp_serving::tenants::settings_change::IsolationChange;
+use wisp_serving::tenants::tenant_grant::TenantGrant;
 use wisp_tensor::{Dimension, Parameter, ParameterValue};
 
 /// The value of one `--input`.
@@ -68,6 +72,14 @@ impl fmt::Display for InputShape {
         write!(f, "{}={}", self.name, sizes.join("x"))
     }
 }
+
+/// A limit that is set, or removed with `none`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct LimitValue(pub(crate) Option<u64>);
+
+/// The grants of a tenant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct GrantList(pub(crate) BTreeSet<TenantGrant>);
 
 /// A duration that is parsed and formatted as whole milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -176,6 +188,39 @@ pub(super) fn model_name(text: &str) -> Result<ModelName, String> {
 pub(super) fn key_id(text: &str) -> Result<KeyId, String> {
     let expected = |_| "expected the id of a key: 16 hexadecimal digits".to_owned();
     text.parse().map_err(expected)
+}
+
+/// Parses a limit of a tenant.
+pub(super) fn limit(text: &str) -> Result<LimitValue, String> {
+    match (text, text.parse()) {
+        ("none", _) => Ok(LimitValue(None)),
+        (_, Ok(limit)) => Ok(LimitValue(Some(limit))),
+        (_, Err(_)) => Err("expected a number, or `none` for no limit".to_owned()),
+    }
+}
+
+/// Parses a change of the isolation of a tenant.
+pub(super) fn isolation(text: &str) -> Result<IsolationChange, String> {
+    match text {
+        "none" => Ok(IsolationChange::Usual),
+        level => {
+            let level: Result<Isolation, _> = level.parse();
+            let expected = |error| format!("{error}, or `none` for the default");
+            level.map(IsolationChange::To).map_err(expected)
+        }
+    }
+}
+
+/// Parses the grants of a tenant.
+pub(super) fn grants(text: &str) -> Result<GrantList, String> {
+    if text == "none" {
+        return Ok(GrantList(BTreeSet::new()));
+    }
+    let grants = text.split(',').map(|name| name.parse::<TenantGrant>());
+    let grants: Result<BTreeSet<TenantGrant>, _> = grants.collect();
+    grants
+        .map(GrantList)
+        .map_err(|error| format!("{error}, separated by commas, or `none`"))
 }
 
 /// Parses the lifetime of a key in seconds.

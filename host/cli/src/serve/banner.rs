@@ -1,8 +1,8 @@
 //! The banner that `serve` prints when it is ready: the models, their state, and a working curl command
 //! for each, unless they are loaded on demand; then what is skipped, with the reasons.
 //!
-//! The command uses the shortest golden case that expects outputs. Without cases, it uses zeros in the
-//! shape of the signature.
+//! The command uses the shortest golden case that expects outputs. Without cases, it uses inputs that the graph
+//! computes, or for a handler zeros in the shape of the signature.
 //!
 //! With a log in JSON, which is often collected together with standard output, a line of the log takes the
 //! place of the banner.
@@ -15,10 +15,12 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use wisp_protocol::call::{ModelDescription, ModelName};
+use wisp_protocol::openapi;
 use wisp_protocol::v2::sample_request;
 use wisp_server::{ListeningSocket, Sockets};
 use wisp_serving::registry::triton_config::TRITON_CONFIG_FILE;
 use wisp_serving::registry::{LoadedVersion, Registry};
+use wisp_serving::version::ModelVersion;
 use wisp_tensor::OneLine;
 
 /// The limit on the length of a body, so that the command fits a terminal. For longer ones the model's
@@ -186,7 +188,7 @@ pub(super) fn text(registry: &Registry, repository: &Path, addresses: &Addresses
                     let directory = model_directory(repository, name);
                     let line = match loaded.web_route() {
                         Some(route) => format!("curl {server}{route}"),
-                        None => curl(loaded.description(), &directory, &server),
+                        None => curl((loaded.description(), sample(loaded)), &directory, &server),
                     };
                     let line = OneLine(line);
                     let backends = display::backend_selections(loaded);
@@ -234,8 +236,30 @@ fn model_directory(repository: &Path, name: &ModelName) -> std::path::PathBuf {
     }
 }
 
-/// Returns the command for a model of the server at this URL.
-fn curl(model: &ModelDescription, directory: &Path, server: &str) -> String {
+/// Returns the body of a request without golden cases, if there is one that can be shown.
+fn sample(version: &ModelVersion) -> Option<String> {
+    let model = version.description();
+    let Some(example) = version.example() else {
+        // A graph that computes no short inputs would refuse these.
+        let is_handler = !version.is_graph_only();
+        return is_handler.then(|| zeros(model)).flatten();
+    };
+    let body = openapi::example_request(model, Some(example))?;
+    let body: Value = serde_json::from_str(&body).ok()?;
+    Some(body.to_string())
+}
+
+/// Returns the body of a request with zeros in the shape of the signature.
+fn zeros(model: &ModelDescription) -> Option<String> {
+    Some(sample_request(model, MAX_BODY)?.to_string())
+}
+
+/// Returns the command for a model of the server at this URL, with the body `sample` if there are no golden cases.
+fn curl(
+    (model, sample): (&ModelDescription, Option<String>),
+    directory: &Path,
+    server: &str,
+) -> String {
     let url = format!("{server}/v2/models/{}/infer", model.model);
     // `wisp check` reports cases that cannot be read.
     let cases = cases::load_all(directory).unwrap_or_default();
@@ -252,7 +276,7 @@ fn curl(model: &ModelDescription, directory: &Path, server: &str) -> String {
         .filter(|case| !has_file(&case.request))
         .map(|case| case.request.to_string())
         .min_by_key(String::len)
-        .or_else(|| Some(sample_request(model, MAX_BODY)?.to_string()));
+        .or(sample);
     match body {
         Some(body) if body.len() <= MAX_BODY => {
             format!("curl -s -d {} {url}", display::shell_word(&body))
@@ -297,7 +321,8 @@ mod tests {
             },
         };
         let server = "http://127.0.0.1:8000";
-        Ok(curl(&model, Path::new("/no/such/model"), server))
+        let sample = zeros(&model);
+        Ok(curl((&model, sample), Path::new("/no/such/model"), server))
     }
 
     #[test]
@@ -326,10 +351,7 @@ mod tests {
     fn skipped_entries_are_counted_and_listed() -> anyhow::Result<()> {
         let entry = ModelEntry {
             problem: Some("no version".to_owned()),
-            unserved: vec![UnservedVersion {
-                version: None,
-                reason: "`v2` is not a version".to_owned(),
-            }],
+            unserved: vec![UnservedVersion::skipped("`v2` is not a version".to_owned())],
             ignored_settings: vec!["model_warmup".to_owned(), "optimization".to_owned()],
             ..ModelEntry::default()
         };

@@ -4,10 +4,10 @@
 //! last calls that only the start needs are taken from it when it is ready. [`Cage::enter`] and [`Cage::close`] are
 //! these two steps; `confinement` applies the rules.
 
-use super::startup::state_directory;
+use super::startup::{load_limits, state_directory};
 use super::workers;
 use crate::confinement::{FileRules, Ports, Profile, Reading, Sockets, confine, end_start, places};
-use crate::loading::{model_load_limits, optional_cache_directory};
+use crate::loading::optional_cache_directory;
 use crate::options::{PayloadDestination, ServeArgs};
 use crate::spawner::{self, SpawnerOptions, WorkerSpawnerOptions};
 use anyhow::Context;
@@ -99,7 +99,7 @@ impl Cage {
             backend: &args.backend,
             cache,
             read: &models,
-            load: model_load_limits(args.model_load_secs.0, args.model_load_memory_bytes),
+            load: load_limits(args),
         })?;
         let files = args.tenancy.tenants.as_deref().map(tenant_files);
         let of_workers = files.map(|files| {

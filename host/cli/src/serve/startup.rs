@@ -20,10 +20,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use wisp_backend::process_memory::process_memory;
 use wisp_protocol::routing::{RoutingSource, hash};
+use wisp_sandbox::limited_process::ProcessLimits;
 use wisp_sandbox::spawner::Spawner;
 use wisp_server::authority::AllowedHosts;
 use wisp_server::tls::{Tls, TlsFiles};
 use wisp_server::{ListeningSocket, ServerOptions, Sockets};
+use wisp_serving::load_locks::ALL_LOADS_AT_ONCE;
 use wisp_serving::registry::Registry;
 use wisp_serving::registry::loader::Loader;
 use wisp_serving::registry::repository_loader::Start;
@@ -35,6 +37,9 @@ use wisp_tensor::MemoryBudget;
 
 /// The minimum memory for requests on a small machine: enough for a few small requests at once.
 const MIN_MEMORY_BYTES: usize = 32 << 20;
+
+/// The minimum memory for a load on a small machine with tenants.
+const MIN_LOAD_BYTES: usize = 512 << 20;
 
 /// The models of a server that has not started to serve.
 #[derive(Debug)]
@@ -186,10 +191,7 @@ pub(super) fn server_loader(
         memory: Some(Arc::clone(&options.memory)),
         backend: &args.backend,
         limits: args.handler_limits.limits(),
-        model_load: Some(model_load_limits(
-            args.model_load_secs.0,
-            args.model_load_memory_bytes,
-        )),
+        model_load: Some(load_limits(args)),
         signatures: args.upload.signatures()?,
         spawner,
     })
@@ -198,7 +200,7 @@ pub(super) fn server_loader(
 /// Opens the repository for uploads, if clients may upload. Completes commits that were interrupted, so the models are
 /// loaded afterwards.
 fn open_uploads(args: &ServeArgs) -> anyhow::Result<Option<Uploads>> {
-    let Some(limits) = args.upload.limits() else {
+    let Some(limits) = args.upload.limits(args.handler_limits.max_component_bytes) else {
         return Ok(None);
     };
     if args.model_control.model_control_mode == ModelControlMode::None {
@@ -278,6 +280,25 @@ fn memory_bytes(args: &ServeArgs) -> usize {
     bytes
 }
 
+/// Returns the limits on loading a model file. Those who load may be strangers once there are tenants: unless the operator
+/// sets a limit, all loads at the same time then share the memory that one has otherwise.
+pub(super) fn load_limits(args: &ServeArgs) -> ProcessLimits {
+    let shared = args.tenancy.tenants.as_ref().and_then(|_| {
+        let limit = args.memory_limit_bytes.or_else(process_memory)?;
+        Some(shared_load_bytes(limit))
+    });
+    let bytes = args.model_load_memory_bytes.or(shared);
+    model_load_limits(args.model_load_secs.0, bytes)
+}
+
+/// Returns the memory for each of the loads at the same time within this limit: their part of half of it, or enough for the
+/// library of a backend and a small model.
+fn shared_load_bytes(limit: usize) -> usize {
+    let all = limit / 2;
+    let least = MIN_LOAD_BYTES.min(all);
+    (all / ALL_LOADS_AT_ONCE).max(least)
+}
+
 /// Returns the memory at which the kernel would end the process, or the lower limit that the operator sets.
 fn memory_limit_bytes(args: &ServeArgs) -> Option<u64> {
     let limit = args.memory_limit_bytes.or_else(process_memory);
@@ -330,4 +351,17 @@ pub(super) fn print_banner(
     stdout.write_all(banner.as_bytes())?;
     stdout.flush()?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_loads_of_tenants_together_have_the_memory_that_one_has_otherwise() {
+        const GIB: usize = 1 << 30;
+        assert_eq!(shared_load_bytes(32 * GIB), 2 * GIB);
+        assert_eq!(shared_load_bytes(4 * GIB), MIN_LOAD_BYTES);
+        assert_eq!(shared_load_bytes(GIB / 2), GIB / 4);
+    }
 }

@@ -75,8 +75,8 @@ pub(super) fn opener(args: &ServeArgs, loader: &Loader) -> Option<NamespaceOpene
         loader: loader.for_tenant(&TenantId::local()),
         mode: control_mode(args),
         observer: report_load,
-        uploads: args.upload.limits(),
-        deployers: workers::deployers(args),
+        uploads: args.upload.limits(args.handler_limits.max_component_bytes),
+        owners: workers::owners(args),
     })
 }
 

@@ -10,7 +10,6 @@ use super::control::report_load;
 use super::worker_task::WorkerTask;
 use super::{ending, log_lines, startup, tenancy, worker_usage};
 use crate::confinement::{FileRules, Profile, Reading, Sockets, confine, end_start, places};
-use crate::loading::model_load_limits;
 use crate::options::ServeArgs;
 use crate::spawner::{self, SpawnerOptions};
 use anyhow::Context;
@@ -128,7 +127,7 @@ fn enter_cage(
         backend: &args.backend,
         cache: Some(cache),
         read: &models,
-        load: model_load_limits(args.model_load_secs.0, args.model_load_memory_bytes),
+        load: startup::load_limits(args),
     })?;
     let mut read = models;
     read.extend(places::system());
@@ -165,8 +164,8 @@ impl Worker {
             loader: loader.for_tenant(&self.tenant.id),
             mode: tenancy::control_mode(args),
             observer: report_load,
-            uploads: args.upload.limits(),
-            deployers: Isolation::Shared,
+            uploads: args.upload.limits(args.handler_limits.max_component_bytes),
+            owners: Isolation::Shared,
         };
         let public = loader.start_repository(&args.repository, Start::Dormant, &report_load)?;
         let path = args.repository.clone();

@@ -4,10 +4,12 @@
 
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use wisp_serving::tenants::isolation::Isolation;
 use wisp_serving::tenants::limits::Limits;
 use wisp_serving::tenants::signing_key::{SigningKey, SigningRules};
+use wisp_serving::tenants::tenant_grant::TenantGrant;
 use wisp_serving::tenants::tenant_set::Tenant;
 
 /// The size limit of the message.
@@ -25,6 +27,9 @@ pub(super) struct WorkerTask {
     signing_keys: Vec<String>,
     #[serde(default)]
     require_signature: bool,
+    /// The capabilities of its own models beyond those of every model.
+    #[serde(default)]
+    grants: BTreeSet<TenantGrant>,
 }
 
 impl WorkerTask {
@@ -36,6 +41,7 @@ impl WorkerTask {
             limits: tenant.limits,
             signing_keys: keys.map(|key| key.as_str().to_owned()).collect(),
             require_signature: tenant.signatures.is_required,
+            grants: tenant.grants.clone(),
         }
     }
 
@@ -53,6 +59,7 @@ impl WorkerTask {
                 keys: keys?,
                 is_required: self.require_signature,
             },
+            grants: self.grants.clone(),
         })
     }
 
@@ -99,6 +106,7 @@ mod tests {
                 keys: vec![SigningKey::parse(KEY)?],
                 is_required: true,
             },
+            grants: BTreeSet::from([TenantGrant::Clock]),
         };
         let mut bytes = Vec::new();
         WorkerTask::of(&tenant).write(&mut bytes)?;
@@ -108,6 +116,7 @@ mod tests {
         assert_eq!((read.id, read.weight), (tenant.id, 7));
         assert_eq!(read.limits, tenant.limits);
         assert_eq!(read.signatures, tenant.signatures);
+        assert_eq!(read.grants, tenant.grants);
         assert_eq!(input, b"PRI");
         Ok(())
     }

@@ -24,7 +24,7 @@ use wisp_serving::tenants::isolation::Isolation;
 use wisp_serving::tenants::tenant_set::Tenant;
 
 /// The settings of a server that its workers have too, in addition to the paths.
-const SETTINGS: [&str; 26] = [
+const SETTINGS: [&str; 27] = [
     "log",
     "log_format",
     "model_control_mode",
@@ -40,6 +40,7 @@ const SETTINGS: [&str; 26] = [
     "max_stored_versions",
     "require_signature",
     "max_body_bytes",
+    "max_component_bytes",
     "max_handler_memory_bytes",
     "max_handler_tensor_bytes",
     "max_handler_transfer_bytes",
@@ -88,12 +89,12 @@ pub(super) fn starter(
     }))
 }
 
-/// Returns the isolation of tenants that may deploy and whose records name none: a process of their own if they may
-/// upload, and if a backend that is native code may compute what they upload.
-pub(super) fn deployers(args: &ServeArgs) -> Isolation {
-    match args.upload.allow_upload && native_library(args).is_some() {
-        true => Isolation::Worker,
-        false => Isolation::Shared,
+/// Returns the isolation of tenants that have models of their own or may deploy some, and whose records name none: a process
+/// of their own if a backend that is native code may compute these models, whatever way they come.
+pub(super) fn owners(args: &ServeArgs) -> Isolation {
+    match native_library(args) {
+        Some(_) => Isolation::Worker,
+        None => Isolation::Shared,
     }
 }
 
@@ -231,11 +232,16 @@ mod tests {
     }
 
     #[test]
-    fn a_deploying_tenant_gets_a_worker_where_native_code_computes() -> Result<()> {
+    fn who_deploys_what_native_code_computes_gets_a_worker_with_uploads_and_without() -> Result<()>
+    {
         let library = "--onnxruntime-library=/l/o.so";
-        let of = |arguments: &[&str]| Ok::<_, anyhow::Error>(deployers(&serve(arguments)?));
+        let empty = tempfile::tempdir()?;
+        let cache = format!("--cache-dir={}", empty.path().display());
+        let of = |arguments: &[&str]| Ok::<_, anyhow::Error>(owners(&serve(arguments)?));
         assert_eq!(of(&["--allow-upload", library, "."])?, Isolation::Worker);
-        assert_eq!(of(&[library, "."])?, Isolation::Shared);
+        assert_eq!(of(&[library, "."])?, Isolation::Worker);
+        let none = of(&["--allow-upload", &cache, "."])?;
+        assert_eq!(none, Isolation::Shared);
         Ok(())
     }
 }

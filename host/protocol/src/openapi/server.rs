@@ -74,6 +74,7 @@ pub(super) fn add_limits(document: &mut Document) {
         "tenant": {"type": "string"},
         "weight": {"type": "integer", "minimum": 0},
         "limits": limits,
+        "grants": {"type": "array", "items": {"type": "string"}},
     }));
     let success = json_response("Success.", &schema);
     document.add(

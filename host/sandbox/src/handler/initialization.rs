@@ -14,6 +14,7 @@ use super::snapshot::Instrumented;
 use super::store::{Instantiating, handler_error, inline_store};
 use crate::aot::{AotStore, CompileError};
 use crate::component::CheckedComponent;
+use crate::compute::Payer;
 use crate::configuration::{self, CONFIGURATION_INTERFACE, HandlerConfiguration};
 use crate::engine::Engine;
 use crate::instance::InstanceState;
@@ -177,7 +178,12 @@ impl Initializer<'_> {
             ..self.limits.clone()
         };
         let deadline = Instant::now() + WALL_TIME;
-        let mut store = inline_store(self.engine, &limits, Arc::default(), deadline);
+        let mut store = inline_store(
+            (self.engine, &Payer::default()),
+            &limits,
+            Arc::default(),
+            deadline,
+        );
         store.data_mut().configuration = Some(Arc::clone(&self.configuration));
         let failed = |error, store: &Store<InstanceState>| {
             InitializationError::Failed(handler_error(error, store.data().log.panic()))

@@ -2,12 +2,12 @@
 //!
 //! A store is used for one call and dropped with it, whatever the outcome. The two kinds of stores differ
 //! in their epochs: at the end of its epochs, the guest of an inline call continues if it has time left,
-//! and the guest of a queued one also yields its thread.
+//! and the guest of a queued one also yields its thread. Its memory is reserved in the budget of its payer.
 
 use super::error::HandlerError;
 use super::trap;
 use crate::backtrace::GuestBacktrace;
-use crate::compute::Graphs;
+use crate::compute::{Graphs, Payer};
 use crate::engine::{Engine, TICK};
 use crate::instance::{InstanceState, Unprepared};
 use crate::limits::{LimitError, Limits};
@@ -23,12 +23,12 @@ pub(crate) struct Instantiating;
 
 /// Creates a store whose guest runs to completion on the calling thread, or until its time has run out.
 pub(super) fn inline_store(
-    engine: &Engine,
+    (engine, payer): (&Engine, &Payer),
     limits: &Limits,
     graphs: Arc<Graphs>,
     deadline: Instant,
 ) -> Store<InstanceState> {
-    let mut store = store(engine, limits, graphs, deadline);
+    let mut store = store((engine, payer), limits, graphs, deadline);
     let left = store.data().time_left().unwrap_or_default();
     store.set_epoch_deadline(ticks(left));
     // `compute` does not use up the guest's time, so some of it may be left.
@@ -47,12 +47,12 @@ fn ticks(time: Duration) -> u64 {
 
 /// Creates a store whose guest runs on a fiber and yields the thread at every tick.
 pub(crate) fn queued_store(
-    engine: &Engine,
+    (engine, payer): (&Engine, &Payer),
     limits: &Limits,
     graphs: Arc<Graphs>,
     deadline: Instant,
 ) -> Store<InstanceState> {
-    let mut store = store(engine, limits, graphs, deadline);
+    let mut store = store((engine, payer), limits, graphs, deadline);
     store.set_epoch_deadline(1);
     store.epoch_deadline_callback(|store| {
         store.data().time_left()?;
@@ -62,12 +62,13 @@ pub(crate) fn queued_store(
 }
 
 fn store(
-    engine: &Engine,
+    (engine, payer): (&Engine, &Payer),
     limits: &Limits,
     graphs: Arc<Graphs>,
     deadline: Instant,
 ) -> Store<InstanceState> {
-    let state = InstanceState::new(limits, &engine.memory, graphs, deadline);
+    let memory = payer.memory.as_ref().unwrap_or(&engine.memory);
+    let state = InstanceState::new(limits, memory, graphs, deadline);
     let mut store = Store::new(&engine.wasmtime, state);
     store.limiter(|state| &mut state.memory);
     store.set_hostcall_fuel(limits.transfer_bytes);
@@ -143,7 +144,8 @@ mod tests {
             ..Limits::default()
         };
         let deadline = Instant::now() + deadline;
-        let mut store = inline_store(&engine, &limits, Arc::default(), deadline);
+        let payer = Payer::default();
+        let mut store = inline_store((&engine, &payer), &limits, Arc::default(), deadline);
         let wasmtime = engine.wasmtime.clone();
         let compute = Func::wrap(&mut store, move || {
             for _ in 0..=ticks(guest_time) {

@@ -82,7 +82,8 @@ impl GuestCall {
         } = self;
         let limits = &parts.limits;
         let graphs = Arc::clone(&parts.graphs);
-        let mut store = queued_store(&parts.engine, limits, graphs, deadline);
+        let parties = (&*parts.engine, &payer);
+        let mut store = queued_store(parties, limits, graphs, deadline);
         let hosts = Arc::clone(&parts.allowed_hosts);
         let context = WebContext::new(hosts, deadline, limits.log_bytes);
         store.data_mut().web = Some(Box::new(context));

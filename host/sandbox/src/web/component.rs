@@ -17,16 +17,12 @@ pub struct WebComponent {
 }
 
 impl WebComponent {
-    /// Checks the bytes of a component, at most `max_bytes`, and obtains its machine code.
+    /// Checks the bytes of a component, and obtains its machine code. The caller limits their number when it reads them.
     pub fn load(
         engine: &Engine,
         store: &AotStore,
         wasm: &[u8],
-        max_bytes: usize,
     ) -> Result<WebComponent, ComponentError> {
-        if wasm.len() > max_bytes {
-            return Err(ComponentError::TooLarge { max_bytes });
-        }
         let summary = ComponentSummary::read(wasm)?;
         if !summary.is_web_component() {
             return Err(ComponentError::NoWebComponent);

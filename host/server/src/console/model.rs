@@ -202,10 +202,7 @@ mod tests {
     #[test]
     fn an_unserved_model_is_shown_with_its_reason() -> anyhow::Result<()> {
         let entry = ModelEntry {
-            unserved: vec![UnservedVersion {
-                version: None,
-                reason: "<i>two</i>".to_owned(),
-            }],
+            unserved: vec![UnservedVersion::skipped("<i>two</i>".to_owned())],
             ..ModelEntry::problem("<b>no versions</b>".to_owned())
         };
         let html = html(entry, None)?;

@@ -44,11 +44,12 @@ impl AdmittedRequest {
         })))
     }
 
-    /// Sets the service of the tenant whose request it is, to which its messages are charged.
+    /// Sets the service of the tenant whose request it is, to which its messages and their memory are charged.
     pub(crate) fn set_caller(&self, caller: Option<RequestCaller>) {
         let mut state = self.lock();
         if let Some(caller) = &caller {
             state.slot = Some(caller.serving().admit());
+            state.reservation.charge_to(caller.serving().memory());
         }
         state.caller = caller;
     }

@@ -12,6 +12,8 @@ const REFUSED: &str = "wisp_tenant_refusals_total";
 
 const CURRENT: &str = "wisp_tenant_requests";
 
+const WAITING: &str = "wisp_tenant_waiting_requests";
+
 const TENSORS: &str = "wisp_tenant_tensor_bytes";
 
 /// Writes the families, which have no samples without tenants.
@@ -46,6 +48,11 @@ fn write_tenants(page: &mut Page, tenants: &[(String, QuotaUse)]) {
     for (tenant, usage) in tenants {
         page.sample(CURRENT, &[("tenant", tenant.as_str())], usage.requests);
     }
+    let help = "Requests for inference of a tenant that wait for their turn";
+    page.family(Kind::Gauge, WAITING, help);
+    for (tenant, usage) in tenants {
+        page.sample(WAITING, &[("tenant", tenant.as_str())], usage.waiting);
+    }
     let help = "Bytes of tensors that the requests of a tenant hold";
     page.family(Kind::Gauge, TENSORS, help);
     for (tenant, usage) in tenants {
@@ -68,7 +75,7 @@ mod tests {
         write_tenants(&mut page, &[("acme".to_owned(), usage)]);
         let text = page.into_text();
         let samples: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
-        assert_eq!(samples.len(), 3 + LIMITS.len());
+        assert_eq!(samples.len(), 4 + LIMITS.len());
         assert!(samples.contains(&"wisp_tenant_requests_total{tenant=\"acme\"} 7"));
         assert!(samples.contains(&"wisp_tenant_requests{tenant=\"acme\"} 2"));
     }

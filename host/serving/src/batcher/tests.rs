@@ -525,6 +525,7 @@ async fn a_request_that_waits_for_longer_than_its_timeout_is_rejected_while_the_
     let policy = BatchPolicy {
         default_queue_policy: QueuePolicy {
             timeout_action: TimeoutAction::Reject,
+            default_timeout: Some(Duration::from_secs(3600)),
             allow_timeout_override: true,
             ..QueuePolicy::default()
         },

@@ -5,7 +5,8 @@
 
 use super::load_source::{Asked, LoadSource};
 use super::{ControlError, ModelControl, run};
-use crate::registry::snapshot::ModelFiles;
+use crate::registry::omissions::enter_skipped_versions;
+use crate::registry::snapshot::{ModelFiles, reasons_for_skipping};
 use crate::registry::uploaded_model::UploadedModel;
 use crate::registry::{ModelEntry, Registry, repository};
 use crate::uploads::content_check;
@@ -113,6 +114,7 @@ impl ModelControl {
             && let Ok(Some(path)) = repository::model_path(&self.path, model)
             && ModelFiles::take(&path).is_unchanged_since(files)
         {
+            enter_skipped_versions(registry, model, &reasons_for_skipping(&path));
             log_load(registry, model, (Outcome::Unchanged, started));
             return Ok(());
         }

@@ -24,8 +24,13 @@ pub enum ControlError {
     UnknownModel { model: ModelName },
     #[error("failed to load `{model}`: {reason}")]
     Failed { model: ModelName, reason: String },
-    #[error("model `{model}` cannot be loaded now: {reason}")]
-    NoRoom { model: ModelName, reason: NoRoom },
+    #[error("model `{model}` cannot be loaded now: {}", no_room(*.reason, *.is_of_tenant))]
+    NoRoom {
+        model: ModelName,
+        reason: NoRoom,
+        /// Set if the budget is the limit of a tenant, and not that of the server.
+        is_of_tenant: bool,
+    },
     #[error("model `{model}` is still being loaded; try again soon")]
     StillLoading { model: ModelName },
     #[error(
@@ -60,4 +65,47 @@ pub enum ControlError {
     ShortOfMemory(#[from] ShortOfMemory),
     #[error("the server failed")]
     Lost,
+}
+
+/// Returns why there is no room for a model, in the name of who has set the budget.
+pub(super) fn no_room(reason: NoRoom, is_of_tenant: bool) -> String {
+    match (is_of_tenant, reason) {
+        (false, reason) => reason.to_string(),
+        (true, NoRoom::InUse { budget }) => format!(
+            "the tenant's models in use leave no room for it within {budget} bytes, its limit `model_memory_bytes`"
+        ),
+        (true, NoRoom::TooLarge { bytes, budget }) => format!(
+            "it takes {bytes} bytes of memory, more than {budget}, the tenant's limit `model_memory_bytes`"
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::InferError;
+
+    #[test]
+    fn the_budget_of_a_tenant_is_a_quota_and_that_of_the_server_its_capacity() -> anyhow::Result<()>
+    {
+        for (is_of_tenant, status, part) in [
+            (false, 503, "--max-model-memory-bytes"),
+            (true, 429, "the tenant's limit `model_memory_bytes`"),
+        ] {
+            let error = ControlError::NoRoom {
+                model: ModelName::new("m")?,
+                reason: NoRoom::TooLarge {
+                    bytes: 9,
+                    budget: 8,
+                },
+                is_of_tenant,
+            };
+            let text = error.to_string();
+            assert!(text.contains(part), "{text}");
+            assert_eq!(text.contains("--"), !is_of_tenant, "{text}");
+            let error = InferError::from(error);
+            assert_eq!(error.kind().status().as_u16(), status);
+        }
+        Ok(())
+    }
 }

@@ -3,6 +3,7 @@
 //! A release or a change of one applies to requests first, and is written then.
 //! Whenever the process ends, a restart finds the release as it was before or after the change.
 
+use super::control_error::no_room;
 use super::load_source::Asked;
 use super::{ControlError, ModelControl, run};
 use crate::registry::dormancy::expected_bytes_of;
@@ -405,7 +406,7 @@ impl ModelControl {
             next.versions.insert(version, LoadedVersion::Ready(ready));
         }
         let checked = self.residency.check(&next);
-        checked.map_err(|reason| reason.to_string())?;
+        checked.map_err(|reason| no_room(reason, self.is_of_tenant))?;
         Ok(Prepared {
             entry: next,
             loaded,
@@ -427,6 +428,8 @@ impl ModelControl {
     /// Loads a version for a release.
     fn load_pinned(&self, files: &VersionFiles) -> Result<Arc<ModelVersion>, String> {
         let started = Instant::now();
+        let expected = self.expect_load(expected_bytes_of(files));
+        let _expected_load = expected.map_err(|error| error.to_string())?;
         let loaded = self.loader.load_version(files);
         (self.observer)(files.model.as_str(), loaded.as_ref());
         let version = files.version;

@@ -2,8 +2,10 @@
 //!
 //! Room for it is made before the load. Until the registry has the new entry, the old one makes no room for others.
 
+use super::control_error::no_room;
 use super::load_source::LoadSource;
 use super::{ControlError, ModelControl, enter_failure};
+use crate::memory_pressure::ExpectedLoad;
 use crate::registry::dormancy::expected_bytes;
 use crate::registry::omissions::log_omissions;
 use crate::registry::route_check::with_own_route;
@@ -41,12 +43,11 @@ impl ModelControl {
                 let pinned = self.pin_release(path, &mut selected);
                 ends_release = pinned.is_gone;
                 let expected = expected_bytes(&selected);
+                // Counted until the load has ended.
+                let _expected_load = self.expect_load(expected)?;
                 let reserve = || self.residency.make_room(registry, model, expected);
                 let room = asked.wait_for_room(reserve);
-                reserved = Some(room.map_err(|reason| ControlError::NoRoom {
-                    model: model.clone(),
-                    reason,
-                })?);
+                reserved = Some(room.map_err(|reason| self.no_room(model, reason))?);
                 let mut entry = self.loader.load_model(&selected, &self.observer);
                 if config.is_none() {
                     self.check_golden_cases(path, &mut entry, same);
@@ -56,7 +57,7 @@ impl ModelControl {
                 let entry = self.with_route(registry, (model, entry));
                 let entry = match self.residency.check(&entry) {
                     Ok(()) => entry,
-                    Err(too_large) => entry.refused(&too_large.to_string()),
+                    Err(too_large) => entry.refused(&no_room(too_large, self.is_of_tenant)),
                 };
                 let failure = entry.failure().map(str::to_owned);
                 (entry, failure)
@@ -103,6 +104,15 @@ impl ModelControl {
             model: model.clone(),
             reason,
         })
+    }
+
+    /// Counts the memory that a load is expected to take, if a tenant asks for it. What the operator loads is refused only
+    /// once memory is short: an estimate that is too high refuses no model that fits.
+    pub(super) fn expect_load(&self, bytes: u64) -> Result<Option<ExpectedLoad>, ControlError> {
+        match self.owner.is_local() {
+            true => Ok(None),
+            false => Ok(Some(self.pressure.expect_load(bytes)?)),
+        }
     }
 
     /// Returns the entry, or one that cannot be called if another model has its route.

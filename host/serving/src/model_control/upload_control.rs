@@ -4,6 +4,7 @@
 //! that a version that cannot be served never becomes part of the repository. After the commit its model is loaded again,
 //! as any other change of the repository is; in the mode `poll`, the next polls do so.
 
+use super::control_error::no_room;
 use super::load_source::Asked;
 use super::{ControlError, ControlMode, ModelControl, run};
 use crate::registry::dormancy::expected_bytes_of;
@@ -144,18 +145,15 @@ impl ModelControl {
             && least > budget
         {
             let bytes = least;
-            return Err(failed(NoRoom::TooLarge { bytes, budget }.to_string()));
+            let reason = NoRoom::TooLarge { bytes, budget };
+            return Err(failed(no_room(reason, self.is_of_tenant)));
         }
         self.pressure.check_load()?;
-        let reserve = || {
-            self.residency
-                .make_more_room(registry, model, expected_bytes_of(&files))
-        };
+        let expected = expected_bytes_of(&files);
+        let _expected_load = self.expect_load(expected)?;
+        let reserve = || self.residency.make_more_room(registry, model, expected);
         let room = Asked::by_client().wait_for_room(reserve);
-        let _room = room.map_err(|reason| ControlError::NoRoom {
-            model: model.clone(),
-            reason,
-        })?;
+        let _room = room.map_err(|reason| self.no_room(model, reason))?;
         let loaded = self.loader.load_version(&files).map_err(refused)?;
         // The golden cases describe the highest version.
         let is_highest = self
@@ -170,7 +168,7 @@ impl ModelControl {
             ..ModelEntry::default()
         };
         let checked = self.residency.check(&entry);
-        checked.map_err(|too_large| failed(too_large.to_string()))?;
+        checked.map_err(|too_large| failed(no_room(too_large, self.is_of_tenant)))?;
         let entry = self.with_route(registry, (model, entry));
         match entry.failure() {
             Some(reason) => Err(failed(reason.to_owned())),

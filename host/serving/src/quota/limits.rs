@@ -20,6 +20,8 @@ pub struct Limits {
     pub requests_per_second: Option<u64>,
     /// The number of requests in progress.
     pub concurrency: Option<u64>,
+    /// The number of requests that wait for their turn among those in progress. Without it, none waits.
+    pub queue: Option<u64>,
     /// The size of a request body.
     pub body_bytes: Option<u64>,
     /// The processor time of guests in a second, on average. Twice as much may be used at once.

@@ -14,6 +14,7 @@ mod refusal;
 mod selection;
 
 use self::comparison::{Basis, Contender, compare};
+use self::refusal::is_fault_of_file;
 use crate::file_state::FileState;
 use crate::registry::graph_file::GraphFile;
 use crate::registry::record_name::record_name;
@@ -23,6 +24,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use wisp_backend::bounded_file::{open_regular, read_regular_text};
+use wisp_backend::measure::REFERENCE;
 use wisp_backend::model_outline::ModelOutline;
 use wisp_backend::{Backend, Backends, Device, Format, Graph, LoadOptions, ModelSource};
 use wisp_tensor::{Dimension, Signature};
@@ -36,6 +38,13 @@ const FORMAT: u32 = 3;
 /// The part of the time of the best backend so far that a later one may take to be preferred to it. A smaller
 /// difference may be noise, and would make selections differ between machines of one kind.
 const PREFERRED: f64 = 0.9;
+
+/// The part of the time of the best backend's load so far that a later one may take to be preferred to it, if their
+/// computations take about the same time.
+const PREFERRED_LOAD: f64 = 0.5;
+
+/// The least difference of two times to load for which one backend is preferred to another.
+const LOADS_FASTER_BY: Duration = Duration::from_millis(100);
 
 /// The maximum number of elements in a row of a tiny graph's input.
 const MAX_TINY_ELEMENTS: u64 = 4096;
@@ -126,7 +135,9 @@ impl BackendSelectionStore {
         let candidates = available(backends);
         // A file without an outline may have external data that is not known here.
         let record = outline.as_ref().and_then(|found| self.record(file, found));
-        if let Some(selection) = record.as_deref().and_then(read)
+        let stored = record.as_deref().and_then(read);
+        let absent = absent_reference(stored.as_ref(), &candidates);
+        if let Some(selection) = stored
             && selection.is_of(&candidates)
             && let Some(backend) = candidates.iter().find(|b| b.name() == selection.backend)
         {
@@ -146,6 +157,7 @@ impl BackendSelectionStore {
             };
             let attempt = Attempt::take_or_load(&mut loaded, backend, &file);
             if let Ok(graph) = &attempt.loaded {
+                selection.absent = absent;
                 if let Some(record) = &record {
                     selection.record_problem = self.store(record, &selection);
                 }
@@ -160,6 +172,7 @@ impl BackendSelectionStore {
         let advice = || Advice::new(backends, outline.as_ref());
         let basis = Basis::read(file.path, outline.as_ref());
         let (chosen, mut selection) = choose(&attempts, &basis, &advice)?;
+        selection.absent = absent;
         if let Some(record) = record {
             selection.record_problem = self.store(&record, &selection);
         }
@@ -257,6 +270,16 @@ impl BackendSelectionStore {
 fn available(backends: &Backends) -> Vec<&Arc<dyn Backend>> {
     let is_available = |backend: &&Arc<dyn Backend>| backend.available().is_ok();
     backends.all().filter(is_available).collect()
+}
+
+/// Returns the findings on the reference in a stored selection, if it is not available any more.
+fn absent_reference(
+    stored: Option<&BackendSelection>,
+    candidates: &[&Arc<dyn Backend>],
+) -> Option<Candidate> {
+    let is_available = candidates.iter().any(|one| one.name() == REFERENCE);
+    let found = stored?.measured_reference();
+    found.filter(|_| !is_available).cloned()
 }
 
 /// Loads the file with every available backend and compares them, without rules or stored selections.
@@ -363,6 +386,7 @@ impl BackendSelection {
             rule: Some(rule),
             record_problem: None,
             candidates: Vec::new(),
+            absent: None,
         }
     }
 
@@ -403,6 +427,7 @@ impl<'a> Attempt<'a> {
         Some(Contender {
             backend: self.backend.name(),
             graph: Arc::clone(self.loaded.as_ref().ok()?),
+            load: self.took,
             shortest: None,
             difference: None,
             problem: None,
@@ -457,12 +482,13 @@ fn choose<'a, 'b>(
         rule: None,
         record_problem: None,
         candidates: candidates.collect(),
+        absent: None,
     };
     Ok((chosen, selection))
 }
 
-/// Returns the backend of the fastest contender that is not excluded, an earlier one if the difference is
-/// small.
+/// Returns the backend of the fastest contender that is not excluded. If the difference is small, it is the one that
+/// loads much faster, or else the earlier one.
 fn fastest(contenders: &[Contender]) -> Option<&'static str> {
     let mut best: Option<&Contender> = None;
     for contender in contenders.iter().filter(|one| one.problem.is_none()) {
@@ -470,26 +496,27 @@ fn fastest(contenders: &[Contender]) -> Option<&'static str> {
             best = Some(contender);
             continue;
         };
-        if let (Some(time), Some(shortest)) = (contender.shortest, so_far.shortest)
-            && time < shortest.mul_f64(PREFERRED)
-        {
-            best = Some(contender);
+        if let (Some(time), Some(shortest)) = (contender.shortest, so_far.shortest) {
+            let is_faster = time < shortest.mul_f64(PREFERRED);
+            let is_slower = shortest < time.mul_f64(PREFERRED);
+            if is_faster || (!is_slower && loads_faster(contender, so_far)) {
+                best = Some(contender);
+            }
         }
     }
     best.map(|best| best.backend)
 }
 
+/// Returns whether a contender loads so much faster than another that every start is noticeably shorter.
+fn loads_faster(contender: &Contender, other: &Contender) -> bool {
+    contender.load < other.load.mul_f64(PREFERRED_LOAD)
+        && contender.load.saturating_add(LOADS_FASTER_BY) <= other.load
+}
+
 fn no_backend(attempts: &[Attempt<'_>], advice: Advice) -> BackendSelectionError {
     let refusals = attempts.iter().filter_map(|one| one.loaded.as_ref().err());
     let refusals: Vec<Refusal> = refusals.cloned().collect();
-    // Backends share the code that checks a file and its settings, and have operators of their own.
-    let is_shared = match refusals.split_first() {
-        Some((first, others)) if !others.is_empty() => {
-            others.iter().all(|other| other.reason == first.reason)
-        }
-        _ => false,
-    };
-    let advice = match is_shared {
+    let advice = match is_fault_of_file(&refusals) {
         true => Advice::Nothing,
         false => advice,
     };

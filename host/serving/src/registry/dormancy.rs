@@ -21,11 +21,8 @@ const FILE_FACTOR: u64 = 2;
 pub(crate) fn dormant_entry(selected: &SelectedVersions) -> ModelEntry {
     let versions = selected.files.iter();
     let versions = versions.map(|files| (files.version, LoadedVersion::Dormant(None)));
-    let skipped = selected.skipped.iter();
-    let unserved = skipped.map(|reason| UnservedVersion {
-        version: None,
-        reason: reason.clone(),
-    });
+    let unserved = selected.skipped.iter().cloned();
+    let unserved = unserved.map(UnservedVersion::skipped);
     let directory = selected.files.first();
     let directory = directory.and_then(|files| files.model_directory.as_deref());
     // An error of the model file is reported by the load.
@@ -86,7 +83,40 @@ impl Registry {
     }
 }
 
+impl Registry {
+    /// Returns the loaded models that no request would load again, because clients have sent their files or settings, each
+    /// with the number of its last use.
+    pub(crate) fn unrepeatable(&self) -> Vec<(u64, ModelName)> {
+        let models = self.read();
+        let loaded = models.iter().filter(|(_, entry)| entry.is_unrepeatable());
+        let loaded = loaded.map(|(model, entry)| {
+            let uses = entry.ready().map(|version| version.last_use());
+            (uses.max().unwrap_or(0), model.clone())
+        });
+        loaded.collect()
+    }
+
+    /// Unloads such a model for this reason, and returns its entry of before. Its running requests are completed.
+    pub(crate) fn give_up(&self, model: &ModelName, reason: &str) -> Option<Arc<ModelEntry>> {
+        let mut models = self.models.write().unwrap_or_else(PoisonError::into_inner);
+        let entry = models.get_mut(model)?;
+        if !entry.is_unrepeatable() {
+            return None;
+        }
+        let given_up = Arc::new(ModelEntry::clone(entry).refused(reason));
+        let before = std::mem::replace(entry, given_up);
+        drop(models);
+        self.changes.send_replace(());
+        Some(before)
+    }
+}
+
 impl ModelEntry {
+    /// Returns whether the model is loaded, and not as a load from the repository would return it.
+    fn is_unrepeatable(&self) -> bool {
+        self.has_loaded() && self.files.is_none()
+    }
+
     /// Returns whether the model is loaded, no request uses it, and a load from the repository returns it as it is.
     fn is_evictable(&self) -> bool {
         let is_idle = |version: &Arc<ModelVersion>| {

@@ -2,10 +2,14 @@
 //! computes.
 
 use std::path::{Path, PathBuf};
-use wisp_backend::Graph;
+use std::time::{Duration, Instant};
 use wisp_backend::bounded_file::read_regular;
+use wisp_backend::deadline::cancel_at;
+use wisp_backend::{BackendError, Cancellation, Graph};
 use wisp_protocol::call::{InferRequest, ModelDescription, Scheduling};
 use wisp_protocol::golden_case;
+use wisp_tensor::NamedTensor;
+use wisp_tensor::number::from_numbers;
 
 /// The number of golden cases among which the example is chosen.
 const MAX_CASES: usize = 64;
@@ -15,6 +19,9 @@ const MAX_CASE_BYTES: u64 = 256 * 1024;
 
 /// The size limit of the tensors of an example, in bytes. A longer one would not be shown.
 const MAX_EXAMPLE_BYTES: usize = 64 * 1024;
+
+/// The time limit of a computation that shows whether a graph refuses an example.
+const MAX_TRIAL: Duration = Duration::from_millis(100);
 
 /// Returns the shortest request among the golden cases of a model, preferably one without parameters. Cases that
 /// cannot be read are left to `wisp check`.
@@ -39,15 +46,39 @@ pub(crate) fn of_golden_cases(
         .min_by_key(|request| (request.parameters.len(), content_bytes(request)))
 }
 
-/// Returns inputs that the graph computes.
+/// Returns inputs that the graph computes: zeros, or ones if it refuses zeros, at sizes that it has computed.
 pub(crate) fn of_graph(graph: &dyn Graph) -> Option<InferRequest> {
-    let request = InferRequest {
-        inputs: graph.sample_inputs().ok()?,
+    let request = |inputs| InferRequest {
+        inputs,
         parameters: Vec::new(),
         outputs: Vec::new(),
         scheduling: Scheduling::default(),
     };
-    Some(request).filter(is_short)
+    let zeros = Some(request(graph.sample_inputs().ok()?)).filter(is_short)?;
+    if !is_refused(graph, &zeros.inputs) {
+        return Some(zeros);
+    }
+    let ones = zeros.inputs.iter().map(ones);
+    let ones = request(ones.collect::<Option<Vec<NamedTensor>>>()?);
+    (!is_refused(graph, &ones.inputs)).then_some(ones)
+}
+
+/// Returns an input of ones with the name, type and shape of another; `None` for strings.
+fn ones(input: &NamedTensor) -> Option<NamedTensor> {
+    let NamedTensor { name, tensor } = input;
+    let tensor = from_numbers(tensor.element_type(), tensor.shape().clone(), || 1.0).ok()?;
+    Some(NamedTensor {
+        name: name.clone(),
+        tensor,
+    })
+}
+
+/// Returns whether the graph is known to refuse the inputs. It is not if the computation takes long.
+fn is_refused(graph: &dyn Graph, inputs: &[NamedTensor]) -> bool {
+    let cancellation = Cancellation::new();
+    let _watched = cancel_at(&cancellation, Instant::now() + MAX_TRIAL);
+    let computed = graph.compute_cancellable(inputs, &cancellation);
+    matches!(computed, Err(BackendError::Inputs { .. }))
 }
 
 fn is_short(request: &InferRequest) -> bool {
@@ -63,7 +94,45 @@ fn content_bytes(request: &InferRequest) -> usize {
 mod tests {
     use super::*;
     use wisp_protocol::call::{ModelName, Version};
+    use wisp_tensor::number::numbers;
     use wisp_tensor::{Dimension, ElementType, Signature, TensorSpec};
+
+    /// A graph that refuses inputs which contain this number.
+    #[derive(Debug)]
+    struct Refusing {
+        signature: Signature,
+        refused: f64,
+    }
+
+    impl Graph for Refusing {
+        fn signature(&self) -> &Signature {
+            &self.signature
+        }
+
+        fn compute(&self, inputs: &[NamedTensor]) -> Result<Vec<NamedTensor>, BackendError> {
+            let mut found = inputs.iter().flat_map(|input| numbers(&input.tensor));
+            match found.any(|number| number == self.refused) {
+                false => Ok(inputs.to_vec()),
+                true => Err(BackendError::Inputs {
+                    backend: "refusing",
+                    reason: "a division by zero".to_owned(),
+                    explanation: String::new(),
+                }),
+            }
+        }
+    }
+
+    #[test]
+    fn the_example_of_a_graph_is_not_refused_by_it() -> anyhow::Result<()> {
+        let number = |refused| -> anyhow::Result<Option<f64>> {
+            let signature = model()?.signature;
+            let example = of_graph(&Refusing { signature, refused });
+            Ok(example.and_then(|request| numbers(&request.inputs[0].tensor).next()))
+        };
+        assert_eq!(number(7.0)?, Some(0.0));
+        assert_eq!(number(0.0)?, Some(1.0));
+        Ok(())
+    }
 
     fn model() -> anyhow::Result<ModelDescription> {
         let input = TensorSpec {

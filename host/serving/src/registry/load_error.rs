@@ -16,6 +16,7 @@ use crate::registry::signature_error::VersionSignatureError;
 use crate::registry::triton_config::TRITON_CONFIG_FILE;
 use crate::registry::web_route::WebRoute;
 use crate::signature_check::SignatureMismatch;
+use crate::tenants::tenant_grant::TenantGrant;
 use std::path::PathBuf;
 use wisp_backend::BackendError;
 use wisp_protocol::call::{ModelName, ModelNameError, Version};
@@ -133,6 +134,10 @@ pub enum LoadError {
         "the handler has the grant `{grant}`, so its responses may differ: remove it, or the cache, from model.toml"
     )]
     CachedGrant { grant: &'static str },
+    #[error(
+        "model.toml asks for the grant `{grant}`, which the tenant does not have: remove it, or ask the operator of the server"
+    )]
+    NotGranted { grant: TenantGrant },
     #[error("web components are not cached: remove `enabled` under [cache] from model.toml")]
     CachedWebComponent,
     #[error("`{file}` of a model with a cache cannot be read")]
@@ -171,6 +176,14 @@ fn hint(export: &Option<String>) -> String {
 }
 
 impl LoadError {
+    /// Returns whether all that is missing is a graph for which the model file has a command.
+    pub fn waits_for_export(&self) -> bool {
+        matches!(
+            self,
+            LoadError::NotExported { .. } | LoadError::NoVersion { export: Some(_) }
+        )
+    }
+
     /// Returns the backend or device that the model needs and this machine or build does not have, with the
     /// way to install it, if that is the reason.
     pub fn unavailable(&self) -> Option<String> {
@@ -235,6 +248,7 @@ impl LoadError {
             | LoadError::Baseline(_)
             | LoadError::NoWebComponent
             | LoadError::CachedGrant { .. }
+            | LoadError::NotGranted { .. }
             | LoadError::CachedWebComponent
             | LoadError::TooManyCachedFiles
             | LoadError::RouteTaken { .. }

@@ -16,9 +16,11 @@ use crate::registry::batch_axis::check_batch_axis;
 use crate::registry::batching_choice::VersionBatching;
 use crate::registry::class_labels;
 use crate::registry::code_memory::{MIN_VERSION_BYTES, code_of, expected_code};
+use crate::registry::component_file::read_component;
 use crate::registry::config_override::{check_declarations, override_settings};
 use crate::registry::configuration::Configuring;
 use crate::registry::example;
+use crate::registry::grant_policy::GrantPolicy;
 use crate::registry::graph_loader::{GraphLoader, LoadedGraph};
 use crate::registry::graph_probe::GraphProbe;
 use crate::registry::handler_configuration;
@@ -39,11 +41,10 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
-use wisp_backend::bounded_file::read_regular;
 use wisp_backend::{Format, LoadOptions};
 use wisp_protocol::call::ModelDescription;
 use wisp_sandbox::aot::AotStore;
-use wisp_sandbox::component::{CheckedComponent, ComponentSummary, MAX_COMPONENT_BYTES};
+use wisp_sandbox::component::{CheckedComponent, ComponentSummary};
 use wisp_sandbox::compute::{Compute, Graphs};
 use wisp_sandbox::configuration::HandlerConfiguration;
 use wisp_sandbox::engine::Engine;
@@ -84,6 +85,8 @@ pub struct Loader {
     pub direct_calls: bool,
     /// The rules for the signatures of versions.
     pub signatures: SignaturePolicy,
+    /// The rules for what a model.toml may ask for.
+    pub grants: GrantPolicy,
 }
 
 /// The number of computations of a graph at the same time, and the fastest way in which they may be made.
@@ -161,11 +164,8 @@ impl Loader {
             };
             versions.insert(files.version, loaded);
         }
-        let skipped = selected.skipped.iter();
-        let unserved = skipped.map(|reason| UnservedVersion {
-            version: None,
-            reason: reason.clone(),
-        });
+        let unserved = selected.skipped.iter().cloned();
+        let unserved = unserved.map(UnservedVersion::skipped);
         ModelEntry {
             versions,
             labels: selected.labels.clone(),
@@ -204,6 +204,7 @@ impl Loader {
         if let Some(config) = &files.config {
             override_settings(config, &mut model_file).map_err(LoadError::Config)?;
         }
+        self.grants.check(&model_file)?;
         check_files(files, &model_file)?;
         let content = VersionContent::read(files, &model_file)?;
         let loaded = self.load_graphs(files, &model_file)?;
@@ -238,8 +239,7 @@ impl Loader {
                 ModelVersion::graph_only(description, main, graphs.selections)
             }
             Some(path) => {
-                let wasm = read_regular(path, MAX_COMPONENT_BYTES as u64);
-                let wasm = wasm.map_err(LoadError::HandlerFile)?;
+                let wasm = read_component(path, limits.component_bytes)?;
                 if is_web_component(&wasm) {
                     content.check_web_component()?;
                     let loading = WebLoading {
@@ -407,8 +407,7 @@ impl Loader {
         path: &Path,
         grants: &BTreeSet<Grant>,
     ) -> Result<(CheckedComponent, Vec<u8>), LoadError> {
-        let wasm =
-            read_regular(path, MAX_COMPONENT_BYTES as u64).map_err(LoadError::HandlerFile)?;
+        let wasm = read_component(path, self.limits.component_bytes)?;
         let component = CheckedComponent::load(&self.engine, &self.aot, &wasm, grants)
             .map_err(LoadError::Component)?;
         Ok((component, wasm))

@@ -125,6 +125,7 @@ impl ModelEntry {
             LoadedVersion::Failed(reason) if !own(number) => Some(UnservedVersion {
                 version: Some(*number),
                 reason: reason.clone(),
+                is_skipped: false,
             }),
             LoadedVersion::Failed(_)
             | LoadedVersion::Ready(_)
@@ -134,13 +135,40 @@ impl ModelEntry {
         let problem = failed.problem.iter().map(|reason| UnservedVersion {
             version: None,
             reason: reason.clone(),
+            is_skipped: false,
         });
-        let skipped = failed.unserved.iter().cloned();
+        // A load that found no versions has not read either what looks like one.
+        let skipped = match failed.problem {
+            Some(_) => self.skipped_versions(),
+            None => failed.skipped_versions(),
+        };
+        let skipped = skipped.cloned();
         ModelEntry {
             unserved: failures.chain(problem).chain(skipped).collect(),
             files: None,
             ..self.clone()
         }
+    }
+
+    /// Returns the same entry with these reasons that something looks like a version and is none.
+    pub(crate) fn with_skipped(&self, reasons: &[String]) -> ModelEntry {
+        let mut entry = self.clone();
+        entry.unserved.retain(|unserved| !unserved.is_skipped);
+        let skipped = reasons.iter().cloned().map(UnservedVersion::skipped);
+        entry.unserved.extend(skipped);
+        entry
+    }
+
+    /// Returns whether these are the reasons that something looks like a version and is none.
+    pub(crate) fn skips(&self, reasons: &[String]) -> bool {
+        let known = self.skipped_versions().map(|skipped| &skipped.reason);
+        known.eq(reasons)
+    }
+
+    /// Returns what looks like a version and is none.
+    fn skipped_versions(&self) -> impl Iterator<Item = &UnservedVersion> {
+        let unserved = self.unserved.iter();
+        unserved.filter(|unserved| unserved.is_skipped)
     }
 
     /// Returns the version that a target names by number or label, if it names one.

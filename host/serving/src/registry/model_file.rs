@@ -384,6 +384,7 @@ impl ModelFile {
             }
         };
         Ok(Limits {
+            component_bytes: defaults.component_bytes,
             memory_bytes: size("memory_bytes", memory_bytes, defaults.memory_bytes)?,
             table_elements: size("table_elements", table_elements, defaults.table_elements)?,
             tensor_bytes: size("tensor_bytes", tensor_bytes, defaults.tensor_bytes)?,

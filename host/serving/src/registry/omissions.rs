@@ -1,8 +1,16 @@
 //! The log of what a load leaves out: entries of a model's directory that look like versions and are none, and fields of
-//! its `config.pbtxt` without an effect.
+//! its `config.pbtxt` without an effect. What looks like a version appears and goes without a load too.
 
 use crate::registry::triton_config::TRITON_CONFIG_FILE;
-use crate::registry::{ModelEntry, UnservedVersion};
+use crate::registry::{ModelEntry, Registry, UnservedVersion};
+use wisp_protocol::call::ModelName;
+
+/// Enters what looks like a version of the model now and is none, and logs what is new.
+pub(crate) fn enter_skipped_versions(registry: &Registry, model: &ModelName, reasons: &[String]) {
+    if let Some([before, after]) = registry.set_skipped_versions(model, reasons) {
+        log_omissions(model.as_str(), &after, Some(&before));
+    }
+}
 
 /// Logs what a load leaves out of the directory of the model, unless the entry before left it out too.
 pub(crate) fn log_omissions(model: &str, entry: &ModelEntry, before: Option<&ModelEntry>) {

@@ -11,7 +11,7 @@ use crate::registry::model_file::{self, ModelFile};
 use crate::registry::repository;
 use crate::registry::skipped_entry::{SkippedEntry, skipped_entries};
 use crate::registry::triton_config::TRITON_CONFIG_FILE;
-use crate::registry::version_directory::{entries, version_directories};
+use crate::registry::version_directory::{entries, skipped_versions, version_directories};
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -28,6 +28,9 @@ const MAX_FILES: usize = 10_000;
 #[derive(Debug, Clone, Default)]
 pub struct Snapshot {
     pub models: BTreeMap<ModelName, ModelFiles>,
+    /// The reasons that entries of each model's directory look like versions and are none. They are no files of the model,
+    /// which is not loaded again because of them.
+    pub skipped_versions: BTreeMap<ModelName, Vec<String>>,
     pub skipped: Vec<SkippedEntry>,
 }
 
@@ -42,12 +45,26 @@ pub struct ModelFiles {
 impl Snapshot {
     /// Takes a snapshot of the models below `path`.
     pub fn take(path: &Path) -> Result<Snapshot, LoadError> {
-        let paths = repository::model_paths(path)?.into_iter();
-        let models = paths.map(|(name, path)| (name, ModelFiles::take(&path)));
+        let mut models = BTreeMap::new();
+        let mut skipped_versions = BTreeMap::new();
+        for (name, path) in repository::model_paths(path)? {
+            skipped_versions.insert(name.clone(), reasons_for_skipping(&path));
+            models.insert(name, ModelFiles::take(&path));
+        }
         Ok(Snapshot {
-            models: models.collect(),
+            models,
+            skipped_versions,
             skipped: skipped_entries(path)?,
         })
+    }
+}
+
+/// Returns the reasons that entries in the directory of a model look like versions and are none. A model that is a graph has
+/// none, and nor has a directory that cannot be read, of which its load tells.
+pub(crate) fn reasons_for_skipping(path: &Path) -> Vec<String> {
+    match path.is_dir() {
+        true => skipped_versions(path).unwrap_or_default(),
+        false => Vec::new(),
     }
 }
 

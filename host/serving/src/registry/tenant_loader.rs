@@ -52,6 +52,7 @@ impl Loader {
             limits: self.limits.clone(),
             direct_calls: self.direct_calls,
             signatures: self.signatures.clone(),
+            grants: self.grants.clone(),
         }
     }
 }

@@ -10,7 +10,6 @@ use crate::web_executor::WebExecutor;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use wisp_sandbox::aot::AotStore;
-use wisp_sandbox::component::MAX_COMPONENT_BYTES;
 use wisp_sandbox::compute::Graphs;
 use wisp_sandbox::engine::Engine;
 use wisp_sandbox::limits::Limits;
@@ -47,8 +46,7 @@ impl WebLoading<'_> {
             settings,
             limits,
         } = self;
-        let component = WebComponent::load(engine, aot, wasm, MAX_COMPONENT_BYTES)
-            .map_err(LoadError::WebComponent)?;
+        let component = WebComponent::load(engine, aot, wasm).map_err(LoadError::WebComponent)?;
         let options = WebOptions {
             graphs: Arc::clone(graphs),
             limits,

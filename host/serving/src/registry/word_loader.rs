@@ -1,6 +1,7 @@
 //! A loader for tests, whose backend reads a word: its models need no graph, and are loaded in no time.
 
 use super::backend_selection::BackendSelectionStore;
+use super::grant_policy::GrantPolicy;
 use super::graph_loader::GraphLoader;
 use super::loader::Loader;
 use super::model_file::BackendChoice;
@@ -82,6 +83,7 @@ pub(crate) fn word_loader(store: &Path) -> anyhow::Result<Loader> {
         instances: threads,
         limits: Limits::default(),
         direct_calls: true,
+        grants: GrantPolicy::default(),
         signatures: SignaturePolicy::default(),
     })
 }

@@ -146,6 +146,37 @@ async fn a_new_model_that_fails_is_told_of_until_it_goes() -> anyhow::Result<()>
 }
 
 #[tokio::test]
+async fn what_looks_like_a_version_is_entered_without_a_load() -> anyhow::Result<()> {
+    let mut polled = Polled::start(&[("m/1/model.onnx", "graph"), ("m/v2/model.onnx", "graph")])?;
+    let model = ModelName::new("m")?;
+    let first = polled.served()?;
+    let reasons = |polled: &Polled| -> anyhow::Result<Vec<String>> {
+        let entry = polled.poll.registry.entry(&model)?;
+        let unserved = entry.unserved.iter();
+        Ok(unserved.map(|unserved| unserved.reason.clone()).collect())
+    };
+    let v2 = "`v2` is not a version: its name is not a decimal number";
+    assert_eq!(polled.poll_once().await?, NONE);
+    assert_eq!(reasons(&polled)?, [v2]);
+    write(&polled.repository, "m/0/model.onnx", "graph")?;
+    for _ in 0..2 {
+        assert_eq!(polled.poll_once().await?, NONE);
+        let zero = "`0` is not a version: versions begin at 1";
+        assert_eq!(reasons(&polled)?, [zero, v2]);
+    }
+    // A load that fails adds its reason, and one that finds no versions keeps what was known.
+    write(&polled.repository, "m/model.toml", "versions = [7]")?;
+    polled.poll_once().await?;
+    assert_eq!(polled.poll_once().await?.len(), 1);
+    assert_eq!(reasons(&polled)?.len(), 3);
+    std::fs::remove_dir_all(polled.repository.path().join("m/v2"))?;
+    assert_eq!(polled.poll_once().await?, NONE);
+    assert_eq!(reasons(&polled)?.len(), 2);
+    assert!(Arc::ptr_eq(&first, &polled.served()?), "it goes on serving");
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_repository_that_cannot_be_read_changes_nothing() -> anyhow::Result<()> {
     let mut polled = Polled::start(&[("m/1/model.onnx", "graph")])?;
     let [here, away] = ["m", "away"].map(|name| polled.repository.path().join(name));

@@ -1,9 +1,11 @@
-//! The responses in the memory of this process, bounded in bytes.
+//! The responses in the memory of this process, bounded in bytes, all together and for each tenant.
 //!
 //! A remembered response is a copy. A computed one may share its bytes with a request or with the memory of a
 //! handler, which the budget of requests counts, and would keep them for as long as it is remembered.
 
+use crate::owner::Owner;
 use crate::response_cache::key::CacheKey;
+use crate::response_cache::shares::{CacheShares, SharePlace};
 use bytes::Bytes;
 use moka::Expiry;
 use moka::sync::Cache;
@@ -24,6 +26,7 @@ const MEMBER_BYTES: usize = 128;
 /// The remembered responses. Lifetime: the process.
 pub(super) struct MemoryCache {
     entries: Cache<CacheKey, Remembered>,
+    shares: Arc<CacheShares>,
 }
 
 /// A response and its age limit.
@@ -34,6 +37,7 @@ struct Remembered {
     /// The end of its time, by a clock that tests can stop. `None` if it is beyond the clock.
     expires: Option<Instant>,
     weight: u32,
+    place: SharePlace,
 }
 
 /// The age limit of each response.
@@ -63,12 +67,18 @@ impl Expiry<CacheKey, Remembered> for OwnLimit {
 impl MemoryCache {
     /// Returns a cache for this number of bytes. With 0, nothing is remembered.
     pub(super) fn new(bytes: usize) -> MemoryCache {
+        let capacity = u64::try_from(bytes).unwrap_or(u64::MAX);
+        let shares = Arc::new(CacheShares::new(capacity));
+        let counted = Arc::clone(&shares);
         let entries = Cache::builder()
-            .max_capacity(u64::try_from(bytes).unwrap_or(u64::MAX))
+            .max_capacity(capacity)
             .weigher(|_: &CacheKey, remembered: &Remembered| remembered.weight)
             .expire_after(OwnLimit)
+            .eviction_listener(move |_, remembered: Remembered, _| {
+                counted.remove(remembered.place);
+            })
             .build();
-        MemoryCache { entries }
+        MemoryCache { entries, shares }
     }
 
     /// Returns the response of this key, if it is remembered and not too old.
@@ -81,16 +91,29 @@ impl MemoryCache {
         }
     }
 
-    /// Remembers a copy of a response for this time, in place of others that are used less.
-    pub(super) fn insert(&self, key: CacheKey, response: &InferResponse, ttl: Duration) {
+    /// Remembers a copy of a response for this time, in place of others that are used less, or of the oldest of its owner.
+    pub(super) fn insert(
+        &self,
+        (key, owner): (CacheKey, Owner),
+        response: &InferResponse,
+        ttl: Duration,
+    ) {
         let Some(copy) = copy(response) else {
             return;
         };
+        let weight = u32::try_from(weight(&copy)).unwrap_or(u32::MAX);
+        let Some((place, forgotten)) = self.shares.add((key, owner.id), weight) else {
+            return;
+        };
+        for oldest in &forgotten {
+            self.entries.invalidate(oldest);
+        }
         let remembered = Remembered {
-            weight: u32::try_from(weight(&copy)).unwrap_or(u32::MAX),
+            weight,
             response: Arc::new(copy),
             ttl,
             expires: Instant::now().checked_add(ttl),
+            place,
         };
         self.entries.insert(key, remembered);
         // Without this, the cache would grow beyond its bound by the responses of its queue of insertions.
@@ -200,14 +223,14 @@ mod tests {
         let cache = MemoryCache::new(1 << 20);
         let (key, other) = (key(1).await, key(2).await);
         let kept = response(Bytes::from_static(b"kept"));
-        cache.insert(key, &kept, Duration::from_secs(60));
+        cache.insert((key, Owner::LOCAL), &kept, Duration::from_secs(60));
         assert_eq!(cache.get(&key), Some(kept.clone()));
         assert_eq!(cache.get(&other), None);
         tokio::time::advance(Duration::from_millis(59_999)).await;
         assert_eq!(cache.get(&key), Some(kept.clone()));
         tokio::time::advance(Duration::from_millis(1)).await;
         assert_eq!(cache.get(&key), None);
-        cache.insert(key, &kept, Duration::from_secs(60));
+        cache.insert((key, Owner::LOCAL), &kept, Duration::from_secs(60));
         assert_eq!(cache.get(&key), Some(kept), "its time has begun again");
     }
 
@@ -217,7 +240,7 @@ mod tests {
         for number in 0..500 {
             let content = Bytes::from(vec![0; 1000]);
             cache.insert(
-                key(number).await,
+                (key(number).await, Owner::LOCAL),
                 &response(content),
                 Duration::from_secs(9),
             );
@@ -226,8 +249,62 @@ mod tests {
         assert!(cache.bytes() > 10_000, "{}", cache.bytes());
         let huge = response(Bytes::from(vec![0; 30_000]));
         let huge_key = key(1000).await;
-        cache.insert(huge_key, &huge, Duration::from_secs(9));
+        cache.insert((huge_key, Owner::LOCAL), &huge, Duration::from_secs(9));
         assert_eq!(cache.get(&huge_key), None);
+    }
+
+    #[tokio::test]
+    async fn a_tenant_that_fills_the_cache_leaves_the_responses_of_others() {
+        let cache = MemoryCache::new(40_000);
+        let ttl = Duration::from_secs(9);
+        let (quiet, noisy) = (Owner { id: 1, weight: 1 }, Owner { id: 2, weight: 1 });
+        let kept = response(Bytes::from(vec![1; 1000]));
+        for number in 0..4 {
+            cache.insert((key(number).await, quiet), &kept, ttl);
+        }
+        for number in 100..600 {
+            let content = Bytes::from(vec![0; 1000]);
+            let key = key(number).await;
+            cache.insert((key, noisy), &response(content), ttl);
+            // Responses that are used often are the last to leave.
+            cache.get(&key);
+            cache.get(&key);
+        }
+        for number in 0..4 {
+            assert_eq!(
+                cache.get(&key(number).await),
+                Some(kept.clone()),
+                "{number}"
+            );
+        }
+        assert!(cache.get(&key(599).await).is_some(), "the newest");
+        assert_eq!(cache.get(&key(500).await), None);
+        let others = Owner { id: 3, weight: 1 };
+        cache.insert((key(700).await, others), &kept, ttl);
+        assert!(cache.get(&key(700).await).is_some());
+        assert!(cache.bytes() <= 20_000, "{}", cache.bytes());
+    }
+
+    #[tokio::test]
+    async fn what_is_replaced_counts_no_more_and_what_exceeds_a_share_is_not_remembered() {
+        let cache = MemoryCache::new(40_000);
+        let ttl = Duration::from_secs(9);
+        let owner = Owner { id: 1, weight: 1 };
+        let large = response(Bytes::from(vec![1; 5000]));
+        let (one, other) = (key(1).await, key(2).await);
+        for _ in 0..100 {
+            cache.insert((one, owner), &large, ttl);
+        }
+        let small = response(Bytes::from(vec![1; 2000]));
+        cache.insert((one, owner), &small, ttl);
+        cache.insert((other, owner), &large, ttl);
+        assert!(cache.get(&one).is_some() && cache.get(&other).is_some());
+        // More than the share of a tenant, and less than the cache.
+        let huge = response(Bytes::from(vec![1; 15_000]));
+        cache.insert((key(3).await, owner), &huge, ttl);
+        assert_eq!(cache.get(&key(3).await), None);
+        cache.insert((key(3).await, Owner::LOCAL), &huge, ttl);
+        assert!(cache.get(&key(3).await).is_some());
     }
 
     #[tokio::test]
@@ -235,7 +312,7 @@ mod tests {
         let cache = MemoryCache::new(0);
         let key = key(1).await;
         let unkept = response(Bytes::new());
-        cache.insert(key, &unkept, Duration::from_secs(9));
+        cache.insert((key, Owner::LOCAL), &unkept, Duration::from_secs(9));
         assert_eq!(cache.get(&key), None);
     }
 
@@ -247,7 +324,11 @@ mod tests {
         let body = reservation.keep_for(vec![7; 100]);
         let cache = MemoryCache::new(1 << 20);
         let key = key(1).await;
-        cache.insert(key, &response(body.slice(10..20)), Duration::from_secs(9));
+        cache.insert(
+            (key, Owner::LOCAL),
+            &response(body.slice(10..20)),
+            Duration::from_secs(9),
+        );
         drop(body);
         assert_eq!(budget.reserved(), 0);
         let remembered = cache.get(&key).unwrap();

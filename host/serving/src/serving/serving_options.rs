@@ -22,7 +22,8 @@ pub struct ServingOptions {
     pub max_body_bytes: usize,
     /// The time limit from the complete body to the response.
     pub request_timeout: Duration,
-    /// The budget of bytes that all requests hold together; a request that would exceed it is refused.
+    /// The budget of bytes that all requests hold together; a request that would exceed it, or the share of its tenant,
+    /// is refused.
     pub memory: Arc<MemoryBudget>,
     /// The memory in bytes at which the kernel would end the process, if there is such a limit.
     pub memory_limit_bytes: Option<u64>,

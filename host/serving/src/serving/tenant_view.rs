@@ -75,6 +75,10 @@ impl Serving {
 
     /// Returns the same service for a tenant with other settings.
     pub(crate) fn with_tenant(&self, tenant: Arc<Tenant>, account: Account) -> Serving {
+        let mut options = self.options.clone();
+        if let Some(share) = account.share() {
+            options.memory = Arc::new(options.memory.for_owner(share.memory()));
+        }
         Serving {
             tenant,
             account: Some(account),
@@ -86,7 +90,7 @@ impl Serving {
             readers: Arc::clone(&self.readers),
             blocking: self.blocking.clone(),
             cache: Arc::clone(&self.cache),
-            options: self.options.clone(),
+            options,
             pressure: Arc::clone(&self.pressure),
             draining: self.draining.clone(),
         }

@@ -7,11 +7,16 @@ use crate::tenants::isolation::Isolation;
 use crate::tenants::limits::Limits;
 use crate::tenants::records::{NewKey, NewTenant, TenantRecord, TenantRecords};
 use crate::tenants::role::Role;
+use crate::tenants::settings_change::{IsolationChange, SettingsChange};
+use crate::tenants::signing_key::SigningKey;
+use crate::tenants::subject::Subject;
+use crate::tenants::tenant_grant::TenantGrant;
 use crate::tenants::tenant_id::TenantId;
 use crate::tenants::tenant_set::Tenant;
 use bytes::Bytes;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// The time for which a replaced key stays valid if the request does not say.
@@ -47,6 +52,31 @@ struct KeyBody {
     role: Role,
     lifetime_seconds: Option<u64>,
     grace_seconds: Option<u64>,
+}
+
+/// The body of a request for a change of settings.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SettingsBody {
+    weight: Option<u32>,
+    anonymous: Option<bool>,
+    #[serde(default, deserialize_with = "present")]
+    isolation: Option<Option<Isolation>>,
+    #[serde(default)]
+    limits: BTreeMap<String, Option<u64>>,
+    grants: Option<BTreeSet<TenantGrant>>,
+    require_signature: Option<bool>,
+    signing_keys: Option<Vec<String>>,
+    subjects: Option<Vec<SubjectBody>>,
+}
+
+/// A name in client certificates.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SubjectBody {
+    name: String,
+    #[serde(default = "infer")]
+    role: Role,
 }
 
 fn one() -> u32 {
@@ -88,6 +118,49 @@ pub fn decode_key(body: &[u8]) -> Result<(NewKey, Duration), DocumentError> {
     Ok((key, grace.unwrap_or(DEFAULT_GRACE)))
 }
 
+/// Decodes a request for a change of settings. A list takes the place of the one before, and `null` removes a limit.
+pub fn decode_change(body: &[u8]) -> Result<SettingsChange, DocumentError> {
+    let body: SettingsBody = decode(body)?;
+    let isolation = body.isolation.map(|level| match level {
+        Some(level) => IsolationChange::To(level),
+        None => IsolationChange::Usual,
+    });
+    let mut change = SettingsChange {
+        weight: body.weight,
+        anonymous: body.anonymous,
+        isolation,
+        limits: body.limits,
+        grants: body.grants,
+        require_signature: body.require_signature,
+        ..SettingsChange::default()
+    };
+    if let Some(keys) = body.signing_keys {
+        let keys = keys.iter().map(|key| SigningKey::parse(key));
+        let keys: Result<Vec<SigningKey>, _> = keys.collect();
+        let invalid = |error| DocumentError(format!("signing_keys: {error}"));
+        change.signing_keys = Some(keys.map_err(invalid)?);
+    }
+    if let Some(subjects) = body.subjects {
+        let mut named = Vec::with_capacity(subjects.len());
+        for SubjectBody { name, role } in subjects {
+            let subject: Result<Subject, _> = name.parse();
+            let subject = subject.map_err(|error| DocumentError(format!("subjects: {error}")))?;
+            named.push((subject, role));
+        }
+        change.subjects = Some(named);
+    }
+    Ok(change)
+}
+
+/// Distinguishes `null` from a member that is missing.
+fn present<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    T::deserialize(deserializer).map(Some)
+}
+
 fn decode<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, DocumentError> {
     serde_json::from_slice(body).map_err(|error| DocumentError(error.to_string()))
 }
@@ -125,6 +198,7 @@ pub fn limits_document(tenant: &Tenant) -> Bytes {
         "tenant": tenant.id.as_str(),
         "weight": tenant.weight,
         "limits": tenant.limits,
+        "grants": tenant.grants,
     }))
 }
 
@@ -151,6 +225,7 @@ fn tenant(id: &str, record: &TenantRecord) -> Value {
         "anonymous": record.anonymous,
         "isolation": record.isolation,
         "limits": record.limits,
+        "grants": record.grants,
         "keys": keys,
         "subjects": subjects,
         "signing_keys": record.signing_keys,
@@ -216,6 +291,35 @@ mod tests {
         assert_eq!(grace, DEFAULT_GRACE);
         let (key, grace) = decode_key(br#"{"role": "admin", "grace_seconds": 0}"#)?;
         assert_eq!((key.role, grace), (Role::Admin, Duration::ZERO));
+        Ok(())
+    }
+
+    #[test]
+    fn a_change_distinguishes_null_from_nothing() -> anyhow::Result<()> {
+        assert!(decode_change(b"{}")?.is_empty());
+        let change = decode_change(
+            br#"{"isolation": null, "limits": {"models": null, "queue": 4}, "grants": ["clock"],
+            "subjects": [{"name": "dns:acme.example", "role": "deploy"}, {"name": "dns:b.example"}]}"#,
+        )?;
+        assert_eq!(change.isolation, Some(IsolationChange::Usual));
+        assert_eq!(change.weight, None);
+        assert_eq!(change.limits.get("models"), Some(&None));
+        assert_eq!(change.limits.get("queue"), Some(&Some(4)));
+        assert_eq!(change.grants, Some(BTreeSet::from([TenantGrant::Clock])));
+        let roles = change.subjects.unwrap_or_default();
+        let roles: Vec<Role> = roles.iter().map(|(_, role)| *role).collect();
+        assert_eq!(roles, [Role::Deploy, Role::Infer]);
+        for body in [
+            "",
+            r#"{"id": "other"}"#,
+            r#"{"limits": {"models": -1}}"#,
+            r#"{"grants": ["files"]}"#,
+            r#"{"subjects": [{"name": "dns:*"}]}"#,
+            r#"{"signing_keys": ["a"]}"#,
+            r#"{"keys": []}"#,
+        ] {
+            assert!(decode_change(body.as_bytes()).is_err(), "{body}");
+        }
         Ok(())
     }
 }

@@ -6,12 +6,13 @@
 
 use crate::tenants::api_key::{ApiKey, KeyId};
 use crate::tenants::isolation::Isolation;
-use crate::tenants::limits::Limits;
+use crate::tenants::limits::{Limits, UnknownLimit};
 use crate::tenants::role::Role;
 use crate::tenants::subject::Subject;
+use crate::tenants::tenant_grant::TenantGrant;
 use crate::tenants::tenant_id::TenantId;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -45,6 +46,9 @@ pub struct TenantRecord {
     /// The public keys of minisign whose signatures are trusted; none for the server's.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub signing_keys: Vec<String>,
+    /// The capabilities that the tenant's own models may have.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub grants: BTreeSet<TenantGrant>,
     #[serde(default, skip_serializing_if = "Limits::is_empty")]
     pub limits: Limits,
     /// The keys, the oldest first.
@@ -129,6 +133,10 @@ pub enum ChangeError {
         "`local` owns the public models, whose signatures are a setting of the server (--trusted-key)"
     )]
     LocalSignatures,
+    #[error("`local` owns the public models, which have the grants of their model.toml")]
+    LocalGrants,
+    #[error(transparent)]
+    Limit(UnknownLimit),
     #[error("the system has no random bytes for a key")]
     Random(#[source] io::Error),
 }
@@ -187,6 +195,7 @@ impl TenantRecords {
             require_signature: false,
             signing_keys: Vec::new(),
             limits: *limits,
+            grants: BTreeSet::new(),
             keys: vec![record],
             subjects: Vec::new(),
         };

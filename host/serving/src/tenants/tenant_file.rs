@@ -1,13 +1,14 @@
 //! The file of the tenants: read as a whole, replaced as a whole, and readable by its owner alone.
 //!
-//! A change is made under a lock, in a temporary file that is synchronized and then takes the place of the old one, so
-//! that two operators do not overwrite each other, and an end of the process at any moment leaves the file before a
-//! change or the one after it. The server finds a change by the state of the file.
+//! A change is made under a lock, in another file that is synchronized and then takes the place of the old one
+//! (`replaced_file`), so that two operators do not overwrite each other, and an end of the process at any moment leaves
+//! the file before a change or the one after it. The server finds a change by the state of the file.
 
 use crate::file_state::FileState;
 use crate::tenants::records::{ChangeError, TenantRecords};
+use crate::tenants::replaced_file;
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use wisp_backend::bounded_file::read_regular;
@@ -23,6 +24,9 @@ const LOCK_NAME: &str = ".tenants.lock";
 
 /// The size limit of the file. A tenant takes a few hundred bytes.
 const MAX_FILE_BYTES: u64 = 64 << 20;
+
+/// The number of times that the file is read while it changes.
+const READS: usize = 100;
 
 /// The permissions of the group and of others.
 const OTHERS: u32 = 0o077;
@@ -115,7 +119,7 @@ impl TenantFile {
             }
             Err(source) => return Err(failed("read", &path, source)),
         }
-        let text = read_regular(&path, MAX_FILE_BYTES);
+        let text = self.read_bytes();
         let text = text.map_err(|source| failed("read", &path, source))?;
         let invalid = |reason: String| TenantFileError::Content {
             path: path.clone(),
@@ -124,6 +128,24 @@ impl TenantFile {
         let text = String::from_utf8(text).map_err(|_| invalid("it is not UTF-8".to_owned()))?;
         // The position of an error is enough: its text would repeat a line of the file, which may contain a hash.
         toml::from_str(&text).map_err(|error| invalid(error.message().to_owned()))
+    }
+
+    /// Returns the content at one time. Two changes while it is read would mix theirs, so it is read again after any.
+    fn read_bytes(&self) -> io::Result<Vec<u8>> {
+        let path = self.path();
+        let mut before = FileState::of(&path)?;
+        for _ in 0..READS {
+            let bytes = read_regular(&path, MAX_FILE_BYTES)?;
+            let after = FileState::of(&path)?;
+            if before == after {
+                return Ok(bytes);
+            }
+            before = after;
+        }
+        Err(io::Error::new(
+            io::ErrorKind::ResourceBusy,
+            "it changes all the time",
+        ))
     }
 
     /// Reads the file, changes its content and writes it, unless the change fails. Creates the directory if necessary.
@@ -165,19 +187,18 @@ impl TenantFile {
             reason: error.to_string(),
         })?;
         let text = HEADING.to_owned() + &text;
-        let replaced = replace(&self.directory, &path, text.as_bytes());
+        let replaced = replaced_file::replace(&path, text.as_bytes());
         replaced.map_err(|source| failed("write", &path, source))
     }
-}
 
-/// Writes a file of mode 0600 in place of the one at `path`.
-fn replace(directory: &Path, path: &Path, content: &[u8]) -> io::Result<()> {
-    // Temporary files have mode 0600.
-    let mut file = tempfile::NamedTempFile::new_in(directory)?;
-    file.write_all(content)?;
-    file.as_file().sync_all()?;
-    file.persist(path)?;
-    File::open(directory)?.sync_all()
+    /// Reserves room on the disk for the next change, unless it cannot be had. Does nothing as long as there is no file.
+    pub(crate) fn reserve(&self) {
+        if self.path().exists()
+            && let Ok(_lock) = self.lock()
+        {
+            replaced_file::reserve(&self.path());
+        }
+    }
 }
 
 fn failed(action: &'static str, path: &Path, source: io::Error) -> TenantFileError {
@@ -210,6 +231,10 @@ mod tests {
     use crate::tenants::limits::Limits;
     use crate::tenants::records::{NewKey, NewTenant};
     use crate::tenants::role::Role;
+    use crate::tenants::settings_change::SettingsChange;
+    use crate::tenants::tenant_grant::TenantGrant;
+    use crate::tenants::tenant_id::TenantId;
+    use std::collections::BTreeSet;
     use std::os::unix::fs::PermissionsExt;
     use std::time::SystemTime;
 
@@ -247,6 +272,16 @@ mod tests {
         assert_eq!(mode & 0o777, 0o600);
         add(&file, "other")?;
         assert_ne!(file.state()?, first);
+        let change = SettingsChange {
+            grants: Some(TenantGrant::ALL.into()),
+            ..SettingsChange::default()
+        };
+        let id: TenantId = "acme".parse()?;
+        file.change(|records| records.set(&id, &change))?;
+        let records = file.read()?;
+        let acme = &records.tenants["acme"];
+        assert_eq!(acme.grants, BTreeSet::from(TenantGrant::ALL));
+        assert_eq!((acme.weight, acme.keys.len()), (3, 1));
         let names: Vec<String> = file.read()?.tenants.into_keys().collect();
         assert_eq!(names, ["acme", "other"]);
         Ok(())

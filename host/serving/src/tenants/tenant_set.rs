@@ -15,8 +15,9 @@ use crate::tenants::records::{
 use crate::tenants::role::Role;
 use crate::tenants::signing_key::{SigningKey, SigningRules};
 use crate::tenants::subject::Subject;
+use crate::tenants::tenant_grant::TenantGrant;
 use crate::tenants::tenant_id::TenantId;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -30,6 +31,8 @@ pub struct Tenant {
     pub limits: Limits,
     /// Its rules for the signatures of its own models.
     pub signatures: SigningRules,
+    /// The capabilities of its own models beyond those of every model.
+    pub grants: BTreeSet<TenantGrant>,
 }
 
 /// All configured tenants. Lifetime: until the tenants change.
@@ -39,8 +42,6 @@ pub struct TenantSet {
     keys: HashMap<KeyId, StoredKey>,
     subjects: HashMap<Subject, StoredSubject>,
     anonymous: Option<Arc<Tenant>>,
-    /// The isolation of tenants with a key that may deploy, unless their records say more.
-    deployers: Isolation,
 }
 
 /// A key as the server stores it.
@@ -127,6 +128,7 @@ impl Tenant {
             isolation: Isolation::Shared,
             limits: Limits::default(),
             signatures: SigningRules::default(),
+            grants: BTreeSet::new(),
         }
     }
 }
@@ -136,37 +138,46 @@ impl Tenant {
 impl TenantSet {
     /// Checks the records and returns their tenants.
     pub fn new(records: &TenantRecords) -> Result<TenantSet, RecordError> {
-        TenantSet::isolating(records, Isolation::Shared)
+        TenantSet::isolating(records, Isolation::Shared, &BTreeSet::new())
     }
 
-    /// Checks the records and returns their tenants. Those with a key that may deploy are isolated at the level of
-    /// `deployers`, unless their records name one.
+    /// Checks the records and returns their tenants. Those with models of their own, which are in `with_models`, and those
+    /// that may deploy some, are isolated at the level of `owners`, unless their records name one.
     pub fn isolating(
         records: &TenantRecords,
-        deployers: Isolation,
+        owners: Isolation,
+        with_models: &BTreeSet<TenantId>,
     ) -> Result<TenantSet, RecordError> {
-        let mut set = TenantSet {
-            deployers,
-            ..TenantSet::default()
-        };
+        let mut set = TenantSet::default();
         for (name, record) in &records.tenants {
             let id: TenantId = name.parse().map_err(|_| RecordError::Id(name.clone()))?;
-            set.add(id, record)?;
+            let usual = match with_models.contains(&id) || may_deploy(record) {
+                true => owners,
+                false => Isolation::Shared,
+            };
+            set.add(id, record, usual)?;
         }
         Ok(set)
     }
 
-    fn add(&mut self, id: TenantId, record: &TenantRecord) -> Result<(), RecordError> {
+    /// Adds a tenant, whose isolation is the usual one unless its record names one.
+    fn add(
+        &mut self,
+        id: TenantId,
+        record: &TenantRecord,
+        usual: Isolation,
+    ) -> Result<(), RecordError> {
         if !(1..=MAX_WEIGHT).contains(&record.weight) {
             return Err(RecordError::Weight(id.to_string()));
         }
-        let isolation = self.isolation(&id, record)?;
+        let isolation = isolation(&id, record, usual)?;
         let tenant = Arc::new(Tenant {
             id: id.clone(),
             weight: record.weight,
             isolation,
             limits: record.limits,
             signatures: signing_rules(&id, record)?,
+            grants: record.grants.clone(),
         });
         if record.anonymous {
             if let Some(other) = &self.anonymous {
@@ -198,20 +209,6 @@ impl TenantSet {
         }
         self.tenants.insert(id, tenant);
         Ok(())
-    }
-
-    fn isolation(&self, id: &TenantId, record: &TenantRecord) -> Result<Isolation, RecordError> {
-        let keys = record.keys.iter().map(|key| key.role);
-        let mut roles = keys.chain(record.subjects.iter().map(|subject| subject.role));
-        let deploys = roles.any(|role| role >= Role::Deploy);
-        match record.isolation {
-            Some(level) if id.is_local() && level > Isolation::Shared => {
-                Err(RecordError::LocalIsolation)
-            }
-            Some(level) => Ok(level),
-            None if deploys && !id.is_local() => Ok(self.deployers),
-            None => Ok(Isolation::Shared),
-        }
     }
 
     /// Returns all tenants by name.
@@ -320,6 +317,29 @@ impl StoredKey {
             role: self.role,
             key: Some(id),
         }
+    }
+}
+
+/// Returns whether a key or a certificate of the tenant may deploy models of its own.
+fn may_deploy(record: &TenantRecord) -> bool {
+    let keys = record.keys.iter().map(|key| key.role);
+    let mut roles = keys.chain(record.subjects.iter().map(|subject| subject.role));
+    roles.any(|role| role >= Role::Deploy)
+}
+
+/// Returns the isolation that a record names, or the usual one.
+fn isolation(
+    id: &TenantId,
+    record: &TenantRecord,
+    usual: Isolation,
+) -> Result<Isolation, RecordError> {
+    match record.isolation {
+        Some(level) if id.is_local() && level > Isolation::Shared => {
+            Err(RecordError::LocalIsolation)
+        }
+        Some(level) => Ok(level),
+        None if id.is_local() => Ok(Isolation::Shared),
+        None => Ok(usual),
     }
 }
 

@@ -11,7 +11,7 @@ use std::path::{Component, Path};
 use wisp_backend::Format;
 use wisp_backend::bounded_file::read_regular;
 use wisp_backend::model_outline::ModelOutline;
-use wisp_sandbox::component::{ComponentError, ComponentSummary, MAX_COMPONENT_BYTES};
+use wisp_sandbox::component::{ComponentError, ComponentSummary};
 
 /// Checks the files in the directory of a version.
 pub(crate) fn check_version(directory: &Path) -> Result<(), UploadError> {
@@ -60,8 +60,8 @@ fn check_graph(graph: &str, path: &Path) -> Result<(), UploadError> {
 /// Refuses a component with imports that no model can grant.
 fn check_handler(path: &Path) -> Result<(), UploadError> {
     let refused = |reason: String| UploadError::Refused(format!("{HANDLER_FILE}: {reason}"));
-    let limit = u64::try_from(MAX_COMPONENT_BYTES).unwrap_or(u64::MAX);
-    let wasm = read_regular(path, limit).map_err(|error| refused(error.to_string()))?;
+    // Its size was limited when it arrived.
+    let wasm = read_regular(path, u64::MAX).map_err(|error| refused(error.to_string()))?;
     let summary = ComponentSummary::read(&wasm).map_err(|error| refused(error.to_string()))?;
     match summary.forbidden_import() {
         // Other imports are granted to web components, which are checked when they are loaded.

@@ -81,13 +81,7 @@ impl IncomingFile {
         if bytes > self.limit {
             return Err(UploadError::TooLarge { limit: self.limit });
         }
-        let account = self.reservation.account();
-        match account.fits(bytes) {
-            true => Ok(()),
-            false => Err(UploadError::StorageFull {
-                limit: account.limit(),
-            }),
-        }
+        self.reservation.account().check(bytes)
     }
 
     /// Adds the next bytes.
@@ -97,10 +91,7 @@ impl IncomingFile {
         if received > self.limit {
             return Err(UploadError::TooLarge { limit: self.limit });
         }
-        if !self.reservation.grow(bytes) {
-            let limit = self.reservation.account().limit();
-            return Err(UploadError::StorageFull { limit });
-        }
+        self.reservation.grow(bytes)?;
         self.received = received;
         // Kept as they are, many tiny pieces would hold far more memory.
         self.buffer.extend_from_slice(&piece);
@@ -146,9 +137,13 @@ impl IncomingFile {
         }
         let mut sink = self.sink.take().ok_or(UploadError::Lost)?;
         let buffer = std::mem::take(&mut self.buffer);
+        let staging = Arc::clone(&self.staging);
         let write = move || {
             sink.digest.update(&buffer);
-            let written = sink.content.write_all(&buffer);
+            let written = match staging.check_room(buffer.len()) {
+                Ok(()) => sink.content.write_all(&buffer).map_err(UploadError::from),
+                Err(error) => Err(error),
+            };
             (sink, buffer, written)
         };
         let (sink, mut buffer, written) = run(write).await?;

@@ -8,7 +8,7 @@
 use crate::registry::repository;
 use crate::uploads::commit::{self, CASES, MODEL, VERSION, sync_directory};
 use crate::uploads::limits::UploadLimits;
-use crate::uploads::storage_account::{StorageAccount, StorageReservation};
+use crate::uploads::storage_account::{StorageAccount, StorageLimit, StorageReservation};
 use crate::uploads::trial::Trial;
 use crate::uploads::upload_error::UploadError;
 use std::collections::BTreeSet;
@@ -35,6 +35,9 @@ const TRIALS: &str = "trials";
 /// The versions that are being deleted.
 const TRASH: &str = "trash";
 
+/// The room on the disk that uploads leave for everything else: changes of the tenants, logs, compiled code.
+const DISK_RESERVE: u64 = 64 << 20;
+
 /// The maximum number of files of each place of an upload.
 const MAX_FILES: usize = 256;
 
@@ -46,7 +49,7 @@ const MAX_DEPTH: usize = 16;
 pub(crate) struct Staging {
     repository: PathBuf,
     root: PathBuf,
-    limits: UploadLimits,
+    limits: Mutex<UploadLimits>,
     account: Arc<StorageAccount>,
     /// The versions that are being committed, to which no file is added.
     committing: Mutex<BTreeSet<VersionName>>,
@@ -115,8 +118,8 @@ impl Staging {
         recover(&root, repository).map_err(io)?;
         let used = stored_bytes(repository, 0).map_err(io)?;
         Ok(Staging {
-            account: Arc::new(StorageAccount::new(limits.stored_bytes, used)),
-            limits: limits.clone(),
+            account: Arc::new(StorageAccount::new(StorageLimit::of(limits), used)),
+            limits: Mutex::new(limits.clone()),
             repository: repository.to_owned(),
             root,
             committing: Mutex::default(),
@@ -129,9 +132,33 @@ impl Staging {
         &self.account
     }
 
+    /// Replaces the limits. What is stored stays.
+    pub(crate) fn set_limits(&self, limits: &UploadLimits) {
+        // It is replaced as a whole, so a poisoned lock guards a consistent value.
+        let mut current = self.limits.lock().unwrap_or_else(PoisonError::into_inner);
+        *current = limits.clone();
+        self.account.set_limit(StorageLimit::of(limits));
+    }
+
+    fn limits(&self) -> UploadLimits {
+        // See `set_limits`.
+        let current = self.limits.lock().unwrap_or_else(PoisonError::into_inner);
+        current.clone()
+    }
+
+    /// Returns an error if the disk has too little room for this many further bytes.
+    pub(crate) fn check_room(&self, bytes: usize) -> Result<(), UploadError> {
+        let disk = rustix::fs::statvfs(&self.root).map_err(io::Error::from)?;
+        let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+        match leaves_reserve(free, bytes) {
+            true => Ok(()),
+            false => Err(UploadError::DiskReserved),
+        }
+    }
+
     /// Checks that the version does not exist, and that another one would be within the limits.
     pub(crate) fn check_new(&self, name: &VersionName) -> Result<(), UploadError> {
-        let limits = &self.limits;
+        let limits = self.limits();
         self.check_absent(name)?;
         let model = self.model_directory(name);
         let staged = self.root.join(STAGED);
@@ -146,7 +173,10 @@ impl Staging {
                 .saturating_add(waiting.count());
             if models >= limits.models {
                 let limit = limits.models;
-                return Err(UploadError::TooManyModels { limit });
+                return Err(match limits.of_tenant.models {
+                    true => UploadError::OverTenantModels { limit },
+                    false => UploadError::TooManyModels { limit },
+                });
             }
         }
         let version = name.version.to_string();
@@ -354,6 +384,12 @@ fn being_committed(name: &VersionName) -> UploadError {
     ))
 }
 
+/// Returns whether this many further bytes leave the reserve on a disk with so many free ones.
+fn leaves_reserve(free: u64, bytes: usize) -> bool {
+    let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+    bytes.saturating_add(DISK_RESERVE) <= free
+}
+
 /// Creates the directory and the file of its lock, which is returned.
 fn prepare(root: &Path) -> io::Result<File> {
     match DirBuilder::new().mode(0o700).create(root) {
@@ -412,6 +448,23 @@ fn remove_if_empty(staged: &Path) {
     if let Some(model) = staged.parent() {
         let _ = fs::remove_dir(model);
     }
+}
+
+/// Returns whether a directory of models has anything in it, an upload included that the next start may complete. One that
+/// does not exist has nothing.
+pub(crate) fn has_content(repository: &Path) -> io::Result<bool> {
+    let entries = match fs::read_dir(repository) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    for entry in entries {
+        if entry?.file_name() != ROOT {
+            return Ok(true);
+        }
+    }
+    let staged = names(&repository.join(ROOT).join(STAGED))?;
+    Ok(!staged.is_empty())
 }
 
 /// Returns the names of the directories in a directory, without hidden ones. A directory that does not exist has none.

@@ -16,12 +16,24 @@ pub enum UploadError {
          that are not used"
     )]
     StorageFull { limit: u64 },
+    #[error(
+        "the tenant's models would have more than {limit} bytes of files, its limit `stored_bytes`; delete versions that \
+         are not used"
+    )]
+    OverTenantBytes { limit: u64 },
     #[error("the file system of the repository is full")]
     DiskFull(#[source] io::Error),
+    /// Almost full: the rest is kept for others.
+    #[error(
+        "the file system of the repository has too little room left; delete versions that are not used"
+    )]
+    DiskReserved,
     #[error(
         "the repository has {limit} models, the limit that --max-stored-models sets; delete one that is not used"
     )]
     TooManyModels { limit: usize },
+    #[error("the tenant has {limit} models, its limit `models`; delete one that is not used")]
+    OverTenantModels { limit: usize },
     #[error(
         "the model has {limit} versions, the limit that --max-stored-versions sets; delete one that is not used"
     )]
@@ -59,8 +71,12 @@ impl HasErrorKind for UploadError {
             UploadError::TooLarge { .. } => ErrorKind::TooLarge,
             UploadError::StorageFull { .. }
             | UploadError::DiskFull(_)
+            | UploadError::DiskReserved
             | UploadError::TooManyModels { .. }
             | UploadError::TooManyVersions { .. } => ErrorKind::StorageFull,
+            UploadError::OverTenantBytes { .. } | UploadError::OverTenantModels { .. } => {
+                ErrorKind::OverQuota
+            }
             UploadError::Busy => ErrorKind::Unavailable,
             UploadError::VersionExists(_) | UploadError::InUse(_) => ErrorKind::Conflict,
             UploadError::NothingUploaded(_) | UploadError::UnknownVersion(_) => ErrorKind::NotFound,
@@ -89,8 +105,21 @@ mod tests {
     fn a_full_disk_is_a_lack_of_capacity_and_not_a_failure_of_the_server() {
         let full = UploadError::from(io::Error::from(io::ErrorKind::StorageFull));
         assert_eq!(full.kind().status().as_u16(), 507);
+        assert_eq!(UploadError::DiskReserved.kind().status().as_u16(), 507);
         let other = UploadError::from(io::Error::new(io::ErrorKind::NotFound, "/secret"));
         assert_eq!(other.kind(), ErrorKind::Internal);
         assert!(!other.to_string().contains("secret"));
+    }
+
+    #[test]
+    fn a_limit_of_the_tenant_is_a_quota_and_no_lack_of_capacity() {
+        for (error, limit) in [
+            (UploadError::OverTenantBytes { limit: 9 }, "`stored_bytes`"),
+            (UploadError::OverTenantModels { limit: 9 }, "`models`"),
+        ] {
+            assert_eq!(error.kind().status().as_u16(), 429);
+            let text = error.to_string();
+            assert!(text.contains(limit) && !text.contains("--"), "{text}");
+        }
     }
 }

@@ -99,7 +99,8 @@ struct QueueState {
     running: usize,
     /// The mean time of a job, which is charged when one starts.
     mean: Duration,
-    /// The number of jobs that run on threads which no longer count.
+    /// The number of jobs that run on threads which no longer count. Others take the places of as many of them as may
+    /// run at the same time; the rest keep theirs.
     abandoned: usize,
     /// The part of [`State::runnable`].
     runnable: usize,
@@ -211,8 +212,7 @@ impl State {
         let Some(queue) = self.queues[index].as_mut() else {
             return;
         };
-        let free = queue.options.threads.get().saturating_sub(queue.running);
-        let runnable = queue.waiting.min(free);
+        let runnable = queue.waiting.min(queue.free_places());
         let before = std::mem::replace(&mut queue.runnable, runnable);
         self.runnable = self.runnable - before + runnable;
         match (before > 0, runnable > 0) {
@@ -317,7 +317,7 @@ impl State {
         let Some(queue) = self.queues[index].as_mut() else {
             return false;
         };
-        if queue.closed || queue.abandoned >= queue.options.threads.get() {
+        if queue.closed {
             return false;
         }
         progress.store(ABANDONED, Relaxed);
@@ -427,6 +427,13 @@ impl State {
 // === impl QueueState ===
 
 impl QueueState {
+    /// Returns the number of further jobs that may run at the same time.
+    fn free_places(&self) -> usize {
+        let places = self.options.threads.get();
+        let kept = self.abandoned.saturating_sub(places);
+        places.saturating_sub(self.running + kept)
+    }
+
     /// Returns the position of the lane of an owner.
     fn lane(&self, owner: Owner) -> Option<usize> {
         self.lanes.iter().position(|lane| lane.owner.id == owner.id)

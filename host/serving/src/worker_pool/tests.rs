@@ -139,15 +139,49 @@ fn a_thread_whose_job_is_abandoned_is_replaced_once_and_ends_with_the_job() -> a
     assert_eq!(threads(&pool), 0, "no other thread is needed yet");
     let replacement = submit(&queue)?.recv()?;
     assert_ne!(replacement, stuck.thread);
-    // As many jobs are already abandoned as may run, so this one is not.
+    // As many jobs are already abandoned as may run, so the queue waits for this one.
     let second = occupy(&queue)?;
     second.ticket.abandon();
-    assert_eq!(threads(&pool), 1);
+    let waiting = submit(&queue)?;
+    assert_eq!(threads(&pool), 0, "the queue may run nothing");
     drop(second);
+    assert_eq!(waiting.recv()?, replacement);
     drop(stuck);
     for _ in 0..8 {
         assert_eq!(submit(&queue)?.recv()?, replacement, "the other has ended");
     }
+    Ok(())
+}
+
+#[test]
+fn queues_whose_jobs_do_not_end_leave_all_threads_to_the_others() -> anyhow::Result<()> {
+    let pool = pool(2)?;
+    let mut stuck = Vec::new();
+    let mut stuck_queues = Vec::new();
+    // More than there are threads.
+    for _ in 0..5 {
+        let queue = queue_in(&pool, 1);
+        // The second job has taken the place of the first.
+        for _ in 0..2 {
+            let job = occupy(&queue)?;
+            job.ticket.abandon();
+            stuck.push(job);
+        }
+        stuck_queues.push(queue);
+    }
+    assert_eq!(threads(&pool), 0);
+    let other = queue_in(&pool, 1);
+    submit(&other)?.recv()?;
+    let busy = occupy(&other)?;
+    let another = queue_in(&pool, 1);
+    submit(&another)?.recv()?;
+    // A queue that is dropped frees no thread twice.
+    drop(stuck_queues);
+    drop(busy);
+    submit(&other)?.recv()?;
+    assert!((1..=2).contains(&threads(&pool)));
+    drop(stuck);
+    submit(&another)?.recv()?;
     Ok(())
 }
 

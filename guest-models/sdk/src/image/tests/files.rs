@@ -1,6 +1,7 @@
 //! Tests of files: orientation, WebP, and the limits of a [`Decoder`].
 
 use super::*;
+use crate::testing::Model;
 use image_webp::{ColorType, WebPEncoder};
 
 /// Accepts all formats.
@@ -41,6 +42,32 @@ fn a_handler_sets_its_own_limit() -> Result<()> {
     // A JPEG with four channels takes eleven bytes per pixel, where the limit is for nine.
     assert_eq!(decode::share(1100, 9), 1100);
     assert_eq!(decode::share(1100, 11), 900);
+    Ok(())
+}
+
+#[test]
+fn a_model_sets_the_limit_of_its_handler() -> Result<()> {
+    let file = photograph(32, 16);
+    let decode = || -> Result<Image> {
+        let decoder = Decoder::new().max_pixels(100).max_pixels_of("most")?;
+        decoder.decode(&file)
+    };
+    let sized = |pixels: i64| Model::new().with_config("most", pixels).run(decode);
+    assert_eq!(sized(512)?.width(), 16);
+    let problem = sized(511).unwrap_err();
+    let expected = "image of 32x16 pixels, more than 511 in all";
+    assert_eq!(problem, Error::client(expected));
+    let problem = decode().unwrap_err();
+    let expected = "image of 32x16 pixels, more than 100 in all";
+    assert_eq!(problem, Error::client(expected));
+    for wrong in [
+        Model::new().with_config("most", "all"),
+        Model::new().with_config("most", -1),
+    ] {
+        let problem = wrong.run(decode).unwrap_err();
+        let expected = "`most` in [handler.config] of model.toml is not a size";
+        assert_eq!(problem, Error::handler(expected));
+    }
     Ok(())
 }
 

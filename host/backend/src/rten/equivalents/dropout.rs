@@ -1,8 +1,8 @@
 //! Dropout, which changes nothing in inference.
 
+use crate::onnx::rewriter::{NewNames, operator};
+use crate::onnx::values::{Site, inner_graphs, is_onnx};
 use crate::pb::{GraphProto, NodeProto};
-use crate::rten::rewriter::{NewNames, operator};
-use crate::rten::values::{Site, inner_graphs, is_onnx};
 use std::collections::HashSet;
 
 /// The first version in which Dropout has an input that selects training or inference.
@@ -58,10 +58,10 @@ fn remove_others(graph: &mut GraphProto, used: &HashSet<String>) {
 
 #[cfg(test)]
 mod tests {
+    use crate::onnx::test_graphs::{inner, model, node, tensor, value};
     use crate::pb::tensor_proto::DataType;
     use crate::pb::{GraphProto, NodeProto};
     use crate::rten::equivalents::rewrite;
-    use crate::rten::test_graphs::{inner, model, node, tensor, value};
 
     fn rewritten(opset: i64, nodes: Vec<NodeProto>) -> Vec<NodeProto> {
         let graph = GraphProto {

@@ -1,8 +1,8 @@
 //! LRN, the normalisation of AlexNet and GoogLeNet, which rten lacks.
 
+use crate::onnx::rewriter::{NewNames, floats_constant, operator, with_integer, with_integers};
+use crate::onnx::values::{Site, attribute, is_onnx};
 use crate::pb::NodeProto;
-use crate::rten::rewriter::{NewNames, floats_constant, operator, with_integer, with_integers};
-use crate::rten::values::{Site, attribute, is_onnx};
 
 /// The number of axes of images, which are all that ONNX Runtime normalises.
 const IMAGE_RANK: usize = 4;
@@ -64,11 +64,11 @@ pub(super) fn average(site: &Site<'_>, names: &mut NewNames) -> Option<Vec<NodeP
 
 #[cfg(test)]
 mod tests {
+    use crate::onnx::test_graphs::{float, model, node, number, value};
+    use crate::onnx::values::attribute;
     use crate::pb::tensor_proto::DataType;
     use crate::pb::{GraphProto, NodeProto};
     use crate::rten::equivalents::rewrite;
-    use crate::rten::test_graphs::{float, model, node, number, value};
-    use crate::rten::values::attribute;
 
     fn rewritten(shape: &[i64], original: NodeProto) -> Vec<NodeProto> {
         let graph = GraphProto {

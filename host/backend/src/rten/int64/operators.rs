@@ -4,8 +4,8 @@
 //! return any number.
 
 use super::bound::Bound;
+use crate::onnx::values::{Site, attribute, floats, integers, is_integer, is_onnx};
 use crate::pb::{NodeProto, TensorProto};
-use crate::rten::values::{Site, attribute, floats, integers, is_integer, is_onnx};
 
 /// The maximum number of elements along an axis, or in a sum, if the file does not fix it.
 pub(super) const MAX_ELEMENTS: f64 = 16_777_216.0;

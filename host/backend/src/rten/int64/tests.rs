@@ -1,7 +1,7 @@
 //! Tests of the limits and of the values that have none.
 
 use super::*;
-use crate::rten::test_graphs::{inner, model, node, number, numbers, tensor, value};
+use crate::onnx::test_graphs::{inner, model, node, number, numbers, tensor, value};
 
 /// Returns the limits of a graph with inputs `a` and `b` of INT64 and `f` of FLOAT.
 fn limits(nodes: Vec<NodeProto>, output: DataType) -> Result<Vec<Option<i64>>, String> {

@@ -4,8 +4,8 @@
 //! beforehand. The ends of slices are often the greatest number of 64 bits, which stands for the end of the
 //! axis as well as any other great number.
 
+use crate::onnx::values::{MICROSOFT, inner_graphs, is_onnx};
 use crate::pb::{GraphProto, NodeProto};
-use crate::rten::values::{MICROSOFT, inner_graphs, is_onnx};
 use std::collections::HashSet;
 
 /// The inputs that are indices or sizes, by operator.
@@ -177,8 +177,8 @@ fn contains(table: &[(&[&str], &[usize])], node: &NodeProto, position: usize) ->
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::onnx::test_graphs::{inner, node, value};
     use crate::pb::tensor_proto::DataType;
-    use crate::rten::test_graphs::{inner, node, value};
 
     fn graph(nodes: Vec<NodeProto>) -> GraphProto {
         GraphProto {

@@ -1,7 +1,7 @@
 //! Tests of sizes and costs on graphs of a few nodes.
 
-use super::super::test_graphs::{inner, model, node, number, numbers, tensor, text, value};
 use super::*;
+use crate::onnx::test_graphs::{inner, model, node, number, numbers, tensor, text, value};
 use crate::pb::tensor_proto::DataType;
 use crate::pb::{GraphProto, NodeProto, TensorProto, ValueInfoProto};
 

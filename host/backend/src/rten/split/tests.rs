@@ -1,7 +1,7 @@
 //! Tests of the split, with models that are loaded and computed.
 
 use super::*;
-use crate::rten::test_graphs::{model, node, tensor, value};
+use crate::onnx::test_graphs::{model, node, tensor, value};
 use crate::rten::{OperatorSet, Rten};
 use crate::{Backend, BackendError, LoadOptions, ModelSource};
 use bytes::Bytes;

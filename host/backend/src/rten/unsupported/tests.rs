@@ -1,8 +1,8 @@
 //! Tests of the refusals, and of files that stay.
 
 use super::*;
+use crate::onnx::test_graphs::{inner, model, node, number, numbers, tensor, text, value};
 use crate::pb::{AttributeProto, FunctionProto};
-use crate::rten::test_graphs::{inner, model, node, number, numbers, tensor, text, value};
 
 /// Returns the reason why a graph with an input `x` and some constants is refused.
 fn refusal(opset: i64, x: DataType, nodes: Vec<NodeProto>) -> Option<String> {
@@ -275,6 +275,32 @@ fn only_what_rten_computes_wrongly_is_refused() {
     for (opset, data_type, nodes) in right {
         assert_eq!(refusal(opset, data_type, nodes.clone()), None, "{nodes:?}");
     }
+}
+
+#[test]
+fn a_quantized_lstm_with_small_weights_is_computed_on_every_processor() {
+    let reason = |inputs: &[&str]| {
+        let mut lstm = node("DynamicQuantizeLSTM", inputs, "y");
+        lstm.domain = MICROSOFT.to_owned();
+        let graph = GraphProto {
+            input: vec![value("x", DataType::Float, &[5, 1, 4])],
+            initializer: vec![
+                tensor("w", DataType::Int8, &[-64, 64]),
+                tensor("lengths", DataType::Int32, &[5]),
+            ],
+            node: vec![lstm],
+            ..Default::default()
+        };
+        check(&model(17, graph)).err().unwrap_or_default()
+    };
+    let rest = ["s", "z", "s", "z"];
+    let with = |lengths, peepholes| {
+        let first = ["x", "w", "w", "", lengths, "", "", peepholes];
+        reason(&[first.as_slice(), rest.as_slice()].concat())
+    };
+    assert_eq!(with("", ""), "");
+    assert!(with("lengths", "").contains("lengths"));
+    assert!(with("", "x").contains("peepholes"));
 }
 
 #[test]

@@ -2,11 +2,12 @@
 //!
 //! Each entry is a fact about rten's code; an entry is removed once a release no longer needs it.
 
+use crate::onnx::values::{MICROSOFT, Site, attribute, is_float, is_integer, is_onnx};
 use crate::pb::NodeProto;
 use crate::pb::tensor_proto::DataType;
 use crate::rten::equivalents;
+use crate::rten::saturation;
 use crate::rten::softmax;
-use crate::rten::values::{MICROSOFT, Site, attribute, is_float, is_integer, is_onnx};
 
 /// Some operators and the nodes of them that rten computes wrongly.
 struct WrongResult {
@@ -181,17 +182,38 @@ const WRONG_RESULTS: &[WrongResult] = &[
     },
 ];
 
+/// The score of a masked position in ONNX Runtime.
+const DEFAULT_MASK: f32 = -10_000.0;
+
 /// Operators of ONNX Runtime.
 const MICROSOFT_WRONG_RESULTS: &[WrongResult] = &[
     WrongResult {
         operators: &["DynamicQuantizeLSTM"],
-        is_wrong: |_| true,
-        reason: "rten saturates sums of products on many processors",
+        is_wrong: |site| !site.input(4).is_empty(),
+        reason: "rten ignores the lengths of the sequences",
+    },
+    WrongResult {
+        operators: &["DynamicQuantizeLSTM"],
+        is_wrong: |site| !site.input(7).is_empty(),
+        reason: "rten does not support peepholes",
+    },
+    WrongResult {
+        operators: &["DynamicQuantizeLSTM"],
+        is_wrong: |site| saturation::is_possible(site, [1, 2]),
+        reason: "rten saturates sums of products on this processor, which has no AVX-512 VNNI",
     },
     WrongResult {
         operators: &["GroupQueryAttention", "MultiHeadAttention"],
         is_wrong: |site| attribute(site.node, "scale").is_some_and(|scale| scale.f == 0.0),
         reason: "rten computes with a `scale` of 0, which stands for the default",
+    },
+    WrongResult {
+        operators: &["MultiHeadAttention"],
+        is_wrong: |site| {
+            let value = attribute(site.node, "mask_filter_value");
+            value.is_some_and(|value| value.f != DEFAULT_MASK)
+        },
+        reason: "rten ignores attribute `mask_filter_value`",
     },
     WrongResult {
         operators: &["GroupQueryAttention", "MultiHeadAttention"],

@@ -4,7 +4,9 @@
 use super::operator::{Built, elements};
 use tract_onnx::model::ParsingContext;
 use tract_onnx::pb::{NodeProto, TensorProto};
-use tract_onnx::prelude::{SpecialOps, TVec, Tensor, TractResult, TypedModel, tensor0, tvec};
+use tract_onnx::prelude::{
+    DatumType, SpecialOps, TVec, Tensor, TractResult, TypedModel, f16, tensor0, tvec,
+};
 use tract_onnx::tract_core::internal::{OutletId, StaticName, ensure};
 use tract_onnx::tract_core::ops::change_axes::AxisOp;
 use tract_onnx::tract_core::ops::math;
@@ -97,14 +99,21 @@ impl Expansion for LogSumExp {
         let axes: TVec<usize> = (0..rank)
             .filter(|&axis| self.reduce.must_reduce(axis, rank))
             .collect();
-        let mut constant = |name: &str, value: f32| -> TractResult<OutletId> {
-            let value = tensor0(value).cast_to_dt(fact.datum_type)?.into_owned();
+        let highest = match fact.datum_type {
+            DatumType::F16 => tensor0(f16::MAX),
+            DatumType::F64 => tensor0(f64::MAX),
+            _ => tensor0(f32::MAX),
+        };
+        let lowest = match fact.datum_type {
+            DatumType::F16 => tensor0(f16::MIN),
+            DatumType::F64 => tensor0(f64::MIN),
+            _ => tensor0(f32::MIN),
+        };
+        let mut constant = |name: &str, value: Tensor| -> TractResult<OutletId> {
+            let value = value.cast_to_dt(fact.datum_type)?.into_owned();
             model.add_const(format!("{prefix}.{name}"), value.broadcast_into_rank(rank)?)
         };
-        let (lowest, highest) = (
-            constant("lowest", f32::MIN)?,
-            constant("highest", f32::MAX)?,
-        );
+        let (lowest, highest) = (constant("lowest", lowest)?, constant("highest", highest)?);
         let mut wire =
             |name: &str, operator: Box<dyn tract_onnx::prelude::TypedOp>, inputs: &[OutletId]| {
                 let outlets = model.wire_node(format!("{prefix}.{name}"), operator, inputs);

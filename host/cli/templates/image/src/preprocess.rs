@@ -14,12 +14,14 @@ const DECODER: Decoder = Decoder::new().webp();
 const FORMAT: PixelFormat =
     PixelFormat::nchw().mean_std([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]);
 
-/// Returns the graph's input, [pictures, 3, 32, 32].
+/// Returns the graph's input, [pictures, 3, 32, 32]. Pictures have at most as many pixels as the setting `max_pixels`
+/// in `model.toml` allows.
 pub(crate) fn pixels(request: &Request) -> Result<Vec<Tensor>> {
+    let decoder = DECODER.max_pixels_of("max_pixels")?;
     let files = request.input("image")?.byte_strings(&[-1])?;
     let mut rows = Vec::with_capacity(files.len());
     for (index, file) in files.into_iter().enumerate() {
-        let image = DECODER
+        let image = decoder
             .decode(file)
             .map_err(|error| error.within(format_args!("input `image` element {index}")))?;
         rows.push(FORMAT.row(&image.into_rgb().resize(SIDE, SIDE)?));

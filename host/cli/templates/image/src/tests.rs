@@ -2,7 +2,8 @@
 //! `models/` with the real graph.
 
 use super::*;
-use wisp_handler::Error;
+use wisp_handler::testing::{self, Model};
+use wisp_handler::{Error, Fault};
 
 const RED: &[u8] = include_bytes!("../models/template/samples/red.png");
 
@@ -23,7 +24,7 @@ fn a_picture_becomes_three_scaled_planes() -> Result<()> {
 
 #[test]
 fn labels_are_ranked() -> Result<()> {
-    let response = wisp_handler::testing::infer::<Pictures>(&request(&[RED])?, |_, _| {
+    let response = testing::infer::<Pictures>(&request(&[RED])?, |_, _| {
         Ok(vec![Tensor::new("logits", &[1, 3], &[0.5_f32, -1.0, 2.0])?])
     })?;
     assert_eq!(
@@ -32,6 +33,17 @@ fn labels_are_ranked() -> Result<()> {
     );
     let scores = response.outputs()[1].view::<f32>(&[1, 3])?;
     assert!(scores[0] > scores[1] && scores[1] > scores[2]);
+    Ok(())
+}
+
+#[test]
+fn a_picture_has_at_most_as_many_pixels_as_the_model_allows() -> Result<()> {
+    let request = request(&[RED])?;
+    let error = Model::new()
+        .with_config("max_pixels", 1)
+        .run(|| Pictures::preprocess(&request))
+        .unwrap_err();
+    assert_eq!(error.fault(), Fault::Client);
     Ok(())
 }
 

@@ -116,7 +116,12 @@ impl Sandbox {
 
     fn states(&self, component: &Component) -> wasmtime::Result<(u32, u32)> {
         let deadline = Instant::now() + WALL_TIME;
-        let mut store = inline_store(&self.engine, &self.limits, Arc::default(), deadline);
+        let mut store = inline_store(
+            (&self.engine, &Payer::default()),
+            &self.limits,
+            Arc::default(),
+            deadline,
+        );
         let linker = linker(&self.engine, component)?;
         let instance = linker.instantiate(&mut store, component)?;
         let state = component

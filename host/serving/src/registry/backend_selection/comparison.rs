@@ -4,7 +4,7 @@
 //! inputs with NaN, which an operator that replaces it by a number computes wrongly. If nothing decides, no
 //! backend is taken for right.
 
-use super::inputs::{further_inputs, is_real, with_nan, with_value};
+use super::inputs::{further_inputs, inputs_together, is_real, with_nan, with_value};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use wisp_tensor::number::numbers;
 use wisp_tensor::{NamedTensor, Tensor};
 
 /// The total time for timing the backends, after the first computation of each.
-const TIMING: Duration = Duration::from_millis(200);
+const TIMING: Duration = Duration::from_millis(100);
 
 /// The maximum number of computations of each backend for its time, without the first.
 const MAX_ROUNDS: usize = 100;
@@ -31,6 +31,10 @@ const SLOW_BY: Duration = Duration::from_millis(1);
 
 /// The time that a slow backend may take to compute further inputs, on which others are compared with it.
 const SLOW_BUDGET: Duration = Duration::from_millis(300);
+
+/// The time that the fastest backend may take to compute a batch at larger sizes. If it takes longer, a batch and larger
+/// sizes are computed apart, which is less work and two preparations.
+const TOGETHER_BUDGET: Duration = Duration::from_millis(300);
 
 /// The maximum number of numbers that a graph compares its inputs with and that are tried.
 const MAX_COMPARED_VALUES: usize = 4;
@@ -65,6 +69,8 @@ pub(super) struct Basis {
 pub(super) struct Contender {
     pub(super) backend: &'static str,
     pub(super) graph: Arc<dyn Graph>,
+    /// The time to load it.
+    pub(super) load: Duration,
     /// The shortest time to compute a batch of one row.
     pub(super) shortest: Option<Duration>,
     /// The difference of its outputs from those that are taken as right.
@@ -243,8 +249,22 @@ fn further_trials(contenders: &[Contender], first: &FirstTrial, basis: &Basis) -
             selects_branch: false,
         }
     };
-    let further = further_inputs(first_inputs, signature).into_iter();
-    let mut trials: Vec<Trial> = further.map(&mut run).collect();
+    // What all compute together, they also compute apart.
+    let together = inputs_together(first_inputs, signature).filter(|inputs| {
+        let growth = elements(inputs) / elements(first_inputs);
+        best.mul_f64(growth) <= TOGETHER_BUDGET
+    });
+    let together = together.map(&mut run).filter(|trial| {
+        let mut outcomes = trial.outcomes.iter().zip(&first.times);
+        outcomes.all(|(outcome, time)| time.is_none() || outcome.outputs().is_some())
+    });
+    let mut trials: Vec<Trial> = match together {
+        Some(trial) => vec![trial],
+        None => {
+            let further = further_inputs(first_inputs, signature).into_iter();
+            further.map(&mut run).collect()
+        }
+    };
     let compared = basis.compared.iter().flat_map(|(name, values)| {
         let values = values.iter().take(MAX_COMPARED_VALUES);
         values.map(move |value| (name.as_str(), *value))

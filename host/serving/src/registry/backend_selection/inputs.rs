@@ -57,6 +57,27 @@ pub(super) fn further_inputs(
     .collect()
 }
 
+/// Returns the inputs of [`further_inputs`] in one: twice the rows and twice the sizes of the other variable axes. Returns
+/// `None` unless there are both kinds of axes.
+pub(super) fn inputs_together(
+    first: &[NamedTensor],
+    signature: &Signature,
+) -> Option<Vec<NamedTensor>> {
+    let mut inputs = signature.inputs.iter();
+    let has_rows = inputs.any(TensorSpec::has_variable_first_axis);
+    let mut axes = signature
+        .inputs
+        .iter()
+        .flat_map(|spec| spec.shape.iter().skip(1));
+    let has_sizes = axes.any(|size| *size == Dimension::Variable);
+    if !has_rows || !has_sizes {
+        return None;
+    }
+    let grows = |_: &TensorSpec, _: usize| true;
+    let shapes = grown_shapes(first, signature, (&grows, 2))?;
+    filled(first, &shapes, (Numbers::Signed, 2))
+}
+
 /// Returns inputs with this value of the input `name`, if that is a single integer, and the sizes of the variable axes
 /// besides the batch `growth` times as large.
 pub(super) fn with_value(
@@ -192,6 +213,10 @@ mod tests {
         assert!(numbers(&sets[0][0].tensor).any(|number| number < 0.0));
         assert!(numbers(&sets[0][1].tensor).all(|number| number == 0.0 || number == 1.0));
         assert_eq!(sets, further_inputs(&inputs, &signature));
+        let together = inputs_together(&inputs, &signature).unwrap_or_default();
+        assert_eq!(sizes(&together), [&[2, 3, 2][..], &[2, 2]]);
+        let (inputs, signature) = first(&[spec("x", ElementType::Fp32, &[-1, 3])])?;
+        assert_eq!(inputs_together(&inputs, &signature), None);
         Ok(())
     }
 

@@ -6,7 +6,7 @@ use crate::registry::graph_file::GraphFileError;
 use std::fmt;
 use wisp_backend::measure::REFERENCE;
 use wisp_backend::model_outline::ModelOutline;
-use wisp_backend::{Backend, Backends};
+use wisp_backend::{Backend, Backends, MISSING_OPERATORS};
 use wisp_tensor::sanitize::shorten;
 
 /// The maximum length of the reason of one backend.
@@ -49,7 +49,9 @@ pub enum Advice {
     InstallOnnxRuntime,
     /// ONNX Runtime is not installed, and has no operators of this domain.
     ForeignOperators { domain: String },
-    /// ONNX Runtime has been tried, or the file is no ONNX file.
+    /// ONNX Runtime is not installed, and does not have this operator.
+    UnknownOperator { operator: String },
+    /// ONNX Runtime has been tried, or the file is no ONNX file, or it has inputs or outputs that no backend serves.
     Nothing,
 }
 
@@ -71,8 +73,25 @@ fn list(refusals: &[Refusal]) -> String {
     if refusals.is_empty() {
         return "there is no backend to choose from".to_owned();
     }
+    if let Some(reason) = shared_reason(refusals) {
+        let backends: Vec<&str> = refusals.iter().map(|refusal| refusal.backend).collect();
+        return format!("{} refuse: {reason}", backends.join(" and "));
+    }
     let refusals = refusals.iter().map(Refusal::to_string);
     refusals.collect::<Vec<_>>().join("; ")
+}
+
+/// Returns the reason of several backends, if all have the same.
+fn shared_reason(refusals: &[Refusal]) -> Option<&str> {
+    let (first, others) = refusals.split_first()?;
+    let is_shared = !others.is_empty() && others.iter().all(|other| other.reason == first.reason);
+    is_shared.then_some(first.reason.as_str())
+}
+
+/// Returns whether the file itself or its settings are at fault, so that another backend would refuse it too: backends
+/// share the code that checks these, and have operators of their own.
+pub(super) fn is_fault_of_file(refusals: &[Refusal]) -> bool {
+    shared_reason(refusals).is_some_and(|reason| !reason.starts_with(MISSING_OPERATORS))
 }
 
 // === impl Refusal ===
@@ -101,14 +120,22 @@ impl Advice {
         let is_missing = backends
             .find(REFERENCE)
             .is_ok_and(|reference| reference.available().is_err());
-        match outline {
-            Some(outline) if is_missing && outline.nodes > 0 => match outline.foreign_domain() {
-                None => Advice::InstallOnnxRuntime,
-                Some(domain) => Advice::ForeignOperators {
-                    domain: shorten(domain, MAX_REASON_CHARS),
-                },
+        let Some(outline) = outline.filter(|found| {
+            // These are refused before any operator is looked up.
+            is_missing && found.nodes > 0 && !found.has_other_values
+        }) else {
+            return Advice::Nothing;
+        };
+        if let Some(domain) = outline.foreign_domain() {
+            return Advice::ForeignOperators {
+                domain: shorten(domain, MAX_REASON_CHARS),
+            };
+        }
+        match outline.unknown_operator() {
+            None => Advice::InstallOnnxRuntime,
+            Some(operator) => Advice::UnknownOperator {
+                operator: shorten(operator, MAX_REASON_CHARS),
             },
-            _ => Advice::Nothing,
         }
     }
 }
@@ -124,6 +151,12 @@ impl fmt::Display for Advice {
                 write!(
                     f,
                     "; ONNX Runtime has no operators of `{domain}` and would refuse it too"
+                )
+            }
+            Advice::UnknownOperator { operator } => {
+                write!(
+                    f,
+                    "; ONNX Runtime has no operator `{operator}` and would refuse it too"
                 )
             }
             Advice::Nothing => Ok(()),

@@ -2,6 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use wisp_backend::measure::REFERENCE;
+
+/// The ratio of times from which an absent reference is worth its installation.
+const FASTER: f64 = 1.5;
 
 /// The backend that was chosen, and what was found of all candidates.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -16,6 +20,9 @@ pub struct BackendSelection {
     pub record_problem: Option<String>,
     /// All backends that were tried, in the order of [`wisp_backend::Backends::all`].
     pub candidates: Vec<Candidate>,
+    /// The findings on the reference of an earlier selection for the same graph, if it is not installed any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub absent: Option<Candidate>,
 }
 
 /// The reason that the default backend computes a graph without any measurement, if it loads the file.
@@ -44,6 +51,25 @@ pub struct Candidate {
     pub problem: Option<String>,
 }
 
+// === impl BackendSelection ===
+
+impl BackendSelection {
+    /// Returns the findings on the reference if it has computed the graph, now or earlier.
+    pub(super) fn measured_reference(&self) -> Option<&Candidate> {
+        let mut all = self.candidates.iter().chain(&self.absent);
+        all.find(|one| one.backend == REFERENCE && one.compute_microseconds.is_some())
+    }
+
+    /// Returns the number of times that the absent reference is as fast as the backend chosen, if that is much.
+    fn lost_speed(&self) -> Option<f64> {
+        let mut candidates = self.candidates.iter();
+        let chosen = candidates.find(|one| one.backend == self.backend)?;
+        let absent = self.absent.as_ref()?.compute_microseconds?;
+        let ratio = chosen.compute_microseconds? / absent.max(f64::MIN_POSITIVE);
+        (ratio >= FASTER).then_some(ratio)
+    }
+}
+
 impl fmt::Display for BackendSelection {
     /// Writes text such as `auto: onnxruntime 151.2 us, tract 412.0 us, rten refuses: it has no Scan`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -63,7 +89,13 @@ impl fmt::Display for BackendSelection {
                 (None, _) => candidate.write_time(f)?,
             }
         }
-        Ok(())
+        match self.lost_speed() {
+            Some(ratio) => write!(
+                f,
+                ", {REFERENCE} was {ratio:.1} times as fast when it was installed"
+            ),
+            None => Ok(()),
+        }
     }
 }
 
@@ -107,6 +139,7 @@ mod tests {
             backend: "b".to_owned(),
             rule: None,
             record_problem: None,
+            absent: None,
             candidates: vec![
                 Candidate {
                     load_microseconds: None,
@@ -130,6 +163,20 @@ mod tests {
         assert_eq!(
             selection.to_string(),
             "auto: b 3.2 us, a refuses: no Scan, c is out: its output differs, d 10.0 us"
+        );
+        let reference = |microseconds| {
+            Some(Candidate {
+                compute_microseconds: Some(microseconds),
+                ..candidate(REFERENCE)
+            })
+        };
+        let without = selection.to_string();
+        selection.absent = reference(2.5);
+        assert_eq!(selection.to_string(), without);
+        selection.absent = reference(1.0);
+        assert_eq!(
+            selection.to_string(),
+            format!("{without}, onnxruntime was 3.2 times as fast when it was installed")
         );
         selection.rule = Some(SelectionRule::Tabular);
         assert_eq!(

@@ -3,8 +3,8 @@
 use super::*;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::SeqCst;
-use wisp_backend::BackendError;
 use wisp_backend::measure::REFERENCE;
+use wisp_backend::{BackendError, MISSING_OPERATORS};
 use wisp_tensor::number::{from_numbers, numbers};
 use wisp_tensor::{ElementType, NamedTensor, TensorSpec};
 
@@ -361,6 +361,7 @@ fn a_later_backend_is_preferred_only_if_it_is_clearly_faster() {
     let contender = |backend, microseconds| Contender {
         backend,
         graph: Arc::clone(&graph),
+        load: Duration::from_millis(500),
         shortest: Some(Duration::from_micros(microseconds)),
         difference: None,
         problem: None,
@@ -369,6 +370,55 @@ fn a_later_backend_is_preferred_only_if_it_is_clearly_faster() {
     assert_eq!(fastest(&[earlier, contender("b", 95)]), Some("a"));
     let earlier = contender("a", 100);
     assert_eq!(fastest(&[earlier, contender("b", 80)]), Some("b"));
+    // One that loads much faster may be as slow as the earlier one, and no slower.
+    let loads_in = |milliseconds, microseconds| Contender {
+        load: Duration::from_millis(milliseconds),
+        ..contender("b", microseconds)
+    };
+    for (load, microseconds, expected) in [
+        (80, 105, "b"),
+        (80, 95, "b"),
+        (80, 120, "a"),
+        (300, 105, "a"),
+        (500, 105, "a"),
+    ] {
+        let contenders = [contender("a", 100), loads_in(load, microseconds)];
+        assert_eq!(fastest(&contenders), Some(expected), "{load} ms");
+    }
+    let quick = Contender {
+        load: Duration::from_millis(60),
+        ..contender("a", 100)
+    };
+    assert_eq!(fastest(&[quick, loads_in(1, 100)]), Some("a"));
+}
+
+#[test]
+fn a_batch_and_larger_sizes_are_computed_together_if_all_compute_them() -> anyhow::Result<()> {
+    let both = |name| Adding {
+        shape: vec![Dimension::Variable; 2],
+        ..Adding::new(name, 1.0)
+    };
+    let (one, slow) = (
+        both("one"),
+        Adding {
+            work: Duration::from_millis(20),
+            ..both("slow")
+        },
+    );
+    Selections::new()?.select(&[&one, &slow], &network("Conv"))?;
+    assert_eq!(slow.computations(), 2);
+    // Apart, the refusal of one does not hide what the other computes.
+    let (one, slow) = (
+        both("one").with(Habit::RefusesBatches),
+        Adding {
+            work: Duration::from_millis(20),
+            ..both("slow")
+        },
+    );
+    let selection = Selections::new()?.select(&[&one, &slow], &network("Conv"))?;
+    assert_eq!(slow.computations(), 4);
+    assert_eq!(selection.backend, "slow");
+    Ok(())
 }
 
 #[test]
@@ -387,6 +437,31 @@ fn another_graph_or_another_version_of_a_backend_is_measured_anew() -> anyhow::R
     };
     let selection = selections.select(&[&newer, &reference], &network("Conv"))?;
     assert_eq!(selection.backend, REFERENCE, "{selection}");
+    Ok(())
+}
+
+#[test]
+fn a_faster_reference_that_is_gone_is_remembered() -> anyhow::Result<()> {
+    let selections = Selections::new()?;
+    let (one, other) = (
+        Adding::new("one", 1.0).slow(),
+        Adding::new("other", 1.0).slow(),
+    );
+    let reference = Adding::new(REFERENCE, 1.0);
+    let content = network("Conv");
+    let first = selections.select(&[&one, &other, &reference], &content)?;
+    assert_eq!(first.backend, REFERENCE);
+    let gone = reference.clone().with(Habit::IsMissing);
+    let without = selections.select(&[&one, &other, &gone], &content)?;
+    assert_eq!(without.candidates.len(), 2);
+    let text = without.to_string();
+    assert!(text.contains("onnxruntime was"), "{text}");
+    assert_eq!(
+        selections.select(&[&one, &other, &gone], &content)?,
+        without
+    );
+    let again = selections.select(&[&one, &other, &reference], &content)?;
+    assert_eq!(again.absent, None);
     Ok(())
 }
 
@@ -634,6 +709,12 @@ fn a_graph_that_no_backend_loads_has_the_reasons_of_all() -> anyhow::Result<()> 
             "{refusals}; ONNX Runtime has no operators of `own.domain` and would refuse it too"
         ))
     );
+    assert_eq!(
+        reason("NoSuchOp", ""),
+        Some(format!(
+            "{refusals}; ONNX Runtime has no operator `NoSuchOp` and would refuse it too"
+        ))
+    );
     Ok(())
 }
 
@@ -644,10 +725,25 @@ fn for_a_reason_that_backends_share_no_other_backend_is_advised() -> anyhow::Res
     let content = field(7, &node("Conv", "").repeat(17));
     let refused = Selections::new()?.try_select(&[&one, &one, &missing], &content);
     let text = refused.err().map(|error| error.to_string());
-    let expected = "no backend can serve it: one refuses: no operator of one; \
-                    one refuses: no operator of one";
+    let expected = "no backend can serve it: one and one refuse: no operator of one";
     assert_eq!(text.as_deref(), Some(expected));
     Ok(())
+}
+
+#[test]
+fn an_operator_that_no_embedded_backend_has_is_no_fault_of_the_file() {
+    let refusal = |backend, reason: &str| Refusal {
+        backend,
+        reason: reason.to_owned(),
+        is_unavailable: false,
+    };
+    let missing = format!("{MISSING_OPERATORS}: Unique");
+    let both = |reason: &str| [refusal("one", reason), refusal("other", reason)];
+    assert!(!is_fault_of_file(&both(&missing)));
+    assert!(is_fault_of_file(&both("it is a zip archive")));
+    let differing = [refusal("one", "no A"), refusal("other", "no B")];
+    assert!(!is_fault_of_file(&differing));
+    assert!(!is_fault_of_file(&[refusal("one", "no A")]));
 }
 
 #[test]

@@ -125,7 +125,7 @@ fn without_a_key_only_an_anonymous_tenant_may_infer() -> anyhow::Result<()> {
 }
 
 #[test]
-fn a_deploying_tenant_is_isolated_as_the_server_unless_its_record_asks_for_more()
+fn who_has_or_may_deploy_models_is_isolated_as_the_server_says_unless_its_record_says_more()
 -> anyhow::Result<()> {
     let infer = NewKey {
         role: Role::Infer,
@@ -136,6 +136,7 @@ fn a_deploying_tenant_is_isolated_as_the_server_unless_its_record_asks_for_more(
         ("deploys", KEY),
         ("named", KEY),
         ("infers", infer),
+        ("deployed", infer),
         ("local", KEY),
     ] {
         add(&mut records, id, key)?;
@@ -143,12 +144,16 @@ fn a_deploying_tenant_is_isolated_as_the_server_unless_its_record_asks_for_more(
     if let Some(named) = records.tenants.get_mut("named") {
         named.isolation = Some(Isolation::Cordon);
     }
-    let set = TenantSet::isolating(&records, Isolation::Worker)?;
+    // Its key that may deploy was revoked, and its models are still there.
+    let with_models: BTreeSet<TenantId> =
+        BTreeSet::from(["deployed".parse()?, "local".parse()?, "named".parse()?]);
+    let set = TenantSet::isolating(&records, Isolation::Worker, &with_models)?;
     let levels = set
         .tenants()
         .map(|tenant| (tenant.id.as_str(), tenant.isolation));
     let levels: Vec<(&str, Isolation)> = levels.collect();
     let expected = [
+        ("deployed", Isolation::Worker),
         ("deploys", Isolation::Worker),
         ("infers", Isolation::Shared),
         ("local", Isolation::Shared),

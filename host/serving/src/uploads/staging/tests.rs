@@ -1,6 +1,7 @@
 //! Tests of uploads on the disk: what is visible when, and what a start finds.
 
 use super::*;
+use crate::uploads::limits::TenantParts;
 use anyhow::Result;
 use std::io::Write;
 use tempfile::TempDir;
@@ -25,7 +26,7 @@ fn put(staging: &Staging, (model, version): (&str, &str), file: &str) -> Result<
     let mut content = staging.new_file()?;
     content.write_all(b"1234")?;
     let mut reservation = staging.account().reservation();
-    assert!(reservation.grow(4));
+    reservation.grow(4)?;
     staging.keep((&name, &file), content, reservation)
 }
 
@@ -139,17 +140,17 @@ fn bytes_are_counted_until_their_files_are_deleted() -> Result<()> {
         ..UploadLimits::default()
     };
     let staging = Arc::new(Staging::open(repository.path(), &limits)?);
-    assert!(staging.account().fits(8) && !staging.account().fits(9));
+    assert!(staging.account().check(8).is_ok() && staging.account().check(9).is_err());
     put(&staging, ("m", "2"), "model.onnx")?;
     // The same file again takes the place of the first.
     put(&staging, ("m", "2"), "model.onnx")?;
-    assert!(staging.account().fits(4) && !staging.account().fits(5));
+    assert!(staging.account().check(4).is_ok() && staging.account().check(5).is_err());
     staging
         .begin_commit(&VersionName::parse("m", "2")?)?
         .commit()?;
-    assert!(!staging.account().fits(5));
+    assert!(staging.account().check(5).is_err());
     staging.delete(&repository.path().join("m/2"))?;
-    assert!(staging.account().fits(8));
+    assert!(staging.account().check(8).is_ok());
     assert!(names(&staging.root.join(TRASH))?.is_empty());
     Ok(())
 }
@@ -160,5 +161,57 @@ fn a_link_in_place_of_the_directory_is_refused() -> Result<()> {
     std::os::unix::fs::symlink(elsewhere.path(), repository.path().join(ROOT))?;
     let opened = Staging::open(repository.path(), &UploadLimits::default());
     assert!(matches!(opened, Err(OpenUploadsError::Io { .. })));
+    Ok(())
+}
+
+#[test]
+fn a_repository_has_content_as_long_as_it_has_a_model_or_an_upload() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    assert!(!has_content(&directory.path().join("nothing"))?);
+    assert!(!has_content(directory.path())?);
+    let staging = open(&directory)?;
+    assert!(!has_content(directory.path())?);
+    put(&staging, ("m", "1"), "model.onnx")?;
+    assert!(has_content(directory.path())?);
+    let name = VersionName::parse("m", "1")?;
+    staging.begin_commit(&name)?.commit()?;
+    assert!(has_content(directory.path())?);
+    staging.delete(&directory.path().join("m"))?;
+    assert!(!has_content(directory.path())?);
+    Ok(())
+}
+
+#[test]
+fn uploads_leave_room_on_the_disk() {
+    for (free, bytes, is_left) in [
+        (DISK_RESERVE, 0, true),
+        (DISK_RESERVE, 1, false),
+        (DISK_RESERVE + 10, 10, true),
+        (DISK_RESERVE - 1, 0, false),
+        (0, usize::MAX, false),
+    ] {
+        assert_eq!(leaves_reserve(free, bytes), is_left, "{free} {bytes}");
+    }
+}
+
+#[test]
+fn new_limits_hold_for_the_next_upload_and_name_the_tenant() -> Result<()> {
+    let repository = repository()?;
+    let staging = open(&repository)?;
+    put(&staging, ("m", "2"), "model.onnx")?;
+    staging.set_limits(&UploadLimits {
+        models: 1,
+        of_tenant: TenantParts {
+            stored_bytes: false,
+            models: true,
+        },
+        ..UploadLimits::default()
+    });
+    let refused = put(&staging, ("n", "1"), "model.onnx");
+    assert!(
+        matches!(refused, Err(UploadError::OverTenantModels { limit: 1 })),
+        "{refused:?}"
+    );
+    put(&staging, ("m", "3"), "model.onnx")?;
     Ok(())
 }

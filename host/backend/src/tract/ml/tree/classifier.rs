@@ -52,11 +52,10 @@ pub(in super::super) fn build(context: &ParsingContext, node: &NodeProto) -> Bui
         true => Some(Pair::Opposite),
         false => None,
     };
-    let makes_pair = pair.is_some() && first == Some(0) && base_values.len() < 2;
     node.expect_attr(
         "post_transform",
-        transform != PostTransform::Probit || !makes_pair,
-        "a transform other than PROBIT, which leaves the second score undefined",
+        transform != PostTransform::Probit || classes != 2,
+        "a transform other than PROBIT, with which onnxruntime leaves a score of two undefined",
     )?;
     let rule = Rule {
         classes,

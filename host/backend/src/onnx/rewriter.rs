@@ -9,10 +9,10 @@ use crate::pb::{AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto};
 use std::collections::HashSet;
 
 /// Returns the nodes that replace a node, or none if it stays. The replacement has the same outputs.
-pub(super) type Rule = fn(&Site<'_>, &mut NewNames) -> Option<Vec<NodeProto>>;
+pub(crate) type Rule = fn(&Site<'_>, &mut NewNames) -> Option<Vec<NodeProto>>;
 
 /// The names of values that a replacement may add. Lifetime: the loading of a model.
-pub(super) struct NewNames {
+pub(crate) struct NewNames {
     used: HashSet<String>,
 }
 
@@ -25,7 +25,7 @@ struct Finder<'r> {
 }
 
 /// Replaces the nodes of `model` for which one of the rules has a replacement.
-pub(super) fn rewrite(model: &mut ModelProto, rules: &[Rule]) {
+pub(crate) fn rewrite(model: &mut ModelProto, rules: &[Rule]) {
     // A file without a version is refused later.
     let (Some(graph), Some(opset)) = (&mut model.graph, opset(&model.opset_import)) else {
         return;
@@ -84,7 +84,8 @@ fn apply(graph: &mut GraphProto, found: &mut dyn Iterator<Item = Option<Vec<Node
 // === impl NewNames ===
 
 impl NewNames {
-    fn besides(graph: &GraphProto) -> NewNames {
+    /// Returns the names that `graph` and those inside it do not use.
+    pub(crate) fn besides(graph: &GraphProto) -> NewNames {
         let mut names = NewNames {
             used: HashSet::new(),
         };
@@ -105,8 +106,8 @@ impl NewNames {
         }
     }
 
-    /// Returns a new name that contains the value and the part of a replacement.
-    pub(super) fn name(&mut self, value: &str, part: &str) -> String {
+    /// Returns a new name that says for which value and part of a replacement it is.
+    pub(crate) fn name(&mut self, value: &str, part: &str) -> String {
         let mut name = format!("{value}.wisp_{part}");
         while self.used.contains(&name) {
             name.push('_');
@@ -119,7 +120,7 @@ impl NewNames {
 // === nodes and attributes ===
 
 /// Returns a node of ONNX with one output.
-pub(super) fn operator(op_type: &str, inputs: &[&str], output: &str) -> NodeProto {
+pub(crate) fn operator(op_type: &str, inputs: &[&str], output: &str) -> NodeProto {
     NodeProto {
         op_type: op_type.to_owned(),
         name: output.to_owned(),
@@ -130,7 +131,7 @@ pub(super) fn operator(op_type: &str, inputs: &[&str], output: &str) -> NodeProt
 }
 
 /// Returns a constant with the number. Only small numbers occur, which every type has.
-pub(super) fn constant(output: &str, number: u8, data_type: DataType) -> NodeProto {
+pub(crate) fn constant(output: &str, number: u8, data_type: DataType) -> NodeProto {
     let raw_data = match data_type {
         DataType::Float => f32::from(number).to_le_bytes().to_vec(),
         DataType::Int32 => i32::from(number).to_le_bytes().to_vec(),
@@ -151,7 +152,7 @@ pub(super) fn constant(output: &str, number: u8, data_type: DataType) -> NodePro
 }
 
 /// Returns a constant with these f32.
-pub(super) fn floats_constant(output: &str, dims: Vec<i64>, numbers: Vec<f32>) -> NodeProto {
+pub(crate) fn floats_constant(output: &str, dims: Vec<i64>, numbers: Vec<f32>) -> NodeProto {
     tensor_constant(
         output,
         TensorProto {
@@ -166,7 +167,8 @@ pub(super) fn floats_constant(output: &str, dims: Vec<i64>, numbers: Vec<f32>) -
     )
 }
 
-fn tensor_constant(output: &str, tensor: TensorProto) -> NodeProto {
+/// Returns a node whose output is `tensor`.
+pub(crate) fn tensor_constant(output: &str, tensor: TensorProto) -> NodeProto {
     let mut node = operator("Constant", &[], output);
     node.attribute.push(AttributeProto {
         name: "value".to_owned(),
@@ -178,7 +180,7 @@ fn tensor_constant(output: &str, tensor: TensorProto) -> NodeProto {
 }
 
 /// Returns the node with an attribute, which replaces one of the same name.
-pub(super) fn with_integer(mut node: NodeProto, name: &str, number: i64) -> NodeProto {
+pub(crate) fn with_integer(mut node: NodeProto, name: &str, number: i64) -> NodeProto {
     node.attribute.retain(|attribute| attribute.name != name);
     node.attribute.push(AttributeProto {
         name: name.to_owned(),
@@ -190,7 +192,7 @@ pub(super) fn with_integer(mut node: NodeProto, name: &str, number: i64) -> Node
 }
 
 /// Returns the node with an attribute, which replaces one of the same name.
-pub(super) fn with_integers(mut node: NodeProto, name: &str, numbers: Vec<i64>) -> NodeProto {
+pub(crate) fn with_integers(mut node: NodeProto, name: &str, numbers: Vec<i64>) -> NodeProto {
     node.attribute.retain(|attribute| attribute.name != name);
     node.attribute.push(AttributeProto {
         name: name.to_owned(),
@@ -201,10 +203,22 @@ pub(super) fn with_integers(mut node: NodeProto, name: &str, numbers: Vec<i64>) 
     node
 }
 
+/// Returns the node with an attribute, which replaces one of the same name.
+pub(crate) fn with_text(mut node: NodeProto, name: &str, text: &str) -> NodeProto {
+    node.attribute.retain(|attribute| attribute.name != name);
+    node.attribute.push(AttributeProto {
+        name: name.to_owned(),
+        r#type: AttributeType::String as i32,
+        s: text.as_bytes().to_vec(),
+        ..Default::default()
+    });
+    node
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rten::test_graphs::{inner, model, node};
+    use crate::onnx::test_graphs::{inner, model, node};
 
     #[test]
     fn nodes_are_replaced_in_inner_graphs_with_names_that_are_new() {

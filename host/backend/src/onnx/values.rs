@@ -1,10 +1,10 @@
 //! The types, shapes and constants of the values in a graph, as far as they follow from its file.
 //!
-//! [`Values`] serves the checks and rewrites before rten loads a model. An inner graph also uses the values
+//! [`Values`] serves the checks and rewrites before an embedded backend loads a model. An inner graph also uses the values
 //! of the graphs around it, which are found without copying them. A missing type or shape means that the
 //! file does not determine it, and each use of this module must handle that.
 
-use crate::onnx::is_external;
+use super::external_tensor::is_external;
 use crate::pb::tensor_proto::DataType;
 use crate::pb::tensor_shape_proto::dimension;
 use crate::pb::{
@@ -13,8 +13,8 @@ use crate::pb::{
 };
 use std::collections::HashMap;
 
-/// The values of a graph and of the graphs around it. Lifetime: the loading of a model.
-pub(super) struct Values<'a> {
+/// The values of a graph, and those of the graphs around it. Lifetime: the loading of a model.
+pub(crate) struct Values<'a> {
     outer: Option<&'a Values<'a>>,
     own: HashMap<&'a str, Value<'a>>,
 }
@@ -30,17 +30,17 @@ struct Value<'a> {
 }
 
 /// A node, the values around it, and the version of its operators.
-pub(super) struct Site<'a> {
-    pub(super) node: &'a NodeProto,
-    pub(super) values: &'a Values<'a>,
-    pub(super) opset: i64,
+pub(crate) struct Site<'a> {
+    pub(crate) node: &'a NodeProto,
+    pub(crate) values: &'a Values<'a>,
+    pub(crate) opset: i64,
 }
 
 // === impl Values ===
 
 impl<'a> Values<'a> {
     /// Collects the values of `graph`, which is inside the graph of `outer`.
-    pub(super) fn of(graph: &'a GraphProto, outer: Option<&'a Values<'a>>) -> Values<'a> {
+    pub(crate) fn of(graph: &'a GraphProto, outer: Option<&'a Values<'a>>) -> Values<'a> {
         let mut values = Values {
             outer,
             own: HashMap::new(),
@@ -98,37 +98,37 @@ impl<'a> Values<'a> {
     }
 
     /// Returns whether this graph or one around it has the value.
-    pub(super) fn contains(&self, name: &str) -> bool {
+    pub(crate) fn contains(&self, name: &str) -> bool {
         self.find(name).is_some()
     }
 
     /// Returns the element type of a value.
-    pub(super) fn data_type(&self, name: &str) -> Option<DataType> {
+    pub(crate) fn data_type(&self, name: &str) -> Option<DataType> {
         self.find(name)?.data_type
     }
 
     /// Returns the sizes of a value's axes.
-    pub(super) fn shape(&self, name: &str) -> Option<&[Option<u64>]> {
+    pub(crate) fn shape(&self, name: &str) -> Option<&[Option<u64>]> {
         self.find(name)?.shape.as_deref()
     }
 
     /// Returns the number of a value's axes.
-    pub(super) fn rank(&self, name: &str) -> Option<usize> {
+    pub(crate) fn rank(&self, name: &str) -> Option<usize> {
         Some(self.shape(name)?.len())
     }
 
     /// Returns the node that computes a value.
-    pub(super) fn producer(&self, name: &str) -> Option<&NodeProto> {
+    pub(crate) fn producer(&self, name: &str) -> Option<&NodeProto> {
         self.find(name)?.producer
     }
 
     /// Returns the tensor of a constant that is stored as one.
-    pub(super) fn tensor(&self, name: &str) -> Option<&TensorProto> {
+    pub(crate) fn tensor(&self, name: &str) -> Option<&TensorProto> {
         self.find(name)?.tensor
     }
 
     /// Returns the numbers of a constant of integers.
-    pub(super) fn integers(&self, name: &str) -> Option<Vec<i64>> {
+    pub(crate) fn integers(&self, name: &str) -> Option<Vec<i64>> {
         if let Some(tensor) = self.tensor(name) {
             return integers(tensor);
         }
@@ -140,7 +140,7 @@ impl<'a> Values<'a> {
     }
 
     /// Returns the numbers of a constant of floats.
-    pub(super) fn floats(&self, name: &str) -> Option<Vec<f32>> {
+    pub(crate) fn floats(&self, name: &str) -> Option<Vec<f32>> {
         if let Some(tensor) = self.tensor(name) {
             return floats(tensor);
         }
@@ -221,27 +221,27 @@ impl<'a> Value<'a> {
 
 impl Site<'_> {
     /// Returns the name of an input, or an empty one if the node has it not.
-    pub(super) fn input(&self, position: usize) -> &str {
+    pub(crate) fn input(&self, position: usize) -> &str {
         self.node.input.get(position).map_or("", String::as_str)
     }
 
     /// Returns the name of an output, or an empty one if the node has it not.
-    pub(super) fn output(&self, position: usize) -> &str {
+    pub(crate) fn output(&self, position: usize) -> &str {
         self.node.output.get(position).map_or("", String::as_str)
     }
 
     /// Returns the element type of an input.
-    pub(super) fn input_type(&self, position: usize) -> Option<DataType> {
+    pub(crate) fn input_type(&self, position: usize) -> Option<DataType> {
         self.values.data_type(self.input(position))
     }
 
     /// Returns the value of an attribute that is a number, or the default.
-    pub(super) fn integer(&self, name: &str, default: i64) -> i64 {
+    pub(crate) fn integer(&self, name: &str, default: i64) -> i64 {
         attribute(self.node, name).map_or(default, |found| found.i)
     }
 
     /// Returns the value of an attribute that is a text, or an empty one.
-    pub(super) fn text(&self, name: &str) -> &[u8] {
+    pub(crate) fn text(&self, name: &str) -> &[u8] {
         match attribute(self.node, name) {
             Some(found) => &found.s,
             None => &[],
@@ -250,36 +250,36 @@ impl Site<'_> {
 }
 
 /// The domain of ONNX Runtime's own operators.
-pub(super) const MICROSOFT: &str = "com.microsoft";
+pub(crate) const MICROSOFT: &str = "com.microsoft";
 
 /// Returns the attribute of a name.
-pub(super) fn attribute<'a>(node: &'a NodeProto, name: &str) -> Option<&'a AttributeProto> {
+pub(crate) fn attribute<'a>(node: &'a NodeProto, name: &str) -> Option<&'a AttributeProto> {
     let mut attributes = node.attribute.iter();
     attributes.find(|attribute| attribute.name == name)
 }
 
 /// Returns the graphs inside a node.
-pub(super) fn inner_graphs(node: &NodeProto) -> impl Iterator<Item = &GraphProto> {
+pub(crate) fn inner_graphs(node: &NodeProto) -> impl Iterator<Item = &GraphProto> {
     let attributes = node.attribute.iter();
     attributes.flat_map(|attribute| attribute.g.iter().chain(&attribute.graphs))
 }
 
 /// Returns whether the node is one of these operators of ONNX.
-pub(super) fn is_onnx(node: &NodeProto, operators: &[&str]) -> bool {
+pub(crate) fn is_onnx(node: &NodeProto, operators: &[&str]) -> bool {
     ["", "ai.onnx"].contains(&node.domain.as_str()) && operators.contains(&node.op_type.as_str())
 }
 
 /// Returns the version of ONNX's operators that a file declares.
-pub(super) fn opset(imports: &[OperatorSetIdProto]) -> Option<i64> {
+pub(crate) fn opset(imports: &[OperatorSetIdProto]) -> Option<i64> {
     let own = |import: &&OperatorSetIdProto| ["", "ai.onnx"].contains(&import.domain.as_str());
     imports.iter().find(own).map(|import| import.version)
 }
 
-pub(super) fn is_float(data_type: DataType) -> bool {
+pub(crate) fn is_float(data_type: DataType) -> bool {
     matches!(data_type, DataType::Float | DataType::Float16)
 }
 
-pub(super) fn is_integer(data_type: DataType) -> bool {
+pub(crate) fn is_integer(data_type: DataType) -> bool {
     matches!(
         data_type,
         DataType::Int64 | DataType::Int32 | DataType::Int8 | DataType::Uint8
@@ -287,7 +287,7 @@ pub(super) fn is_integer(data_type: DataType) -> bool {
 }
 
 /// Returns the numbers of a tensor of integers or bools, if it is one and stored in the file itself.
-pub(super) fn integers(tensor: &TensorProto) -> Option<Vec<i64>> {
+pub(crate) fn integers(tensor: &TensorProto) -> Option<Vec<i64>> {
     if is_external(tensor) {
         return None;
     }
@@ -308,7 +308,7 @@ pub(super) fn integers(tensor: &TensorProto) -> Option<Vec<i64>> {
 }
 
 /// Returns the numbers of a tensor of floats, if it is one and stored in the file itself.
-pub(super) fn floats(tensor: &TensorProto) -> Option<Vec<f32>> {
+pub(crate) fn floats(tensor: &TensorProto) -> Option<Vec<f32>> {
     let is_stored = tensor.data_type == DataType::Float as i32 && !is_external(tensor);
     match is_stored {
         true if tensor.raw_data.is_empty() => Some(tensor.float_data.clone()),
@@ -360,7 +360,7 @@ fn inner_type(node: &NodeProto, name: &str, position: usize) -> Option<DataType>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rten::test_graphs::{node, number, tensor, value};
+    use crate::onnx::test_graphs::{node, number, tensor, value};
 
     #[test]
     fn types_follow_from_declarations_and_operators() {

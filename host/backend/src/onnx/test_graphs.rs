@@ -1,4 +1,4 @@
-//! Parts of ONNX files for the unit tests of this backend.
+//! Parts of ONNX files for unit tests.
 
 use crate::pb::attribute_proto::AttributeType;
 use crate::pb::tensor_proto::DataType;
@@ -8,7 +8,7 @@ use crate::pb::{
     TensorShapeProto, TypeProto, ValueInfoProto, type_proto,
 };
 
-pub(super) fn node(op_type: &str, inputs: &[&str], output: &str) -> NodeProto {
+pub(crate) fn node(op_type: &str, inputs: &[&str], output: &str) -> NodeProto {
     NodeProto {
         op_type: op_type.to_owned(),
         input: inputs.iter().map(ToString::to_string).collect(),
@@ -18,7 +18,7 @@ pub(super) fn node(op_type: &str, inputs: &[&str], output: &str) -> NodeProto {
 }
 
 /// Returns the node with an attribute that is a number.
-pub(super) fn number(node: NodeProto, name: &str, i: i64) -> NodeProto {
+pub(crate) fn number(node: NodeProto, name: &str, i: i64) -> NodeProto {
     with(node, name, |attribute| {
         attribute.r#type = AttributeType::Int as i32;
         attribute.i = i;
@@ -26,7 +26,7 @@ pub(super) fn number(node: NodeProto, name: &str, i: i64) -> NodeProto {
 }
 
 /// Returns the node with an attribute that is a float.
-pub(super) fn float(node: NodeProto, name: &str, f: f32) -> NodeProto {
+pub(crate) fn float(node: NodeProto, name: &str, f: f32) -> NodeProto {
     with(node, name, |attribute| {
         attribute.r#type = AttributeType::Float as i32;
         attribute.f = f;
@@ -34,7 +34,7 @@ pub(super) fn float(node: NodeProto, name: &str, f: f32) -> NodeProto {
 }
 
 /// Returns the node with an attribute that is a text.
-pub(super) fn text(node: NodeProto, name: &str, s: &str) -> NodeProto {
+pub(crate) fn text(node: NodeProto, name: &str, s: &str) -> NodeProto {
     with(node, name, |attribute| {
         attribute.r#type = AttributeType::String as i32;
         attribute.s = s.as_bytes().to_vec();
@@ -42,7 +42,7 @@ pub(super) fn text(node: NodeProto, name: &str, s: &str) -> NodeProto {
 }
 
 /// Returns the node with an attribute that is a list of numbers.
-pub(super) fn numbers(node: NodeProto, name: &str, ints: &[i64]) -> NodeProto {
+pub(crate) fn numbers(node: NodeProto, name: &str, ints: &[i64]) -> NodeProto {
     with(node, name, |attribute| {
         attribute.r#type = AttributeType::Ints as i32;
         attribute.ints = ints.to_vec();
@@ -50,7 +50,7 @@ pub(super) fn numbers(node: NodeProto, name: &str, ints: &[i64]) -> NodeProto {
 }
 
 /// Returns the node with an inner graph.
-pub(super) fn inner(node: NodeProto, name: &str, graph: GraphProto) -> NodeProto {
+pub(crate) fn inner(node: NodeProto, name: &str, graph: GraphProto) -> NodeProto {
     with(node, name, |attribute| {
         attribute.r#type = AttributeType::Graph as i32;
         attribute.g = Some(graph);
@@ -68,7 +68,7 @@ fn with(mut node: NodeProto, name: &str, set: impl FnOnce(&mut AttributeProto)) 
 }
 
 /// Returns the declaration of a value; a negative size is variable.
-pub(super) fn value(name: &str, data_type: DataType, shape: &[i64]) -> ValueInfoProto {
+pub(crate) fn value(name: &str, data_type: DataType, shape: &[i64]) -> ValueInfoProto {
     let dimension = |&size: &i64| Dimension {
         value: Some(match size {
             ..0 => dimension::Value::DimParam("n".to_owned()),
@@ -92,7 +92,7 @@ pub(super) fn value(name: &str, data_type: DataType, shape: &[i64]) -> ValueInfo
 }
 
 /// Returns a vector of integers or, of type FLOAT, of whole numbers.
-pub(super) fn tensor(name: &str, data_type: DataType, numbers: &[i64]) -> TensorProto {
+pub(crate) fn tensor(name: &str, data_type: DataType, numbers: &[i64]) -> TensorProto {
     let bytes = numbers.iter().flat_map(|&number| match data_type {
         DataType::Int64 => number.to_le_bytes().to_vec(),
         DataType::Float => (number as f32).to_le_bytes().to_vec(),
@@ -109,7 +109,7 @@ pub(super) fn tensor(name: &str, data_type: DataType, numbers: &[i64]) -> Tensor
 }
 
 /// Returns a model with this version of ONNX's operators.
-pub(super) fn model(opset: i64, graph: GraphProto) -> ModelProto {
+pub(crate) fn model(opset: i64, graph: GraphProto) -> ModelProto {
     ModelProto {
         ir_version: 8,
         opset_import: vec![OperatorSetIdProto {
