@@ -132,7 +132,7 @@ pub(super) fn workers_of(tenants: &Path) -> Vec<u32> {
 }
 
 #[test]
-fn when_memory_runs_out_the_kernel_ends_workers_before_the_server() -> Result<()> {
+fn the_kernel_ends_workers_before_the_server_if_memory_runs_out() -> Result<()> {
     let tenants = Tenants::start(Isolation::Worker, &[])?;
     let answer = tenants.infer("own", &tenants.acme)?;
     ensure!(answer.status == 200, "{answer:?}");

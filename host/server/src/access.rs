@@ -135,7 +135,7 @@ impl Requirement {
 
     /// Returns the requirement of a gRPC request for this path.
     pub(crate) fn of_method(path: &str) -> Requirement {
-        // An unknown method is not called, and says so to callers with a key, as an unknown path does.
+        // An unknown method is not called. Callers with a key are told that it is unknown, as for an unknown path.
         match grpc_methods::required(path) {
             Some(MethodRight::Open) => Requirement::Open,
             Some(MethodRight::Role(role)) => Requirement::Role(role),

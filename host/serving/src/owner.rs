@@ -20,7 +20,7 @@ pub struct Owner {
     pub weight: u32,
 }
 
-/// An owner, its requests that hold a permit, and the memory that they have reserved. Lifetime: that of the owner, so that it is kept when the owner's
+/// An owner, its requests that hold a permit, and the memory that they have reserved. Lifetime: as the owner, so that it is kept when the owner's
 /// settings are loaded again.
 #[derive(Debug)]
 pub struct OwnerShare {

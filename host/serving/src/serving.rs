@@ -172,7 +172,7 @@ impl Serving {
         self.options.memory.set_largest_reservation(largest);
     }
 
-    /// Returns memory that is not needed at once: that of an idle model, if requests load models. Returns whether there is
+    /// Returns memory that is not needed at once: an idle model's, if requests load models. Returns whether there is
     /// one.
     pub(crate) fn relieve_memory(&self) -> bool {
         let control = self.control.as_ref();

@@ -249,7 +249,7 @@ fn further_trials(contenders: &[Contender], first: &FirstTrial, basis: &Basis) -
             selects_branch: false,
         }
     };
-    // What all compute together, they also compute apart.
+    // Rows that all backends compute together are also computed apart by all.
     let together = inputs_together(first_inputs, signature).filter(|inputs| {
         let growth = elements(inputs) / elements(first_inputs);
         best.mul_f64(growth) <= TOGETHER_BUDGET

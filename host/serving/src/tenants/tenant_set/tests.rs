@@ -125,7 +125,7 @@ fn without_a_key_only_an_anonymous_tenant_may_infer() -> anyhow::Result<()> {
 }
 
 #[test]
-fn who_has_or_may_deploy_models_is_isolated_as_the_server_says_unless_its_record_says_more()
+fn a_tenant_with_models_is_isolated_as_the_server_unless_its_record_asks_for_more()
 -> anyhow::Result<()> {
     let infer = NewKey {
         role: Role::Infer,
