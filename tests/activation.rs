@@ -263,7 +263,7 @@ fn a_connection_that_arrives_while_the_server_drains_is_answered_by_the_next() -
 fn the_rules_of_loopback_follow_the_address_of_the_socket() -> Result<()> {
     const UNLOAD: &str = "POST /v2/repository/models/progression/unload HTTP/1.1\r\nhost: localhost\r\n\
                           connection: close\r\ncontent-length: 0\r\n\r\n";
-    let foreign = LIVE.replace("localhost\r\n", "evil.example\r\nconnection: close\r\n");
+    let foreign = LIVE.replace("localhost\r\n", "hostile.example\r\nconnection: close\r\n");
     let repository = Repository::of(&["progression"])?;
     for (socket, setting, foreign_host, control) in [
         ("127.0.0.1:0", "0.0.0.0:0", 403, 200),
@@ -282,7 +282,7 @@ fn the_rules_of_loopback_follow_the_address_of_the_socket() -> Result<()> {
 }
 
 #[test]
-fn what_cannot_be_listened_on_is_a_bad_configuration() -> Result<()> {
+fn a_descriptor_that_is_no_listening_socket_is_a_bad_configuration() -> Result<()> {
     let repository = Repository::of(&["progression"])?;
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let connection = TcpStream::connect(listener.local_addr()?)?;

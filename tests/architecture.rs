@@ -22,10 +22,27 @@ const BANNED_NAMES: [&str; 16] = [
     "wrapper", "base", "core", "mod", "ext", "host",
 ];
 
-/// The first words of doc comments that are clauses without a head, such as "What a client sends".
-const HEADLESS: [&str; 9] = [
-    "What", "How", "Why", "Whether", "Where", "Who", "Whose", "When", "Which",
+/// The first words of comments that are clauses without a head, such as "What a client sends".
+const HEADLESS: [&str; 12] = [
+    "What",
+    "How",
+    "Why",
+    "Whether",
+    "Where",
+    "Who",
+    "Whose",
+    "When",
+    "Which",
+    "Whatever",
+    "Whoever",
+    "Whichever",
 ];
+
+/// The words among them with which a sentence may begin, if it is not the first one of a doc comment.
+const CONJUNCTIONS: [&str; 2] = ["When", "Where"];
+
+/// Verbs of people, with which comments would personify code.
+const PERSONAL_VERBS: [&str; 4] = ["knows", "says", "tells", "wants"];
 
 /// The only files that may contain `unsafe`.
 const UNSAFE_FILES: [&str; 4] = [
@@ -257,6 +274,52 @@ fn no_doc_comment_begins_with_a_headless_clause() -> Result<()> {
         for (line, text) in source.doc_comments() {
             let first = text.split(|c: char| !c.is_alphabetic()).next();
             if first.is_some_and(|first| HEADLESS.contains(&first)) {
+                found.push(format!("{}:{line}: {text}", source.path));
+            }
+        }
+    }
+    ensure!(found.is_empty(), "{}", found.join("\n"));
+    Ok(())
+}
+
+#[test]
+fn no_paragraph_of_a_comment_begins_with_a_headless_clause() -> Result<()> {
+    let mut found = Vec::new();
+    for source in sources(&["host", "guest-models", "tests"])? {
+        for (line, text) in source.paragraphs() {
+            let first = text.split(|c: char| !c.is_alphabetic()).next();
+            let headless = first.filter(|first| HEADLESS.contains(first));
+            if headless.is_some_and(|first| !CONJUNCTIONS.contains(&first)) {
+                found.push(format!("{}:{line}: {text}", source.path));
+            }
+        }
+    }
+    ensure!(found.is_empty(), "{}", found.join("\n"));
+    Ok(())
+}
+
+#[test]
+fn no_function_name_begins_with_a_headless_clause() -> Result<()> {
+    let mut found = Vec::new();
+    for source in sources(&["host", "guest-models", "tests"])? {
+        for (line, name) in source.functions() {
+            let first = name.split('_').next().unwrap_or_default();
+            if HEADLESS.iter().any(|word| word.to_lowercase() == first) {
+                found.push(format!("{}:{line}: {name}", source.path));
+            }
+        }
+    }
+    ensure!(found.is_empty(), "{}", found.join("\n"));
+    Ok(())
+}
+
+#[test]
+fn no_comment_personifies_code() -> Result<()> {
+    let mut found = Vec::new();
+    for source in sources(&["host"])? {
+        for (line, text) in source.comments() {
+            let mut words = text.split(|c: char| !c.is_alphabetic());
+            if words.any(|word| PERSONAL_VERBS.contains(&word)) {
                 found.push(format!("{}:{line}: {text}", source.path));
             }
         }

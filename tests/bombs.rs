@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use wisp_backend::tract::Tract;
 use wisp_backend::{Backend, LoadOptions, ModelSource};
 use wisp_sandbox::aot::COMPILATION;
-use wisp_sandbox::limited_process::{ChildAnswer, ProcessLimits};
+use wisp_sandbox::limited_process::{ChildResponse, ProcessLimits};
 use wisp_sandbox::worker_process::WorkerProcess;
 use wisp_serving::registry::load_task::LoadTask;
 
@@ -274,7 +274,7 @@ fn the_error_for_a_model_file_contains_that_of_its_backend() -> Result<()> {
     // The child process gives the same reason.
     let task = LoadTask::new(&path, Some("tract"), &LoadOptions::default()).encode();
     let mut child = WorkerProcess::start(&child_program("load"), &COMPILATION)?;
-    let ChildAnswer::Refusal(reason) = child.perform(&task)? else {
+    let ChildResponse::Refusal(reason) = child.perform(&task)? else {
         anyhow::bail!("a child loads it");
     };
     ensure!(reason.starts_with(&expected), "{reason}\n{expected}");

@@ -116,11 +116,11 @@ fn canary() -> Result<Vec<u8>> {
 /// Creates two models with tables and globals, and two with the hostile handler, which also plants in
 /// the host.
 fn repository() -> Result<Repository> {
-    let evil = Some(component("hostile_guest")?);
+    let hostile = Some(component("hostile_guest")?);
     let canary = canary()?;
     Repository::empty()?
-        .with_model("evil", "progression", evil)?
-        .with_model("other_evil", "progression", evil)?
+        .with_model("hostile", "progression", hostile)?
+        .with_model("other_hostile", "progression", hostile)?
         .with_model("canary", "progression", None)?
         .with_file("canary/1/handler.wasm", &canary)?
         .with_model("other_canary", "progression", None)?
@@ -157,7 +157,7 @@ fn behave(server: &TestServer, model: &str, behaviour: &str) -> Result<u64> {
 fn scans_find(server: &TestServer) -> Result<()> {
     let words = (16 + 8 - 1) * 65_536 / 8;
     ensure!(ask(server, "canary", PLANT_AND_SCAN)? == [4096, 8, words]);
-    ensure!(behave(server, "evil", "plant_and_scan")? > 0);
+    ensure!(behave(server, "hostile", "plant_and_scan")? > 0);
     Ok(())
 }
 
@@ -167,7 +167,7 @@ fn nothing_is_found(server: &TestServer, round: usize) -> Result<()> {
         let found = ask(server, model, SCAN)?;
         ensure!(found == [0, 0, 0], "round {round}, `{model}`: {found:?}");
     }
-    for model in ["evil", "other_evil"] {
+    for model in ["hostile", "other_hostile"] {
         let found = behave(server, model, "scan")?;
         ensure!(found == 0, "round {round}, `{model}`: {found}");
     }
@@ -178,7 +178,7 @@ fn plant_and_look(server: &TestServer, rounds: usize) -> Result<()> {
     scans_find(server)?;
     for round in 0..rounds {
         ask(server, "canary", PLANT)?;
-        ensure!(behave(server, "evil", "plant")? > 0);
+        ensure!(behave(server, "hostile", "plant")? > 0);
         nothing_is_found(server, round)?;
     }
     Ok(())
@@ -214,8 +214,8 @@ fn data_of_instances_whose_pages_the_kernel_moves_is_never_visible_again() -> Re
         thread::scope(|scope| {
             let plant = |_| {
                 let canary = || ask(&server, "canary", PLANT_AND_COMPUTE).map(|_| ());
-                let evil = || behave(&server, "evil", "plant_and_compute").map(|_| ());
-                [scope.spawn(canary), scope.spawn(evil)]
+                let hostile = || behave(&server, "hostile", "plant_and_compute").map(|_| ());
+                [scope.spawn(canary), scope.spawn(hostile)]
             };
             let planters: Vec<_> = (0..PLANTERS).flat_map(plant).collect();
             // Planters whose computations have begun have planted; the others may be about to.

@@ -103,7 +103,7 @@ fn queued_computations_of_a_disconnected_client_are_skipped() -> Result<()> {
         ("TF Serving", &|| {
             Client::http(&server, "/v1/models/progression:predict", &rows)
         }),
-        ("the simple dialect", &|| {
+        ("the simple JSON API", &|| {
             Client::http(&server, "/predict", &one)
         }),
         ("HTTP/2", &|| frames(json.as_bytes()).map(Client::Http2)),

@@ -187,7 +187,7 @@ fn tritonclient_compresses_in_both_directions() -> Result<()> {
 
 /// Starts a server for the clients of other protocols: models with and without a handler, and a broken
 /// one.
-fn dialects() -> Result<TestServer> {
+fn other_protocols() -> Result<TestServer> {
     let repository = Repository::of(&["digits", "progression"])?
         .with_model("bare", "progression", None)?
         .with_broken_model()?;
@@ -196,7 +196,7 @@ fn dialects() -> Result<TestServer> {
 
 #[test]
 fn ovmsclient_predicts_and_reads_status_and_metadata_over_http() -> Result<()> {
-    let server = dialects()?;
+    let server = other_protocols()?;
     let examples = root().join("examples");
     let examples = examples.to_str().context("a path that is not Unicode")?;
     python::run("ovms_http.py", &[&server.address().to_string(), examples])?;

@@ -190,7 +190,7 @@ fn no_banned_crate_is_a_dependency_and_all_come_from_one_registry() -> Result<()
             "{} is banned",
             name(&package)
         );
-        // What has no source is in this repository.
+        // A package without a source is in this repository.
         let Some(source) = package["source"].as_str() else {
             continue;
         };

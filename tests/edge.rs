@@ -65,7 +65,7 @@ fn bundle_of(example: &str) -> Result<&'static Path> {
         let text = cli::stdout(&output)?;
         for part in [
             "gzipped)",
-            "  engine   ",
+            "  backend  ",
             "passed, as natively",
             "  time     ",
         ] {

@@ -18,7 +18,11 @@ use wisp_tensor::{ElementType, MemoryBudget, NamedTensor, Shape, Tensor};
 
 /// Creates a repository with a hostile model, and `wine` as its victim.
 fn repository() -> Result<Repository> {
-    Repository::of(&["wine"])?.with_model("evil", "progression", Some(component("hostile_guest")?))
+    Repository::of(&["wine"])?.with_model(
+        "hostile",
+        "progression",
+        Some(component("hostile_guest")?),
+    )
 }
 
 fn server(limits: Limits) -> Result<TestServer> {
@@ -60,12 +64,12 @@ fn is_refused_within(limits: Limits, behaviour: &str, status: u16, text: &str) -
     let server = server(limits)?;
     // Repeated more often than there are threads, to detect a lost thread.
     for _ in 0..4 {
-        let error = server.infer("evil", &behave(behaviour))?.error(status);
+        let error = server.infer("hostile", &behave(behaviour))?.error(status);
         let error = error.with_context(|| behaviour.to_owned())?;
         ensure!(error.contains(text), "{behaviour}: {error}");
         victim_is_well(&server)?;
     }
-    let honest = server.infer("evil", &behave("honest"))?.ok()?;
+    let honest = server.infer("hostile", &behave("honest"))?.ok()?;
     ensure!(outcome(&honest)? == "honest");
     Ok(())
 }
@@ -73,7 +77,7 @@ fn is_refused_within(limits: Limits, behaviour: &str, status: u16, text: &str) -
 /// Checks that the guest receives a wasi:nn error and continues to run.
 fn guest_is_told(behaviour: &str, code: &str) -> Result<()> {
     let server = server(Limits::default())?;
-    let response = server.infer("evil", &behave(behaviour))?.ok()?;
+    let response = server.infer("hostile", &behave(behaviour))?.ok()?;
     ensure!(outcome(&response)? == code, "{behaviour}: {response}");
     victim_is_well(&server)
 }
@@ -87,7 +91,7 @@ fn an_endless_loop_ends_at_its_time_limit() -> Result<()> {
 fn many_concurrent_endless_loops_end_while_other_models_respond() -> Result<()> {
     const LOOPERS: usize = 64;
     let repository = repository()?.with_file(
-        "evil/model.toml",
+        "hostile/model.toml",
         "[limits]\nguest_time_milliseconds = 100\n",
     )?;
     let options = TestOptions {
@@ -102,7 +106,7 @@ fn many_concurrent_endless_loops_end_while_other_models_respond() -> Result<()> 
     let together = Barrier::new(LOOPERS + 1);
     let endless = || {
         together.wait();
-        server.infer("evil", &behave("loop"))?.error(504)
+        server.infer("hostile", &behave("loop"))?.error(504)
     };
     thread::scope(|scope| {
         let loopers: Vec<_> = (0..LOOPERS).map(|_| scope.spawn(endless)).collect();
@@ -118,7 +122,7 @@ fn many_concurrent_endless_loops_end_while_other_models_respond() -> Result<()> 
             let error = looper.join().expect("it does not panic")?;
             ensure!(error.contains("exceeded its time limit"), "{error}");
         }
-        let honest = server.infer("evil", &behave("honest"))?.ok()?;
+        let honest = server.infer("hostile", &behave("honest"))?.ok()?;
         ensure!(outcome(&honest)? == "honest");
         Ok(())
     })
@@ -200,7 +204,7 @@ fn a_trapping_handler_gets_502_and_does_not_affect_other_models() -> Result<()> 
 fn the_client_of_a_panicking_handler_receives_nothing_of_the_panic() -> Result<()> {
     let server = server(Limits::default())?;
     for behaviour in ["panic", "index", "recurse", "trap"] {
-        let error = server.infer("evil", &behave(behaviour))?.error(502)?;
+        let error = server.infer("hostile", &behave(behaviour))?.error(502)?;
         ensure!(
             error == "the model's handler failed",
             "{behaviour}: {error}"
@@ -243,7 +247,7 @@ fn tensors_of_a_million_axes_use_no_memory_of_the_host() -> Result<()> {
 fn a_handlers_message_is_cut_to_one_line_of_a_thousand_characters() -> Result<()> {
     let server = server(Limits::default())?;
     for (behaviour, status) in [("long_failure", 502), ("long_refusal", 400)] {
-        let error = server.infer("evil", &behave(behaviour))?.error(status)?;
+        let error = server.infer("hostile", &behave(behaviour))?.error(status)?;
         ensure!(error.starts_with("a line a line"), "{behaviour}: {error}");
         let length = error.chars().count();
         ensure!(length == 1000, "{behaviour}: {length} characters");
@@ -321,7 +325,7 @@ fn all_is_given_back(memory: &MemoryBudget) -> Result<()> {
 fn the_memory_of_all_instances_is_bounded_while_other_models_respond() -> Result<()> {
     let (gate, memory) = (Gate::default(), Arc::new(MemoryBudget::new(256 << 20)));
     let server = gated_server(&gate, &memory)?;
-    let hold = || server.infer("evil", &behave("hold"));
+    let hold = || server.infer("hostile", &behave("hold"));
     thread::scope(|scope| {
         let mut holders = Vec::new();
         for number in 1..=3 {
@@ -347,7 +351,7 @@ fn the_memory_of_all_instances_is_bounded_while_other_models_respond() -> Result
             ] });
             server.infer("large", &x)?.error(503)?;
         }
-        let honest = server.infer("evil", &behave("honest"))?.ok()?;
+        let honest = server.infer("hostile", &behave("honest"))?.ok()?;
         ensure!(outcome(&honest)? == "honest");
         gate.open();
         victim_is_well(&server)?;
@@ -369,7 +373,7 @@ fn many_concurrent_hoarders_release_their_memory() -> Result<()> {
     let together = Barrier::new(HOARDERS);
     let hoard = || {
         together.wait();
-        server.infer("evil", &behave("hoard"))
+        server.infer("hostile", &behave("hoard"))
     };
     let answers = thread::scope(|scope| {
         let hoarders: Vec<_> = (0..HOARDERS).map(|_| scope.spawn(hoard)).collect();
@@ -386,7 +390,7 @@ fn many_concurrent_hoarders_release_their_memory() -> Result<()> {
         }
     }
     all_is_given_back(&memory)?;
-    let response = server.infer("evil", &behave("hoard"))?.ok()?;
+    let response = server.infer("hostile", &behave("hoard"))?.ok()?;
     ensure!(outcome(&response)? == "too-large", "{response}");
     victim_is_well(&server)
 }
@@ -456,7 +460,7 @@ fn a_secret_in_memory_is_not_found_by_later_inline_calls() -> Result<()> {
 #[test]
 fn a_secret_in_memory_is_not_found_by_later_queued_calls() -> Result<()> {
     // A model whose computations run on threads of their own is called on a fiber.
-    let repository = repository()?.with_file("evil/model.toml", "instances = 2\n")?;
+    let repository = repository()?.with_file("hostile/model.toml", "instances = 2\n")?;
     let server = TestServer::start(repository)?;
     let mut connection = Connection::open(server.address())?;
     no_secret_is_found(|behaviour| {
@@ -464,7 +468,7 @@ fn a_secret_in_memory_is_not_found_by_later_queued_calls() -> Result<()> {
             { "name": "behaviour", "datatype": "BYTES", "shape": [1], "data": [behaviour] },
             { "name": "secret", "datatype": "BYTES", "shape": [1], "data": [SECRET] },
         ] });
-        let response = connection.infer("evil", &request)?.ok()?;
+        let response = connection.infer("hostile", &request)?.ok()?;
         Ok(outcome(&response)?.to_owned())
     })
 }

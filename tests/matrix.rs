@@ -56,11 +56,11 @@ pub(crate) fn models() -> Result<Repository> {
     Ok(repository)
 }
 
-/// Starts a server whose model `evil` can be made to compute without end, in the only instance. Only the
+/// Starts a server whose model `hostile` can be made to compute without end, in the only instance. Only the
 /// disconnect of its client can end that.
 pub(crate) fn slow_server() -> Result<TestServer> {
     let repository = Repository::empty()?.with_model(
-        "evil",
+        "hostile",
         "progression",
         Some(component("hostile_guest")?),
     )?;
@@ -90,7 +90,7 @@ pub(crate) fn has_given_up(slow: TestServer) -> Result<()> {
     let honest = json!({ "inputs": [{
         "name": "behaviour", "datatype": "BYTES", "shape": [1], "data": ["honest"],
     }] });
-    slow.infer("evil", &honest)?.ok()?;
+    slow.infer("hostile", &honest)?.ok()?;
     is_idle(slow)
 }
 

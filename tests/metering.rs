@@ -92,11 +92,11 @@ fn without_the_setting_no_response_has_the_header() -> Result<()> {
 
 #[test]
 fn a_request_that_fails_is_charged_for_what_it_has_used() -> Result<()> {
-    let evil = Some(component("hostile_guest")?);
-    let repository = Repository::empty()?.with_model("evil", "progression", evil)?;
+    let hostile = Some(component("hostile_guest")?);
+    let repository = Repository::empty()?.with_model("hostile", "progression", hostile)?;
     let (server, book) = server(repository)?;
     // It is ended after the time that a guest has by default.
-    let response = server.infer("evil", &behave("loop"))?;
+    let response = server.infer("hostile", &behave("loop"))?;
     response.error(504)?;
     ensure!(response.header("wisp-usage").is_none());
     let used = taken(&book)?;

@@ -166,13 +166,13 @@ fn models_that_do_not_exist_have_no_series() -> Result<()> {
 
 #[test]
 fn traps_are_counted_by_their_cause() -> Result<()> {
-    let evil = component("hostile_guest")?;
-    let repository = Repository::empty()?.with_model("evil", "progression", Some(evil))?;
+    let hostile = component("hostile_guest")?;
+    let repository = Repository::empty()?.with_model("hostile", "progression", Some(hostile))?;
     let server = TestServer::start(repository)?;
-    let response = server.infer("evil", &behave("panic"))?;
+    let response = server.infer("hostile", &behave("panic"))?;
     ensure!(response.status == 502, "{response:?}");
     let page = page(&server)?;
-    let of = |label| [("model", "evil"), ("version", "1"), label];
+    let of = |label| [("model", "hostile"), ("version", "1"), label];
     ensure!(page.value("wisp_sandbox_traps_total", &of(("cause", "panic")))? == 1.0);
     ensure!(page.value("wisp_sandbox_traps_total", &of(("cause", "other")))? == 0.0);
     let failed = of(("reason", "BACKEND"));
@@ -347,7 +347,7 @@ fn the_listener_serves_the_page_and_nothing_else() -> Result<()> {
     ensure!(refused.header("allow") == Some("GET"), "{refused:?}");
     refused.error(405)?;
     // A web site whose name resolves to this machine.
-    ask(&server, "GET /metrics", "evil.example")?.error(403)?;
+    ask(&server, "GET /metrics", "hostile.example")?.error(403)?;
     // The API has no such page.
     server.get("/metrics")?.error(404)?;
     Ok(())

@@ -2,6 +2,7 @@
 
 use crate::{debian, python};
 use anyhow::{Result, ensure};
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -52,6 +53,14 @@ impl SigningKey {
 
 /// Returns the command with its libraries.
 fn minisign() -> Result<Command> {
+    let (program, libraries) = program()?;
+    let mut command = Command::new(program);
+    command.env("LD_LIBRARY_PATH", libraries);
+    Ok(command)
+}
+
+/// Returns the path of the program, and the directories of its libraries as in `LD_LIBRARY_PATH`.
+pub(crate) fn program() -> Result<(PathBuf, OsString)> {
     let unpacked = unpacked()?;
     let mut directories = Vec::new();
     if let Ok(entries) = std::fs::read_dir(unpacked.join("usr/lib")) {
@@ -59,9 +68,8 @@ fn minisign() -> Result<Command> {
             directories.push(entry?.path());
         }
     }
-    let mut command = Command::new(unpacked.join("usr/bin/minisign"));
-    command.env("LD_LIBRARY_PATH", std::env::join_paths(directories)?);
-    Ok(command)
+    let libraries = std::env::join_paths(directories)?;
+    Ok((unpacked.join("usr/bin/minisign"), libraries))
 }
 
 fn unpacked() -> Result<&'static Path> {

@@ -46,7 +46,7 @@ fn begin(server: &TestServer, behaviour: &str) -> Result<TcpStream> {
     let length = body.len();
     let mut stream = TcpStream::connect(server.address())?;
     let head = format!(
-        "POST /v2/models/evil/infer HTTP/1.1\r\nhost: t\r\ncontent-length: {length}\r\n\r\n"
+        "POST /v2/models/hostile/infer HTTP/1.1\r\nhost: t\r\ncontent-length: {length}\r\n\r\n"
     );
     stream.write_all([head, body].concat().as_bytes())?;
     Ok(stream)
@@ -57,7 +57,7 @@ fn endless_loops_of_one_model_leave_instances_and_threads_to_others() -> Result<
     let repository = Repository::of(&["wine"])?
         .with_example("wine", "queued")?
         .with_file("queued/model.toml", QUEUED)?
-        .with_model("evil", "progression", Some(component("hostile_guest")?))?;
+        .with_model("hostile", "progression", Some(component("hostile_guest")?))?;
     let options = endless(TestOptions::default().serving);
     // More requests than instances.
     let loops = options.serving.max_instances * 4;
@@ -85,7 +85,7 @@ fn endless_loops_of_one_model_leave_instances_and_threads_to_others() -> Result<
 #[test]
 fn a_model_that_fills_the_server_leaves_requests_to_the_others() -> Result<()> {
     let repository = Repository::of(&["wine"])?.with_model(
-        "evil",
+        "hostile",
         "progression",
         Some(component("hostile_guest")?),
     )?;
@@ -104,7 +104,7 @@ fn a_model_that_fills_the_server_leaves_requests_to_the_others() -> Result<()> {
     let request = json!({ "inputs": [{
         "name": "behaviour", "datatype": "BYTES", "shape": [1], "data": ["honest"],
     }] });
-    let refusal = server.infer("evil", &request)?.error(503)?;
+    let refusal = server.infer("hostile", &request)?.error(503)?;
     ensure!(refusal.contains("share"), "{refusal}");
     server.infer("wine", &wine())?.ok()?;
     Ok(())

@@ -11,7 +11,7 @@ fn server() -> Result<TestServer> {
         .with_model("bare", "progression", None)?
         .with_model("whole", "progression", None)?
         .with_file("whole/model.toml", b"max_batch_size = 0")?
-        .with_model("evil", "progression", Some(component("hostile_guest")?))?
+        .with_model("hostile", "progression", Some(component("hostile_guest")?))?
         .with_broken_model()?;
     TestServer::start(repository)
 }

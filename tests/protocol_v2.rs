@@ -8,7 +8,7 @@ fn every_fixture_gets_its_response() -> Result<()> {
     let repository = Repository::of(&["digits", "progression", "wine"])?
         .with_model("bare", "progression", None)?
         .with_model("gone", "progression", None)?
-        .with_model("evil", "progression", Some(component("hostile_guest")?))?
+        .with_model("hostile", "progression", Some(component("hostile_guest")?))?
         .with_file("bare/labels.txt", b"estimate")?
         .with_file(
             "bare/model.toml",

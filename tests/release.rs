@@ -283,7 +283,7 @@ fn a_candidate_that_accepts_no_request_is_rolled_back_and_mistakes_of_clients_ar
     let settings = json!({ "weight_percent": 50, "min_requests": 5 });
     start(&server, settings)?;
     for _ in 0..20 {
-        // What neither version accepts.
+        // A request that neither version accepts.
         server.infer("m", &json!({ "inputs": [] }))?.error(400)?;
     }
     let phase = status(&server)?["phase"].clone();
@@ -379,7 +379,7 @@ fn a_model_is_not_unloaded_while_its_release_is_running() -> Result<()> {
 }
 
 #[test]
-fn what_cannot_be_released_is_refused_with_the_reason() -> Result<()> {
+fn an_impossible_release_is_refused_with_the_reason() -> Result<()> {
     let server = two_graphs([0.0; 3])?;
     add_second(&server, "model.onnx", b"not a model")?;
     for (body, text) in [
@@ -426,7 +426,7 @@ fn only_clients_that_may_load_models_may_release_them() -> Result<()> {
     release(&server, "start", &body)?.error(403)?;
     release(&server, "promote", &Value::Null)?.error(403)?;
     let path = "POST /v2/repository/models/m/release/start";
-    let page = [("origin", "http://evil.example")];
+    let page = [("origin", "http://hostile.example")];
     server
         .request(path, &page, body.to_string().as_bytes())?
         .error(403)?;

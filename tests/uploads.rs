@@ -153,15 +153,15 @@ fn a_version_that_cannot_be_served_changes_nothing() -> Result<()> {
 fn names_lead_nowhere_else() -> Result<()> {
     let server = server()?;
     for path in [
-        "m/versions/1/files/..%2f..%2fevil.onnx",
-        "m/versions/1/files/%2e%2e/evil.onnx",
-        "m/versions/1/files/../evil.onnx",
-        "m/versions/1/files/evil.onnx%00",
-        "m/versions/1/files/cases/../../evil.json",
-        "m/versions/1/files/evil.tar",
+        "m/versions/1/files/..%2f..%2fhostile.onnx",
+        "m/versions/1/files/%2e%2e/hostile.onnx",
+        "m/versions/1/files/../hostile.onnx",
+        "m/versions/1/files/hostile.onnx%00",
+        "m/versions/1/files/cases/../../hostile.json",
+        "m/versions/1/files/hostile.tar",
         "m/versions/1/files/model.nnef.tgz",
         "m/versions/1/files/model.onnx_data",
-        "m/versions/1/files/.evil.onnx",
+        "m/versions/1/files/.hostile.onnx",
         "m/versions/..%2f1/files/model.onnx",
         "m/versions/01/files/model.onnx",
         "m/versions/0/files/model.onnx",
@@ -169,7 +169,7 @@ fn names_lead_nowhere_else() -> Result<()> {
         ".wisp-uploads/versions/1/files/model.onnx",
         "1/versions/1/files/model.onnx",
     ] {
-        let response = put(&server, path, b"evil")?;
+        let response = put(&server, path, b"hostile")?;
         response.error(400).with_context(|| path.to_owned())?;
     }
     ensure!(unfinished(server.repository()) == 0);
@@ -261,7 +261,7 @@ fn uploads_are_refused_unless_they_are_allowed() -> Result<()> {
     };
     let server = TestServer::with_options(Repository::of(&["progression"])?, elsewhere)?;
     put(&server, path, b"x")?.error(403)?;
-    let page = [("origin", "http://evil.example")];
+    let page = [("origin", "http://hostile.example")];
     let server = self::server()?;
     server
         .request(

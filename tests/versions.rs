@@ -178,7 +178,7 @@ fn index(server: &TestServer) -> Result<Vec<String>> {
 }
 
 #[test]
-fn what_is_skipped_is_in_the_index_with_the_reason() -> Result<()> {
+fn skipped_entries_are_in_the_index_with_the_reason() -> Result<()> {
     let repository = Repository::empty()?
         .with_file("good/1/model.onnx", graph("wine")?)?
         .with_file("good/v2/model.onnx", graph("wine")?)?
@@ -201,7 +201,7 @@ fn what_is_skipped_is_in_the_index_with_the_reason() -> Result<()> {
         .ok()?;
     ensure!(ready.as_array().map(Vec::len) == Some(1), "{ready}");
     server.get("/v2/health/ready")?.ok()?;
-    // What has become a model is one.
+    // A directory that has become a model is served.
     let version = server.repository().join("notes/1");
     std::fs::create_dir_all(&version)?;
     std::fs::write(version.join("model.onnx"), graph("wine")?)?;
@@ -493,7 +493,7 @@ fn a_page_of_another_origin_can_neither_load_nor_unload() -> Result<()> {
 #[test]
 fn a_request_that_runs_when_its_model_is_unloaded_is_answered() -> Result<()> {
     let repository = Repository::empty()?.with_model(
-        "evil",
+        "hostile",
         "progression",
         Some(component("hostile_guest")?),
     )?;
@@ -504,7 +504,7 @@ fn a_request_that_runs_when_its_model_is_unloaded_is_answered() -> Result<()> {
     let body = request.to_string();
     let mut held = TcpStream::connect(server.address())?;
     let length = body.len();
-    let head = "POST /v2/models/evil/infer HTTP/1.1\r\nhost: t\r\nconnection: close\r\nexpect: 100-continue";
+    let head = "POST /v2/models/hostile/infer HTTP/1.1\r\nhost: t\r\nconnection: close\r\nexpect: 100-continue";
     write!(held, "{head}\r\ncontent-length: {length}\r\n\r\n")?;
     // The body is requested after the version has been found, and so before the model is unloaded.
     let mut asked = [0; 25];
@@ -514,12 +514,12 @@ fn a_request_that_runs_when_its_model_is_unloaded_is_answered() -> Result<()> {
         "{}",
         asked.escape_ascii()
     );
-    control(&server, "evil", "unload")?.ok()?;
+    control(&server, "hostile", "unload")?.ok()?;
     held.write_all(body.as_bytes())?;
     let mut reply = Vec::new();
     held.read_to_end(&mut reply)?;
     Response::parse(&reply)?.ok()?;
-    server.infer("evil", &request)?.error(404)?;
+    server.infer("hostile", &request)?.error(404)?;
     Ok(())
 }
 

@@ -76,6 +76,38 @@ impl Source {
             })
     }
 
+    /// Returns the number of each line on which a paragraph of a comment begins, and its text.
+    pub(super) fn paragraphs(&self) -> impl Iterator<Item = (usize, &str)> {
+        let mut within = false;
+        self.text.lines().enumerate().filter_map(move |(at, line)| {
+            let text = comment(line).filter(|text| !text.is_empty());
+            let begins = text.is_some() && !within;
+            within = text.is_some();
+            text.filter(|_| begins).map(|text| (at + 1, text))
+        })
+    }
+
+    /// Returns the number of each line that is a comment, and its text.
+    pub(super) fn comments(&self) -> impl Iterator<Item = (usize, &str)> {
+        let lines = self.text.lines().enumerate();
+        lines.filter_map(|(at, line)| Some((at + 1, comment(line)?)))
+    }
+
+    /// Returns the number of each line that defines a function, and the function's name.
+    pub(super) fn functions(&self) -> impl Iterator<Item = (usize, &str)> {
+        self.text.lines().enumerate().filter_map(|(at, line)| {
+            let (before, rest) = line.split_once("fn ")?;
+            let is_item = before.is_empty() || before.ends_with(' ');
+            if !is_item || comment(line).is_some() {
+                return None;
+            }
+            let name = rest
+                .split(|c: char| !c.is_alphanumeric() && c != '_')
+                .next();
+            name.map(|name| (at + 1, name))
+        })
+    }
+
     /// Returns the number of each line on which a doc comment begins, and the line's text.
     pub(super) fn doc_comments(&self) -> impl Iterator<Item = (usize, &str)> {
         let mut within = false;
@@ -89,4 +121,10 @@ impl Source {
             text.filter(|_| begins).map(|text| (at + 1, text.trim()))
         })
     }
+}
+
+/// Returns the text of a line that is a comment, of documentation or not.
+fn comment(line: &str) -> Option<&str> {
+    let text = line.trim_start().strip_prefix("//")?;
+    Some(text.trim_start_matches(['/', '!']).trim())
 }

@@ -191,7 +191,7 @@ fn policies() -> impl Strategy<Value = BatchPolicy> {
 }
 
 #[test]
-fn whatever_the_arrivals_each_request_has_the_answer_that_it_has_alone() -> Result<()> {
+fn each_request_has_the_response_that_it_has_alone_for_all_arrivals() -> Result<()> {
     let backends: [Box<dyn Backend>; 2] = [Box::new(Tract::new()), Box::new(Rten::new())];
     let cases = u32::try_from(scale()).context("the scale is too large")?;
     for backend in &backends {

@@ -6,7 +6,7 @@
 use super::cache;
 use super::page::{Language, Page};
 use crate::harness::{component, root};
-use crate::python;
+use crate::{minisign, python};
 use anyhow::{Context, Result, bail};
 use std::collections::HashMap;
 use std::fs;
@@ -52,6 +52,11 @@ pub(super) fn run(page: &Page) -> Result<HashMap<usize, String>> {
     for variable in FOREIGN_VARIABLES {
         bash.env_remove(variable);
     }
+    if runs(page, "minisign") {
+        let (program, libraries) = minisign::program()?;
+        bash.env("WISP_MINISIGN", program)
+            .env("WISP_MINISIGN_LIBRARIES", libraries);
+    }
     let output = bash.output().context("failed to run `timeout`")?;
     let printed_by = |index: usize| {
         let file = checkout.join("output").join(index.to_string());
@@ -77,12 +82,16 @@ pub(super) fn run(page: &Page) -> Result<HashMap<usize, String>> {
 
 /// Returns the cache directory for a page. A page that installs a backend has its own.
 fn cache_of(page: &Page, checkout: &Path) -> PathBuf {
-    let mut blocks = page.blocks.iter().filter(|block| block.is_run());
-    if blocks.any(|block| block.code.contains("backend install")) {
-        checkout.join("cache")
-    } else {
-        cache().to_owned()
+    match runs(page, "backend install") {
+        true => checkout.join("cache"),
+        false => cache().to_owned(),
     }
+}
+
+/// Returns whether a block of the page that is run contains this command.
+fn runs(page: &Page, command: &str) -> bool {
+    let mut blocks = page.blocks.iter().filter(|block| block.is_run());
+    blocks.any(|block| block.code.contains(command))
 }
 
 /// Returns the script that runs the page's blocks.
@@ -135,7 +144,7 @@ fn checkout(name: &str) -> Result<PathBuf> {
     let records = Path::new("wasm32-unknown-unknown/release");
     fs::create_dir_all(checkout.join("guest-models/target").join(records))?;
     for handler in HANDLERS {
-        // What Cargo records of a build. `wisp serve --build` finds the components newer than the sources.
+        // The records of Cargo about a build. `wisp serve --build` finds the components newer than the sources.
         let record = records.join(format!("{handler}.d"));
         let target = checkout.join("guest-models/target").join(&record);
         fs::copy(built.join(&record), target).with_context(|| handler.to_owned())?;

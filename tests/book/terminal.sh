@@ -3,9 +3,12 @@
 # - `wisp` is the program under test, and so is `cargo run --release --`;
 # - `wisp serve` goes to the background, on free ports, until the next one or the end of the page;
 # - requests to port 8000 go to the last server, and those to port 8002 to its metrics;
-# - ONNX Runtime is installed from a wheel that is here already.
+# - `wisp release` goes to the last server too;
+# - ONNX Runtime is installed from a wheel that is here already;
+# - minisign makes and uses keys without a password, which a reader would type.
 #
-# Takes from the environment: OUTPUT (a directory), WISP_BINARY, WISP_PYTHON, WISP_WHEEL.
+# Takes from the environment: OUTPUT (a directory), WISP_BINARY, WISP_PYTHON, WISP_WHEEL, and for pages with minisign
+# WISP_MINISIGN and WISP_MINISIGN_LIBRARIES.
 set -euo pipefail
 
 # The host and port of the last server and of its metrics, and its process.
@@ -19,6 +22,7 @@ wisp() {
     case "$*" in
         serve\ *) serve "${@:2}" ;;
         "backend install onnxruntime") "$WISP_BINARY" "$@" --wheel "$WISP_WHEEL" ;;
+        release\ *) WISP_HTTP=$address "$WISP_BINARY" "$@" ;;
         *) "$WISP_BINARY" "$@" ;;
     esac
 }
@@ -35,6 +39,10 @@ curl() {
     arguments=("${arguments[@]//localhost:8000/localhost:${address##*:}}")
     arguments=("${arguments[@]//127.0.0.1:8002/$metrics}")
     command curl --fail-with-body --no-progress-meter --max-time 120 "${arguments[@]}"
+}
+
+minisign() {
+    LD_LIBRARY_PATH=$WISP_MINISIGN_LIBRARIES "$WISP_MINISIGN" "$1" -W "${@:2}"
 }
 
 # Runs a Python program from standard input.

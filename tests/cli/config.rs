@@ -85,7 +85,7 @@ fn relative_paths_in_the_file_are_relative_to_the_file() -> Result<()> {
         value == format!("repository = \"{}\"", expected.display()),
         "{text}"
     );
-    // What is printed is a configuration file itself, with the same values.
+    // The output is a configuration file itself, with the same values.
     let printed = configured(&text)?;
     let again = stdout(&run(&mut check(&printed))?)?;
     let (value_again, _) = setting(&again, "repository")?;

@@ -47,7 +47,7 @@ fn loads_and_unloads_by_clients_are_logged_with_versions_and_time() -> Result<()
 }
 
 #[test]
-fn what_is_skipped_is_counted_in_the_banner_and_logged() -> Result<()> {
+fn skipped_entries_are_counted_in_the_banner_and_logged() -> Result<()> {
     let repository = Repository::of(&["progression"])?
         .with_file("notes/data.bin", "")?
         .with_file("progression/v2/model.onnx", "")?

@@ -73,7 +73,7 @@ fn reset(stream: u32) -> Vec<u8> {
 
 impl Flood {
     /// Returns a flood that ends its connection.
-    fn that_ends(name: &'static str, repeat: impl Fn(u32) -> Vec<u8> + 'static) -> Flood {
+    fn ending(name: &'static str, repeat: impl Fn(u32) -> Vec<u8> + 'static) -> Flood {
         Flood {
             name,
             settings: Vec::new(),
@@ -84,10 +84,10 @@ impl Flood {
     }
 
     /// Returns a flood that may go on.
-    fn that_may_go_on(name: &'static str, repeat: impl Fn(u32) -> Vec<u8> + 'static) -> Flood {
+    fn open_ended(name: &'static str, repeat: impl Fn(u32) -> Vec<u8> + 'static) -> Flood {
         Flood {
             fate: Fate::Open,
-            ..Flood::that_ends(name, repeat)
+            ..Flood::ending(name, repeat)
         }
     }
 
@@ -165,37 +165,37 @@ fn floods_of_streams() -> Vec<Flood> {
     const LIVE: &str = "/v2/health/live";
     let wine = wine().to_string().into_bytes();
     vec![
-        Flood::that_ends("rapid reset of GET", |id| {
+        Flood::ending("rapid reset of GET", |id| {
             [get(id, LIVE, &[]), reset(id)].concat()
         }),
-        Flood::that_ends("rapid reset of inferences", move |id| {
+        Flood::ending("rapid reset of inferences", move |id| {
             [post(id, &[]), frame(DATA, END_STREAM, id, &wine), reset(id)].concat()
         }),
-        Flood::that_ends("empty window updates", |id| {
+        Flood::ending("empty window updates", |id| {
             [post(id, &[]), frame(WINDOW_UPDATE, NONE, id, &[0; 4])].concat()
         }),
-        Flood::that_ends("window overflows", |id| {
+        Flood::ending("window overflows", |id| {
             let most = 0x7fff_ffff_u32.to_be_bytes();
             [post(id, &[]), frame(WINDOW_UPDATE, NONE, id, &most)].concat()
         }),
-        Flood::that_ends("data after the end", |id| {
+        Flood::ending("data after the end", |id| {
             [get(id, LIVE, &[]), frame(DATA, NONE, id, b"x")].concat()
         }),
-        Flood::that_ends("streams that depend on themselves", |id| {
+        Flood::ending("streams that depend on themselves", |id| {
             let payload = [&id.to_be_bytes()[..], &[1]].concat();
             [post(id, &[]), frame(PRIORITY, NONE, id, &payload)].concat()
         }),
-        Flood::that_ends("bodies longer than declared", |id| {
+        Flood::ending("bodies longer than declared", |id| {
             let head = post(id, &[("content-length", "1")]);
             [head, frame(DATA, END_STREAM, id, b"xxxx")].concat()
         }),
-        Flood::that_may_go_on("heads with forbidden headers", |id| {
+        Flood::open_ended("heads with forbidden headers", |id| {
             get(id, LIVE, &[("connection", "x")])
         }),
         // Responses that the client does not read, on the maximum number of streams.
         Flood {
             settings: b"\0\x04\0\0\0\0".to_vec(),
-            ..Flood::that_may_go_on("no window for responses", |id| match id {
+            ..Flood::open_ended("no window for responses", |id| match id {
                 ..256 => get(id, "/docs/swagger-ui-bundle.js", &[]),
                 _ => frame(PING, NONE, 0, b"12345678"),
             })
@@ -211,23 +211,23 @@ fn floods_of_one_stream() -> Vec<Flood> {
         frame(HEADERS, NONE, 1, &block)
     };
     vec![
-        Flood::that_ends("continuations", |_| {
+        Flood::ending("continuations", |_| {
             frame(CONTINUATION, NONE, 1, b"\0\x05aaaaa\x05bbbbb")
         })
         .after(headers()),
-        Flood::that_ends("empty continuations", |_| frame(CONTINUATION, NONE, 1, b""))
+        Flood::ending("empty continuations", |_| frame(CONTINUATION, NONE, 1, b""))
             .after(headers()),
-        Flood::that_ends("empty data", |_| frame(DATA, NONE, 1, b"")).after(open()),
-        Flood::that_may_go_on("nothing but padding", |_| frame(DATA, PADDED, 1, b"\x01\0"))
+        Flood::ending("empty data", |_| frame(DATA, NONE, 1, b"")).after(open()),
+        Flood::open_ended("nothing but padding", |_| frame(DATA, PADDED, 1, b"\x01\0"))
             .after(open()),
-        Flood::that_may_go_on("single bytes", |_| frame(DATA, NONE, 1, b" ")).after(open()),
+        Flood::open_ended("single bytes", |_| frame(DATA, NONE, 1, b" ")).after(open()),
     ]
 }
 
 /// Returns floods of frames that require a response, or that have no effect.
 fn floods_of_other_frames() -> Vec<Flood> {
     let flood = |name, kind, stream, payload: &'static [u8]| {
-        Flood::that_may_go_on(name, move |_| frame(kind, NONE, stream, payload))
+        Flood::open_ended(name, move |_| frame(kind, NONE, stream, payload))
     };
     vec![
         flood("settings", SETTINGS, 0, b"\0\x04\0\0\xff\xff"),

@@ -18,15 +18,15 @@ fn repository(behaviour: &str) -> Result<Repository> {
         "expect":{{"failure":"client"}}}}"#
     );
     Repository::empty()?
-        .with_model("evil", "progression", Some(component("hostile_guest")?))?
-        .with_file("evil/cases/case.json", case)
+        .with_model("hostile", "progression", Some(component("hostile_guest")?))?
+        .with_file("hostile/cases/case.json", case)
 }
 
 fn infer(repository: &Repository, behaviour: &str) -> Command {
     let mut command = wisp();
     command
         .arg("infer")
-        .arg(repository.path().join("evil"))
+        .arg(repository.path().join("hostile"))
         .arg("--input")
         .arg(format!("behaviour=[\"{behaviour}\"]"));
     command
@@ -51,7 +51,7 @@ fn infer_shows_a_panic_with_its_place_and_its_functions() -> Result<()> {
 #[test]
 fn check_shows_a_panic_with_its_place_and_its_functions() -> Result<()> {
     let repository = repository("panic")?;
-    let output = run(wisp().arg("check").arg(repository.path().join("evil")))?;
+    let output = run(wisp().arg("check").arg(repository.path().join("hostile")))?;
     let text = String::from_utf8_lossy(&output.stdout);
     ensure!(output.status.code() == Some(1), "{text}");
     for part in [
@@ -69,7 +69,7 @@ fn infer_and_check_show_what_a_handler_logs_on_standard_error() -> Result<()> {
     let repository = repository("log")?;
     let inferred = run(&mut infer(&repository, "log"))?;
     ensure!(inferred.status.success());
-    let checked = run(wisp().arg("check").arg(repository.path().join("evil")))?;
+    let checked = run(wisp().arg("check").arg(repository.path().join("hostile")))?;
     for output in [inferred, checked] {
         let text = String::from_utf8_lossy(&output.stderr);
         for line in [
@@ -108,7 +108,7 @@ fn post(server: &Serve, behaviour: &str) -> Result<String> {
     let mut stream = TcpStream::connect(server.address())?;
     write!(
         stream,
-        "POST /v2/models/evil/infer HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\
+        "POST /v2/models/hostile/infer HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\
          x-request-id: r1\r\ncontent-length: {}\r\n\r\n{body}",
         body.len()
     )?;
@@ -125,7 +125,7 @@ fn the_log_of_a_server_names_the_model_and_the_request() -> Result<()> {
     let mut server = Serve::spawn(command)?;
     post(&server, "log")?;
     let line = server.log_line(" INFO handler: a line ")?;
-    for field in ["model=evil", "version=1", "request_id=r1"] {
+    for field in ["model=hostile", "version=1", "request_id=r1"] {
         ensure!(line.contains(field), "{field}: {line}");
     }
     Ok(())

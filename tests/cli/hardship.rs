@@ -293,9 +293,9 @@ fn new_clients_are_served_when_idle_ones_use_all_descriptors() -> Result<()> {
 
 #[test]
 fn memory_is_given_back_after_a_burst() -> Result<()> {
-    let evil = component("hostile_guest")?;
+    let hostile = component("hostile_guest")?;
     let repository =
-        Repository::of(&["progression"])?.with_model("evil", "progression", Some(evil))?;
+        Repository::of(&["progression"])?.with_model("hostile", "progression", Some(hostile))?;
     let server = Serve::start(repository.path())?;
     infer(&server)?;
     let before = resident_bytes(server.child.id())?;
@@ -305,7 +305,7 @@ fn memory_is_given_back_after_a_burst() -> Result<()> {
     for _ in 0..3 {
         std::thread::scope(|scope| {
             for _ in 0..4 {
-                scope.spawn(|| post(&server, "/v2/models/evil/infer", body));
+                scope.spawn(|| post(&server, "/v2/models/hostile/infer", body));
             }
         });
     }

@@ -8,15 +8,15 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::{ChildStderr, Command, Stdio};
 
-/// A request that makes the handler of the model `evil` trap.
+/// A request that makes the handler of the model `hostile` trap.
 const TRAP: &str =
     r#"{"inputs":[{"name":"behaviour","datatype":"BYTES","shape":[1],"data":["trap"]}]}"#;
 
-/// Starts a server of the models `progression` and `evil`, with a line for each request in this format.
+/// Starts a server of the models `progression` and `hostile`, with a line for each request in this format.
 fn logging(format: &str) -> Result<(Serve, BufReader<ChildStderr>, Repository)> {
-    let evil = component("hostile_guest")?;
+    let hostile = component("hostile_guest")?;
     let repository =
-        Repository::of(&["progression"])?.with_model("evil", "progression", Some(evil))?;
+        Repository::of(&["progression"])?.with_model("hostile", "progression", Some(hostile))?;
     let mut command = serve(repository.path());
     command
         .args(["--log", "info,wisp_server=debug"])
@@ -112,15 +112,15 @@ fn a_line_about_a_request_names_its_model_in_every_outcome() -> Result<()> {
         ),
         (
             "trapped",
-            "POST /v2/models/evil/infer",
+            "POST /v2/models/hostile/infer",
             TRAP,
-            ["WARN", "evil", "1"],
+            ["WARN", "hostile", "1"],
         ),
         (
             "unloaded",
-            "POST /v2/repository/models/evil/unload",
+            "POST /v2/repository/models/hostile/unload",
             "",
-            ["DEBUG", "evil", "none"],
+            ["DEBUG", "hostile", "none"],
         ),
         (
             "unknown",

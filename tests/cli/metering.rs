@@ -168,7 +168,7 @@ fn the_guests_in_the_log_add_up_to_the_processor_time_of_the_server() -> Result<
     let directory = tempfile::tempdir()?;
     let log = directory.path().join("usage.ndjson");
     let mut server = start(&repository, &log, &[])?;
-    // What the first call prepares is not the work of a guest.
+    // The preparations of the first call are not the work of a guest.
     spin(&server.address, NOBODY, 1)?;
     let before = processor_seconds(server.id())?;
     let calls = CALLS * scale();

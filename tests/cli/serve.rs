@@ -179,8 +179,8 @@ fn sigterm_answers_what_is_in_flight_and_ends_with_success() -> Result<()> {
 
 #[test]
 fn a_second_signal_ends_it_at_once_whatever_is_running() -> Result<()> {
-    let evil = component("hostile_guest")?;
-    let repository = Repository::empty()?.with_model("evil", "progression", Some(evil))?;
+    let hostile = component("hostile_guest")?;
+    let repository = Repository::empty()?.with_model("hostile", "progression", Some(hostile))?;
     let mut command = serve(repository.path());
     command.stderr(Stdio::piped());
     let mut server = Serve::spawn(command)?;
@@ -188,7 +188,7 @@ fn a_second_signal_ends_it_at_once_whatever_is_running() -> Result<()> {
         r#"{"inputs":[{"name":"behaviour","datatype":"BYTES","shape":[1],"data":["loop"]}]}"#;
     let post = |length: usize| {
         format!(
-            "POST /v2/models/evil/infer HTTP/1.1\r\nhost: localhost\r\nexpect: 100-continue\r\ncontent-length: {length}\r\n\r\n"
+            "POST /v2/models/hostile/infer HTTP/1.1\r\nhost: localhost\r\nexpect: 100-continue\r\ncontent-length: {length}\r\n\r\n"
         )
     };
     let (mut looping, mut unfinished) = (
@@ -224,11 +224,11 @@ fn on_loopback_only_requests_to_this_machine_or_to_named_hosts_are_answered() ->
     };
     let unload = "/v2/repository/models/progression/unload";
     for (target, host) in [
-        (unload.to_owned(), "evil.example:8000"),
-        (format!("http://evil.example:8000{unload}"), "localhost"),
-        ("/v2/models/progression".to_owned(), "evil.example"),
-        ("/openapi.json".to_owned(), "localhost.evil.example"),
-        ("/no/such/route".to_owned(), "127.0.0.1.evil.example"),
+        (unload.to_owned(), "hostile.example:8000"),
+        (format!("http://hostile.example:8000{unload}"), "localhost"),
+        ("/v2/models/progression".to_owned(), "hostile.example"),
+        ("/openapi.json".to_owned(), "localhost.hostile.example"),
+        ("/no/such/route".to_owned(), "127.0.0.1.hostile.example"),
     ] {
         let method = if target.contains(unload) {
             "POST"

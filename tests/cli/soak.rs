@@ -30,7 +30,7 @@ fn cases() -> Vec<Vec<Case>> {
             r#"{{"inputs":[{{"name":"behaviour","datatype":"BYTES","shape":[1],"data":["{behaviour}"]}}]}}"#
         )
     };
-    let evil = "/v2/models/evil/infer";
+    let hostile = "/v2/models/hostile/infer";
     let post = "POST";
     // Each array runs on a thread of its own.
     vec![
@@ -62,12 +62,12 @@ fn cases() -> Vec<Vec<Case>> {
             ("GET", "/nothing", String::new(), &[404]),
         ],
         vec![
-            (post, evil, behave("honest"), &[200, 503]),
-            (post, evil, behave("trap"), &[502, 503]),
-            (post, evil, behave("grow"), &[200, 502, 503]),
-            (post, evil, behave("recurse"), &[502, 503]),
-            (post, evil, behave("hoard"), &[200, 502, 503, 504]),
-            (post, evil, behave("long_failure"), &[502, 503]),
+            (post, hostile, behave("honest"), &[200, 503]),
+            (post, hostile, behave("trap"), &[502, 503]),
+            (post, hostile, behave("grow"), &[200, 502, 503]),
+            (post, hostile, behave("recurse"), &[502, 503]),
+            (post, hostile, behave("hoard"), &[200, 502, 503, 504]),
+            (post, hostile, behave("long_failure"), &[502, 503]),
         ],
         vec![
             (
@@ -125,7 +125,7 @@ fn threads_and_descriptors(process: u32) -> Result<(usize, usize)> {
 #[test]
 fn a_mixed_load_leaks_no_memory_threads_or_descriptors() -> Result<()> {
     let repository = Repository::of(&["progression", "wine"])?.with_model(
-        "evil",
+        "hostile",
         "progression",
         Some(component("hostile_guest")?),
     )?;

@@ -66,11 +66,15 @@ struct Soak {
 impl Soak {
     fn start() -> Result<Soak> {
         let public = Repository::of(&["wine"])?.with_model("shared", "progression", None)?;
-        let evil = component("hostile_guest")?;
+        let hostile = component("hostile_guest")?;
         let directory = Repository::empty()?
             .with_model("tenants/rows/models/own", "progression", None)?
             .with_model("tenants/killed/models/own", "progression", None)?
-            .with_model("tenants/evil/models/evil", "progression", Some(evil))?;
+            .with_model(
+                "tenants/hostile/models/hostile",
+                "progression",
+                Some(hostile),
+            )?;
         let file = TenantFile::new(directory.path());
         let shared = |id: &str| add(&file, id, Some(Isolation::Shared));
         let killed = add(&file, "killed", Some(Isolation::Worker))?;
@@ -79,7 +83,7 @@ impl Soak {
             GoodTenant::new(Api::Row, shared("rows")?),
             GoodTenant::new(Api::Grpc, shared("grpc")?),
         ];
-        let (evil, flood, junk) = (shared("evil")?, shared("flood")?, shared("junk")?);
+        let (misbehaving, flood, junk) = (shared("hostile")?, shared("flood")?, shared("junk")?);
         file.change(|records| {
             if let Some(record) = records.tenants.get_mut("flood") {
                 record.limits.requests_per_second = Some(ALLOWED);
@@ -87,8 +91,8 @@ impl Soak {
             Ok(())
         })?;
         let hostile = vec![
-            Attacker::new(Attack::Loops, &evil),
-            Attacker::new(Attack::Misbehaves, &evil),
+            Attacker::new(Attack::Loops, &misbehaving),
+            Attacker::new(Attack::Misbehaves, &misbehaving),
             Attacker::new(Attack::Floods, &flood),
             Attacker::new(Attack::Guesses, &flood),
             Attacker::new(Attack::Malforms, &junk),

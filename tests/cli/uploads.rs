@@ -155,7 +155,7 @@ fn a_server_that_is_killed_at_any_moment_of_an_upload_starts_with_whole_versions
             let left = fs::read_dir(place).map_or(0, Iterator::count);
             ensure!(left == 0, "kill {kill}: {left} {part}");
         }
-        // What was on its way can be sent again.
+        // An interrupted upload can be sent again.
         let next = last + 1;
         let file = format!("PUT /v2/repository/models/m/versions/{next}/files/model.onnx");
         request(&server, &file, &graph)?.ok()?;

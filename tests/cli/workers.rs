@@ -132,7 +132,7 @@ pub(super) fn workers_of(tenants: &Path) -> Vec<u32> {
 }
 
 #[test]
-fn when_memory_runs_out_the_kernel_ends_workers_before_the_server() -> Result<()> {
+fn the_kernel_ends_workers_before_the_server_if_memory_runs_out() -> Result<()> {
     let tenants = Tenants::start(Isolation::Worker, &[])?;
     let answer = tenants.infer("own", &tenants.acme)?;
     ensure!(answer.status == 200, "{answer:?}");
@@ -292,7 +292,7 @@ fn a_key_for_inference_changes_no_model_in_the_disguise_of_another_protocol() ->
             .infer("own", &key)
             .is_ok_and(|response| response.status == 200)
     })?;
-    // What only a request over HTTP/2 means comes over HTTP/1.
+    // A request that is valid only over HTTP/2 arrives over HTTP/1.
     let message = b"\0\0\0\0\x05\x12\x03own";
     let head = format!(
         "POST /inference.GRPCInferenceService/RepositoryModelUnload HTTP/1.1\r\nhost: localhost\r\n\

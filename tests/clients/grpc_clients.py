@@ -4,7 +4,7 @@
     grpc_clients.py CHECK ADDRESS EXAMPLES
 
 CHECK is a function below `=== Checks ===`. NVIDIA's client speaks V2, Intel's speaks TensorFlow Serving's
-dialect, and the messages of the simple one are made from what the server's reflection tells.
+protocol, and the messages of the simple one are made from the server's reflection.
 """
 
 import queue
@@ -378,7 +378,7 @@ def health():
 
 
 def reflection():
-    """The simple dialect, by a client that knows nothing but what reflection says."""
+    """The simple protocol, by a client that takes everything from reflection."""
     with grpc.insecure_channel(ADDRESS) as channel:
         database = ProtoReflectionDescriptorDatabase(channel)
         services = set(database.get_services())
@@ -463,7 +463,7 @@ def large():
 
 
 def examples():
-    """Classes and values of examples in TensorFlow Serving's dialect, alone and several at once."""
+    """Classes and values of examples in TensorFlow Serving's protocol, alone and several at once."""
     with grpc.insecure_channel(ADDRESS) as channel:
         call = caller(channel, "tensorflow.serving.PredictionService")
 
@@ -505,12 +505,12 @@ def disconnect():
     outcomes = queue.SimpleQueue()
     streaming = triton.InferenceServerClient(ADDRESS)
     streaming.start_stream(callback=lambda result, error: outcomes.put(error))
-    streaming.async_stream_infer("evil", honest)
+    streaming.async_stream_infer("hostile", honest)
     # The stream is one of the server's by now.
     assert outcomes.get(timeout=60) is None
-    streaming.async_stream_infer("evil", loop)
+    streaming.async_stream_infer("hostile", loop)
     client = triton.InferenceServerClient(ADDRESS)
-    client.async_infer("evil", loop, callback=lambda result, error: outcomes.put(error))
+    client.async_infer("hostile", loop, callback=lambda result, error: outcomes.put(error))
     streaming.stop_stream(cancel_requests=True)
     assert outcomes.get(timeout=60).status() == "StatusCode.CANCELLED"
     client.close()

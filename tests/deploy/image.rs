@@ -59,7 +59,7 @@ impl Container {
 impl Drop for Container {
     fn drop(&mut self) {
         let mut remove = Command::new(self.engine);
-        // What it leaves is for the user of the engine to remove.
+        // The files that it leaves are for the user of the engine to remove.
         let _ = remove.args(["rm", "--force", &self.id]).output();
     }
 }
@@ -124,7 +124,7 @@ fn plan(models: &Path, image: &Path) -> Result<Value> {
     let stages = stages()?;
     let (build, last) = (stages.first(), stages.last());
     let (build, last) = (build.context("no stage")?, last.context("no stage")?);
-    // What follows the compilation.
+    // The steps after the compilation.
     let built = build.all("RUN").last().context("no step")?.split("&&");
     let built: Vec<&str> = built
         .map(str::trim)

@@ -136,7 +136,7 @@ impl Outline {
                 "cabi_realloc" => Some(allocator()),
                 "wisp:handler/model@0.1.0#signature" => Some(returning(SIGNATURE)),
                 "wisp:handler/model@0.1.0#infer" => Some(self.driver(numbers)?),
-                // What runs before and after the calls stays random, but rarely, since most of it traps.
+                // The code before and after the calls stays random, but rarely, since most of it traps.
                 "_initialize" => numbers.of_these(&[true, true, true, false]).then(nothing),
                 _ => numbers.of_these(&[true, false]).then(nothing),
             };

@@ -33,7 +33,7 @@ fn a_pinned_reference_is_this_artifact_or_an_error() -> Result<()> {
     let (_, digest) = first.split_once('@').context("no digest")?;
     let stored = registry.stored(digest)?;
     let manifest = std::fs::read_to_string(&stored)?;
-    std::fs::write(&stored, manifest.replace("echo.wasm", "evil.wasm"))?;
+    std::fs::write(&stored, manifest.replace("echo.wasm", "fake.wasm"))?;
     let text = refusal(&mut pull(&first, &pulled), 1)?;
     ensure!(
         text.contains("the content of the manifest is not what its digest says"),

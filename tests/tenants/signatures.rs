@@ -74,7 +74,7 @@ fn the_keys_of_a_tenant_sign_its_models_and_no_others_do() -> Result<()> {
     ensure!(tenants.refresh()?);
     tenants.infer("signed", &acme)?.ok()?;
     refused("unsigned", "is not signed")?;
-    // What a client sends is verified by the same rules.
+    // Uploads of a client are verified by the same rules.
     let version = "/v2/repository/models/sent/versions/1";
     let graph = std::fs::read(
         tenants
@@ -124,7 +124,7 @@ fn uploads_go_on_when_the_keys_change_or_the_tenant_is_added_again_while_a_reque
     let id: TenantId = "acme".parse()?;
     let key = public(&SigningKey::generate()?)?;
     put(&tenants, ("1", &acme), &graph)?.ok()?;
-    // What a stream or a health watch holds until its client ends it.
+    // As a stream or a health watch does until its client ends it.
     let open = tenants.server.namespaces().all_tenants();
     let file = &tenants.file;
     file.change(|records| records.add_signing_key(&id, &key))?;

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 use serde_json::Value;
 
-/// What came of a call: an entry of `tests/fixtures/triton/grpc.json`, or a line that the script prints.
+/// The outcome of a call: an entry of `tests/fixtures/triton/grpc.json`, or a line that the script prints.
 #[derive(Debug, Deserialize)]
 struct Outcome {
     id: String,

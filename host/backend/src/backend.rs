@@ -42,7 +42,7 @@ pub trait Backend: Send + Sync + std::fmt::Debug {
 pub struct LoadOptions {
     /// The device that computes.
     pub device: Device,
-    /// The number of threads that one computation may use, including that of the caller.
+    /// The number of threads that one computation may use, including the caller's.
     pub threads: NonZeroUsize,
     /// The shapes of inputs, by name, that fix axes which the file leaves variable. A variable axis here
     /// stays as it is in the file. A name or a size that contradicts the file is an error.

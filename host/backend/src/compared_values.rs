@@ -88,11 +88,9 @@ struct Reader<R> {
 
 impl<R: Read + Seek> Reader<R> {
     fn read_model(&mut self, end: u64) -> io::Result<()> {
-        while let Some(field) = self.file.next_field(end)? {
-            if field.number == 7 {
-                self.read_graph(field.end)?;
-            }
-            self.file.skip_to(field.end)?;
+        while let Some(graph) = self.file.next_numbered(7, end)? {
+            self.read_graph(graph.end)?;
+            self.file.skip_to(graph.end)?;
         }
         Ok(())
     }

@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_be_an_onnx_model_is_none_of_them() {
+    fn content_that_may_be_an_onnx_model_is_not_described() {
         for content in [
             // The version of the format, then the producer or the graph.
             b"\x08\x07\x12\x07pytorch".as_slice(),

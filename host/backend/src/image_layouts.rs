@@ -1,6 +1,6 @@
 //! The inputs of an ONNX file that are images, and the order of their axes.
 //!
-//! An input is an image if its operators show it beyond doubt: it has four axes, of which that of the channels has
+//! An input is an image if its operators show it beyond doubt: it has four axes, of which the one of the channels has
 //! size 1, 3 or 4, and reaches a convolution or a pooling (NCHW) or a transposition to NCHW (NHWC), directly or
 //! through operators that keep the axes. In all other cases nothing is derived. The file is read in one pass that
 //! skips weights; whether it is valid is for the backends to decide.
@@ -50,7 +50,7 @@ const ARITHMETIC_OPERATORS: [&str; 4] = ["Add", "Div", "Mul", "Sub"];
 /// The maximum number of intermediate values that are followed.
 const MAX_VALUES: usize = 1000;
 
-/// Returns the layout of those of the graph's `inputs` that are images, by name.
+/// Returns the layouts of the graph's `inputs` that are images, by name.
 ///
 /// # Errors
 /// Returns [`io::ErrorKind::InvalidData`] for a file that is not a protobuf message.
@@ -136,11 +136,9 @@ impl Uses {
 
 impl<R: Read + Seek> Reader<R> {
     fn read_model(&mut self, end: u64) -> io::Result<()> {
-        while let Some(field) = self.file.next_field(end)? {
-            if field.number == 7 {
-                self.read_graph(field.end)?;
-            }
-            self.file.skip_to(field.end)?;
+        while let Some(graph) = self.file.next_numbered(7, end)? {
+            self.read_graph(graph.end)?;
+            self.file.skip_to(graph.end)?;
         }
         Ok(())
     }
@@ -315,7 +313,7 @@ mod tests {
     #[test]
     fn nothing_is_derived_where_the_graph_leaves_a_doubt() {
         let conv = || node("Conv", &["x", "w"], "y");
-        // The number of channels is variable, is not that of an image, or is in another place.
+        // The number of channels is variable, unusual for an image, or in another place.
         for shape in [[-1, -1, 8, 8], [-1, 64, 8, 8], IMAGE_WITH_CHANNELS_LAST] {
             assert_eq!(layout(&shape, &[conv()]), None, "{shape:?}");
         }

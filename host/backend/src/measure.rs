@@ -35,7 +35,7 @@ pub fn compute(
     graph.compute_cancellable(inputs, &cancellation)
 }
 
-/// Computes as [`compute`] does, and returns the time without that of a preparation for inputs of new sizes.
+/// Computes as [`compute`] does, and returns the time without a preparation for inputs of new sizes.
 pub fn compute_timed(
     graph: &dyn Graph,
     inputs: &[NamedTensor],

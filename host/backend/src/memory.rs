@@ -2,7 +2,7 @@
 //!
 //! A request with a few numbers can make a graph allocate more memory than the machine has, and a failed
 //! allocation ends the process. Backends therefore reserve their allocations in one budget. It is a part
-//! of the memory that the process may use: that of the machine, or of its control group if that is less.
+//! of the memory that the process may use: the machine's, or its control group's if that is less.
 
 use crate::process_memory::process_memory;
 use std::sync::Arc;

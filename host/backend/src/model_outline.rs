@@ -148,7 +148,7 @@ impl<R: Read + Seek> Reader<R> {
     fn read_function(&mut self, end: u64) -> io::Result<()> {
         while let Some(field) = self.file.next_field(end)? {
             match field.number {
-                // The values of a function are not those of the main graph.
+                // The values of a function do not belong to the main graph.
                 7 => self.read_node(field.end, 1)?,
                 10 => {
                     let domain = self.file.read_name(&field)?;

@@ -67,7 +67,7 @@ fn contradicts(declared: &[Dimension], inferred: &[Dimension]) -> bool {
     declared.len() != inferred.len()
         || axes.any(|pair| match pair {
             (_, (Dimension::Fixed(declared), Dimension::Fixed(inferred))) => declared != inferred,
-            // A size that is not inferred may be as declared, except for that of the batch.
+            // A size that is not inferred may be as declared, except for the batch size.
             (axis, (Dimension::Fixed(_), Dimension::Variable)) => axis == 0,
             (_, (Dimension::Variable, _)) => false,
         })

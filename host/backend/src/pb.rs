@@ -1,4 +1,4 @@
-//! The messages of an ONNX file: those of tract-onnx, or equal ones where tract is not linked.
+//! The messages of an ONNX file: tract-onnx's, or equal ones where tract is not linked.
 //!
 //! A Wasm module that links tract contains all of its operators, because they register themselves.
 

@@ -162,7 +162,7 @@ pub(crate) fn sample_sizes(signature: &Signature, symbols: &AxisSymbols) -> Vec<
     distinct
 }
 
-/// Returns inputs of two rows like those of `sample`, if every required input has rows and an output is
+/// Returns inputs of two rows like the rows of `sample`, if every required input has rows and an output is
 /// declared with another number of them.
 #[cfg(any(feature = "onnxruntime", feature = "rten"))]
 pub(crate) fn two_row_inputs(

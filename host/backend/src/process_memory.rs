@@ -1,4 +1,4 @@
-//! The memory available to this process: that of the machine, or less in a limited control group.
+//! The memory available to this process: the machine's, or less in a limited control group.
 //!
 //! Both versions of control groups are supported. The limits of the process's own group and
 //! of all groups above it count.
@@ -101,7 +101,7 @@ mod tests {
         for (files, expected) in [
             (&[][..], None),
             (&[meminfo], Some(2048 * 1024)),
-            // Version 2: its own limit, that of a group above it, no limit, and a path outside the container.
+            // Version 2: its own limit, a limit of a group above it, no limit, and a path outside the container.
             (
                 &[
                     meminfo,

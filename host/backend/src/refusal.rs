@@ -2,7 +2,7 @@
 //!
 //! Backends report the same causes in different words, and add paths of their sources and names of their own
 //! types. [`explain`] names the common causes alike for all backends, and keeps the rest of a message if it
-//! contains nothing but plain words, numbers and shapes. [`Operator`] says where in the graph it happened.
+//! contains nothing but plain words, numbers and shapes. [`Operator`] is the place in the graph.
 //!
 //! Invariant: an explanation is one line of bounded length, without paths and without names of types.
 

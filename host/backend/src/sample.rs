@@ -12,7 +12,7 @@ use wisp_tensor::{
 /// file: a million rows of 64 f32 have this size.
 const MAX_INPUT_BYTES: usize = 256 << 20;
 
-/// Returns whether the shape is that of the state of a recurrent operator: directions, batch and hidden size.
+/// Returns whether the state of a recurrent operator can have this shape: directions, batch and hidden size.
 pub fn is_state(shape: &[Dimension]) -> bool {
     matches!(
         shape,

@@ -1,4 +1,4 @@
-//! A model in one file, for a backend that has no files: that of an edge bundle.
+//! A model in one file, for the backend of an edge bundle, which has no files.
 
 use crate::error::BackendError;
 use crate::model_source::ModelSource;

@@ -1,7 +1,7 @@
 //! The embedded backend: tract, which is pure Rust, natively and in Wasm.
 //!
 //! A file is read once into a typed model with symbols for its variable axes ([`model`]). tract is
-//! several times faster if it knows all sizes, so a symbolic plan is never run. The first request of each
+//! several times faster with all sizes given, so a symbolic plan is never run. The first request of each
 //! set of sizes specialises and optimises the model, and the plan is kept ([`plan_cache`]) with checks on
 //! values in requests ([`checked_plan`]). Nodes that tract reads wrongly are rewritten first
 //! ([`equivalents`]), and before a plan is optimised, operators whose results are wrong or whose
@@ -121,7 +121,7 @@ struct TractGraph {
     sample: Sample,
     /// The declarations of outputs in the file that typing has shown to be wrong.
     wrong_declarations: Vec<String>,
-    /// The runtime that prepares its plans, if it is not that of the CPU.
+    /// The runtime that prepares its plans, if it is not the CPU's.
     runtime: Option<&'static dyn Runtime>,
     /// The memory budget of all computations of the backend.
     memory: Arc<MemoryBudget>,

@@ -69,6 +69,17 @@ impl<R: Read + Seek> WireReader<R> {
         }))
     }
 
+    /// Returns the next field with this number, or `None` at `end`. Skips other fields.
+    pub(crate) fn next_numbered(&mut self, number: u64, end: u64) -> io::Result<Option<Field>> {
+        while let Some(field) = self.next_field(end)? {
+            if field.number == number {
+                return Ok(Some(field));
+            }
+            self.skip_to(field.end)?;
+        }
+        Ok(None)
+    }
+
     /// Appends the integers of a field to `integers`: one, or several that are packed. Fails if there are more
     /// than `limit` in all.
     pub(crate) fn read_integers(

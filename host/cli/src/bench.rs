@@ -168,7 +168,7 @@ impl Comparison<'_> {
         })
     }
 
-    /// Returns the numbers of rows to measure; `None` for those of `--shape`.
+    /// Returns the numbers of rows to measure; `None` for the rows of `--shape`.
     fn rows(&self) -> Vec<Option<u32>> {
         let args = self.args;
         match (args.batch.as_slice(), args.shape.as_slice()) {

@@ -1,7 +1,7 @@
-//! `wisp bundle`: makes one component of a model, an inference engine and an HTTP adapter, for hosts of wasi:http.
+//! `wisp bundle`: makes one component of a model, a backend and an HTTP adapter, for hosts of wasi:http.
 //!
 //! The modules in the order of the command: `source` loads the version natively, as `wisp check` does,
-//! `engine` chooses the engine and prepares the graphs for it, `modules` finds the prebuilt modules,
+//! `engine` chooses the backend and prepares the graphs for it, `modules` finds the prebuilt modules,
 //! `contents` collects what they are given, `composition` composes them with the handler, `imports` checks what is
 //! left to import, `trial` runs the golden cases in the result and natively, and `target` writes it. No compiler of
 //! Rust runs, except with `--build`.
@@ -63,7 +63,7 @@ pub(crate) fn run(args: &BundleArgs) -> anyhow::Result<ExitCode> {
     }
     let shown = display::path(&args.model);
     let source = Source::load(args).with_context(|| format!("`{shown}` cannot be bundled"))?;
-    let prepared = engine::prepare(args.engine, &source)?;
+    let prepared = engine::prepare(args.bundled_backend, &source)?;
     // Modules in a directory of their own come from elsewhere.
     if args.build && args.modules.is_none() {
         build::build_edge_modules(&modules::sources(&args.model)?)?;
@@ -167,7 +167,7 @@ fn report(bundle: &Bundle<'_>, output: &Path, (verdict, took): (&Verdict, Durati
         imports => imports.join(", "),
     };
     format!(
-        "{}  {} ({} gzipped)\n  engine   {}\n  imports  {imports}\n  cases    {verdict}\n  time     {:.1} s\n",
+        "{}  {} ({} gzipped)\n  backend  {}\n  imports  {imports}\n  cases    {verdict}\n  time     {:.1} s\n",
         display::path(&absolute(output)),
         display::size(u64::try_from(bundle.bytes.len()).unwrap_or(u64::MAX)),
         display::size(bundle.gzipped_bytes),

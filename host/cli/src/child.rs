@@ -60,7 +60,7 @@ fn load(args: &LoadArgs) -> anyhow::Result<()> {
     served.context("failed to exchange tasks and answers")
 }
 
-/// Returns the rules of a child that loads model files: the places of its arguments, and those of libraries.
+/// Returns the rules of a child that loads model files: the places of its arguments and of libraries.
 fn loader_rules(args: &LoadArgs) -> FileRules {
     let reading = match args.read.as_slice() {
         [] => Reading::Everything,

@@ -1,4 +1,4 @@
-//! `wisp config`: prints descriptions of the settings of `wisp serve`, and of those of a model.
+//! `wisp config`: prints descriptions of the settings of `wisp serve` and of a model.
 
 use crate::configuration::{reference::reference, schema::schema};
 use crate::model_schema;

@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_shell_would_read_otherwise_is_quoted() {
+    fn characters_that_a_shell_interprets_are_quoted() {
         assert_eq!(shell_word("a/b-c_1.png"), "a/b-c_1.png");
         assert_eq!(shell_word("it's"), "'it'\\''s'");
         assert_eq!(shell_word(""), "''");

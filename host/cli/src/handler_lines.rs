@@ -10,7 +10,7 @@ use tracing_subscriber::field::RecordFields;
 use tracing_subscriber::fmt::FormatFields;
 use tracing_subscriber::fmt::format::Writer;
 
-/// The levels of the lines: all of those of handlers.
+/// The levels of the lines: all levels of handlers.
 const LEVELS: &str = "off,handler=trace";
 
 /// Formats the text of a line without its fields.

@@ -148,7 +148,7 @@ fn report(path: &Path, handlers: &mut HandlerInspection<'_>) -> anyhow::Result<R
     Ok(report)
 }
 
-/// Returns the model file of the graph's model, if the graph is that of a model whose file can be read.
+/// Returns the model file of the graph's model, if the graph belongs to a model whose file can be read.
 fn model_file(graph: &Path) -> Option<ModelFile> {
     let directory = model_directory(graph.parent()?)?;
     ModelFile::load(directory).ok()
@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_neither_is_refused() {
+    fn a_file_that_is_neither_is_refused() {
         assert!(outline(Path::new("model.pt"), b"PK").is_err());
     }
 }

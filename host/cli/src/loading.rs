@@ -368,7 +368,7 @@ pub(crate) fn expect_model(path: &Path) -> anyhow::Result<()> {
     }))
 }
 
-/// Returns the models at `path`: those of a repository, or else the path itself, which must be a model's
+/// Returns the models at `path`: the models of a repository, or else the path itself, which must be a model's
 /// directory or a model file.
 pub(crate) fn models_in(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
     if path.is_dir() && !is_model_directory(path)? {

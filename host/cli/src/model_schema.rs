@@ -36,7 +36,7 @@ const KEYS: [(&str, &str); 66] = [
     ),
     (
         "backend",
-        "The backend: tract, rten, onnxruntime or auto; by default that of the server.",
+        "The backend: tract, rten, onnxruntime or auto; by default the server's.",
     ),
     (
         "device",
@@ -48,7 +48,7 @@ const KEYS: [(&str, &str); 66] = [
     ),
     (
         "instances",
-        "The number of computations of a graph that run at once; by default that of the server.",
+        "The number of computations of a graph that run at once; by default the server's.",
     ),
     (
         "batching",
@@ -160,7 +160,7 @@ const KEYS: [(&str, &str); 66] = [
     ),
     (
         "inputs.<name>.features",
-        "Rules for single features, by name or position, which replace those of the input.",
+        "Rules for single features, by name or position, which replace the rules of the input.",
     ),
     (
         "inputs.<name>.features.<name>.min",

@@ -43,7 +43,7 @@ pub(crate) use backend::{
     IndexUrl,
 };
 pub(crate) use baseline::BaselineArgs;
-pub(crate) use bundle::{BundleArgs, EngineChoice, TargetChoice};
+pub(crate) use bundle::{BackendChoice, BundleArgs, TargetChoice};
 pub(crate) use cage::CageArgs;
 pub(crate) use child::{
     AttemptArgs, CHILD, ChildArgs, ChildTask, ConfinedChoice, LoadArgs, SpawnArgs, SpawnWorkersArgs,

@@ -81,7 +81,7 @@ pub(crate) struct WorkerSpawnerOptions<'a> {
     pub(crate) moves: bool,
 }
 
-/// Starts the process that starts workers. It ends as that of [`start`] does.
+/// Starts the process that starts workers. It ends as the one of [`start`] does.
 pub(crate) fn start_workers(options: WorkerSpawnerOptions<'_>) -> anyhow::Result<(Spawner, Child)> {
     let (spawner, socket) = spawner::connection().context("failed to make a pair of sockets")?;
     let process = Command::new(this_program())
@@ -143,7 +143,7 @@ pub(crate) fn hidden_variables() -> Vec<OsString> {
             .iter()
             .any(|hidden| name.starts_with(hidden))
     });
-    // It computes with the threads of its settings, and not with those of other children.
+    // It computes with the threads of its settings, and not of other children.
     hidden
         .chain([OsString::from("RAYON_NUM_THREADS")])
         .collect()

@@ -61,7 +61,7 @@ pub struct InferRequest {
 pub struct Scheduling {
     /// The priority level, of which 1 is the highest; 0 for the default level of the model.
     pub priority: u32,
-    /// The time that the request may wait in the queue; `None` for that of the model.
+    /// The time that the request may wait in the queue; `None` for the model's own.
     pub timeout: Option<Duration>,
 }
 
@@ -169,7 +169,7 @@ impl fmt::Display for ModelName {
     }
 }
 
-/// The name that an operator gave to a version; the grammar is that of a [`ModelName`].
+/// The name that an operator gave to a version; it has the grammar of a [`ModelName`].
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct VersionLabel(ModelName);
 

@@ -15,7 +15,7 @@ use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
 use wisp_tensor::ImageLayout;
 
-/// The maximum length of a text in bytes, many times that of a usual one.
+/// The maximum length of a text in bytes, many times the usual length.
 pub const MAX_BYTES: usize = 256 << 10;
 
 /// The fields without an effect, which change no response. `v2::load_config` accepts them too.
@@ -32,7 +32,7 @@ const IGNORED_WITHIN: [(&str, &[&str]); 2] = [
     ("instance_group", &["host_policy", "rate_limiter"]),
 ];
 
-/// Triton's backend for ONNX files, which says nothing but their format.
+/// Triton's backend for ONNX files, which stands only for their format here.
 const ONNX_BACKEND: &str = "onnxruntime";
 
 /// The backends of Triton without a counterpart, and their replacements.

@@ -88,6 +88,28 @@ impl GrpcCode {
 }
 
 impl ErrorKind {
+    /// All kinds, in the order of their definition.
+    pub const ALL: [ErrorKind; 18] = [
+        ErrorKind::InvalidRequest,
+        ErrorKind::NotFound,
+        ErrorKind::Unauthenticated,
+        ErrorKind::Forbidden,
+        ErrorKind::MethodNotAllowed,
+        ErrorKind::Conflict,
+        ErrorKind::TooLarge,
+        ErrorKind::UnsupportedEncoding,
+        ErrorKind::NotImplemented,
+        ErrorKind::ClientTimeout,
+        ErrorKind::ClientGone,
+        ErrorKind::Handler,
+        ErrorKind::HandlerTimeout,
+        ErrorKind::OverQuota,
+        ErrorKind::Unavailable,
+        ErrorKind::StorageFull,
+        ErrorKind::DeadlineExceeded,
+        ErrorKind::Internal,
+    ];
+
     /// Returns the party that has to act; it determines the level of the log line.
     pub fn party(self) -> Party {
         self.row().0
@@ -197,6 +219,14 @@ fn client_gone() -> StatusCode {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn all_kinds_are_in_the_order_of_their_definition() {
+        for (position, kind) in ErrorKind::ALL.into_iter().enumerate() {
+            assert_eq!(kind as usize, position);
+        }
+        assert_eq!(ErrorKind::ALL.len(), ErrorKind::Internal as usize + 1);
+    }
 
     #[test]
     fn grpc_codes_have_their_numbers_on_the_wire() {

@@ -13,7 +13,7 @@ use wisp_tensor::{Dimension, ElementType};
 /// A request to load a model. The default loads the model as it is in the repository. Lifetime: one request.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LoadRequest {
-    /// The settings that replace those of the repository.
+    /// The settings that replace the repository's.
     pub config: Option<LoadConfig>,
     /// The files of the model, in place of those in the repository; empty if the model is in the repository.
     pub files: Vec<UploadedFile>,
@@ -37,7 +37,7 @@ pub struct UploadedFile {
 /// The settings in a model configuration that this server has. A setting without a value is not changed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LoadConfig {
-    /// The name of the model, which must be that of the request.
+    /// The name of the model, which must be the same as in the request.
     pub name: Option<String>,
     pub backend: Option<String>,
     /// The index of the GPU that computes.
@@ -54,9 +54,9 @@ pub struct LoadConfig {
     pub dynamic_batching: Option<DynamicBatching>,
     /// The file of the main graph in the directory of a version.
     pub default_model_filename: Option<String>,
-    /// The declared inputs, which must agree with those of the model.
+    /// The declared inputs, which must agree with the model's.
     pub inputs: Vec<DeclaredTensor>,
-    /// The declared outputs, which must agree with those of the model.
+    /// The declared outputs, which must agree with the model's.
     pub outputs: Vec<DeclaredTensor>,
 }
 

@@ -53,7 +53,7 @@ pub struct ReleaseSettings {
     pub min_requests: u64,
     /// The largest part of failed requests. `null` is written too, since a missing member has the default.
     pub max_error_percent: Option<f64>,
-    /// The largest ratio of the candidate's latency to that of the stable version.
+    /// The largest ratio of the candidate's latency to the stable version's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_latency_ratio: Option<f64>,
     /// The measure of latency.
@@ -129,7 +129,7 @@ pub struct ReleaseRecord {
     pub candidate: Version,
     pub phase: Phase,
     pub settings: ReleaseSettings,
-    /// The events of this release, after those of the releases that it replaced without a close.
+    /// The events of this release, after the events of the releases that it replaced without a close.
     pub events: Vec<ReleaseEvent>,
 }
 
@@ -154,7 +154,7 @@ pub struct ShadowCounts {
     pub calls: VersionCounts,
     /// The copies that were not made, because the server had no capacity to spare.
     pub dropped: u64,
-    /// The responses that were compared with those of the stable version.
+    /// The responses that were compared with responses of the stable version.
     pub compared: u64,
     /// The compared responses with an output that disagrees.
     pub disagreed: u64,

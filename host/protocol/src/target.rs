@@ -1,7 +1,7 @@
 //! The model and version that a client names, common to all protocols and transports.
 //!
-//! The texts of [`UnknownTarget`] are those of TF Serving and of the predict API; `v2::unknown_target` returns
-//! those of V2.
+//! The texts of [`UnknownTarget`] are for TF Serving and the predict API; `v2::unknown_target` returns
+//! the texts of V2.
 
 use crate::call::{ModelName, Selection, Target, Version, VersionChoice, VersionLabel};
 use crate::quoted::Quoted;

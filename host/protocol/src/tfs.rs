@@ -1,4 +1,4 @@
-//! The REST protocol of TF Serving, which is also that of KServe V1.
+//! The REST protocol of TF Serving, which KServe V1 shares.
 //!
 //! A [`TfsDecoder`] is built from the verb of a path. It decodes a body (`request`) into an
 //! `InferRequest` and a [`TfsEncoder`], which encodes the `InferResponse` (`response`). `classes` selects the

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use std::fmt;
 
-/// The maximum length of the name of a file in bytes, as that of a model.
+/// The maximum length of the name of a file in bytes, as for a model.
 const MAX_NAME_BYTES: usize = 128;
 
 /// The directory of the golden cases of a model.

@@ -18,7 +18,7 @@ mod shared;
 
 use self::shared::SharedComponents;
 use crate::engine::{self, Engine};
-use crate::limited_process::{ChildAnswer, ChildError, ChildProgram, ProcessLimits};
+use crate::limited_process::{ChildError, ChildProgram, ChildResponse, ProcessLimits};
 use crate::text::bounded;
 use std::fs::{self, DirBuilder};
 use std::hash::Hash;
@@ -158,7 +158,7 @@ impl AotStore {
         }
     }
 
-    /// Returns the machine code of a valid component: the copy that is in use, that of the store, or newly compiled and
+    /// Returns the machine code of a valid component: the copy that is in use, the one of the store, or newly compiled and
     /// stored code.
     ///
     /// If the store cannot be written, the only consequence is another compilation at the next start.
@@ -192,8 +192,8 @@ impl AotStore {
             return precompile(&engine.wasmtime, wasm);
         };
         match program.run(&[], wasm, limits) {
-            Ok(ChildAnswer::Result(code)) => Ok(code),
-            Ok(ChildAnswer::Refusal(reason)) => Err(CompileError::Invalid { reason }),
+            Ok(ChildResponse::Result(code)) => Ok(code),
+            Ok(ChildResponse::Refusal(reason)) => Err(CompileError::Invalid { reason }),
             Err(error) => Err(CompileError::Child(error)),
         }
     }
@@ -248,14 +248,14 @@ impl Files {
 }
 
 /// Compiles a component in a child process, for the engine of a parent process of the same program.
-pub fn compile(wasm: &[u8]) -> ChildAnswer {
+pub fn compile(wasm: &[u8]) -> ChildResponse {
     let compiled = engine::compiling_engine()
         .map_err(|error| CompileError::Load(error.into()))
         .and_then(|engine| precompile(&engine, wasm));
     match compiled {
-        Ok(code) => ChildAnswer::Result(code),
-        Err(CompileError::Invalid { reason }) => ChildAnswer::Refusal(reason),
-        Err(error) => ChildAnswer::Refusal(error.to_string()),
+        Ok(code) => ChildResponse::Result(code),
+        Err(CompileError::Invalid { reason }) => ChildResponse::Refusal(reason),
+        Err(error) => ChildResponse::Refusal(error.to_string()),
     }
 }
 
@@ -424,12 +424,12 @@ mod tests {
     fn the_compiling_engine_makes_code_that_the_running_engine_accepts() -> anyhow::Result<()> {
         let engine = engine()?;
         let wasm = wat::parse_bytes(EMPTY)?;
-        let ChildAnswer::Result(code) = compile(&wasm) else {
+        let ChildResponse::Result(code) = compile(&wasm) else {
             anyhow::bail!("it is not compiled");
         };
         deserialize(&engine, &code).map_err(anyhow::Error::msg)?;
         assert_eq!(code, precompile(&engine.wasmtime, &wasm)?);
-        assert!(matches!(compile(b"junk"), ChildAnswer::Refusal(_)));
+        assert!(matches!(compile(b"junk"), ChildResponse::Refusal(_)));
         Ok(())
     }
 

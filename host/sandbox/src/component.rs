@@ -58,7 +58,7 @@ pub struct ComponentSummary {
     pub exports: Vec<String>,
     /// The number of core modules inside.
     pub core_modules: usize,
-    /// The number of core instances, with those of inner components counted once.
+    /// The number of core instances, with inner components counted once.
     pub core_instances: usize,
     /// The length of the longest name of a function, in bytes.
     pub longest_function_name: usize,

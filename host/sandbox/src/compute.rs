@@ -32,7 +32,7 @@ pub struct ComputeOptions {
     pub deadline: Instant,
     /// The priority level, of which 1 is the highest; 0 for the default level of the graph.
     pub priority: u32,
-    /// The time that the computation may wait in the queue; `None` for that of the graph.
+    /// The time that the computation may wait in the queue; `None` for the graph's own.
     pub queue_timeout: Option<Duration>,
     /// The party that is charged for the computation.
     pub payer: Payer,

@@ -186,7 +186,7 @@ fn running() -> Config {
     config
         .max_wasm_stack(MAX_WASM_STACK)
         .async_stack_size(ASYNC_STACK)
-        // Half of them are those of a panic. They are collected on traps only.
+        // Half of them belong to a panic. They are collected on traps only.
         .wasm_backtrace_max_frames(NonZeroUsize::new(32));
     config
 }

@@ -5,7 +5,7 @@
 //! since all requests begin with the state that it leaves.
 //!
 //! The time is that at which the host began the call, in whole milliseconds, and stands still during the call. A
-//! handler cannot measure with it how long its own code or that of its neighbours takes.
+//! handler cannot measure with it how long its own or its neighbours' code takes.
 
 pub(crate) mod interface;
 

@@ -180,7 +180,7 @@ mod tests {
         };
         assert_eq!(clock.used(reading(3, 107)), Duration::from_millis(7));
         clock.pause(reading(3, 107));
-        // Another thread, whose processor time is that of other guests too.
+        // Another thread, whose processor time includes other guests.
         clock.running_since = Some(reading(9, 5000));
         assert_eq!(clock.used(reading(10, 5001)), Duration::from_millis(8));
         assert_eq!(

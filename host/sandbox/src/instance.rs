@@ -22,7 +22,7 @@ pub(crate) struct InstanceState {
     pub(crate) deadline: Instant,
     /// The priority level of the computations; 0 for the default one.
     pub(crate) priority: u32,
-    /// The time that each computation may wait in its queue; `None` for that of the graph.
+    /// The time that each computation may wait in its queue; `None` for the graph's own.
     pub(crate) queue_timeout: Option<Duration>,
     /// The party that is charged for the computations.
     pub(crate) payer: Payer,

@@ -39,7 +39,7 @@ pub struct ChildProgram(Start);
 #[derive(Debug, Clone)]
 enum Start {
     Command(ProgramCommand),
-    /// Another process starts it, which knows the command of the task.
+    /// Another process starts it, with the command of the task.
     Spawner {
         spawner: Spawner,
         task: SpawnTask,
@@ -50,7 +50,7 @@ enum Start {
 #[derive(Debug, Clone)]
 struct ProgramCommand {
     path: PathBuf,
-    /// The arguments before those of a task.
+    /// The arguments before a task's own.
     arguments: Vec<OsString>,
     /// The variables of the environment that the program does not see.
     hidden: Vec<OsString>,
@@ -96,7 +96,7 @@ pub enum ChildError {
 
 /// The answer of a child.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ChildAnswer {
+pub enum ChildResponse {
     Result(Vec<u8>),
     /// The reason why the task cannot be done.
     Refusal(String),
@@ -144,7 +144,7 @@ impl ChildProgram {
         task: &[&OsStr],
         input: &[u8],
         limits: &ProcessLimits,
-    ) -> Result<ChildAnswer, ChildError> {
+    ) -> Result<ChildResponse, ChildError> {
         let child = self.start(
             task,
             StartLimits {
@@ -163,9 +163,9 @@ impl ChildProgram {
                 })
             }
             Exchange::Ended { output, status } => {
-                let answer = status.success().then(|| ChildAnswer::decode(output));
+                let answer = status.success().then(|| ChildResponse::decode(output));
                 let answer = answer.flatten();
-                answer.ok_or_else(|| ended_without_answer(status, limits))
+                answer.ok_or_else(|| ended_without_response(status, limits))
             }
         }
     }
@@ -178,7 +178,7 @@ impl ChildProgram {
     ) -> Result<StartedChild, ChildError> {
         match &self.0 {
             Start::Command(program) => {
-                // What it writes to its standard error is of no use to anyone.
+                // Its standard error is of no use to anyone.
                 let mut command = program.with_arguments(arguments);
                 command.stderr(Stdio::null());
                 let kind = ChildKind::Task;
@@ -240,28 +240,28 @@ pub fn child_command(path: impl AsRef<OsStr>, arguments: &[OsString]) -> Command
     command
 }
 
-// === impl ChildAnswer ===
+// === impl ChildResponse ===
 
-impl ChildAnswer {
+impl ChildResponse {
     /// Returns the byte of the kind and the content.
     pub(crate) fn encode(&self) -> Vec<u8> {
         let (kind, content) = match self {
-            ChildAnswer::Result(content) => (RESULT, content.as_slice()),
-            ChildAnswer::Refusal(text) => (REFUSAL, text.as_bytes()),
+            ChildResponse::Result(content) => (RESULT, content.as_slice()),
+            ChildResponse::Refusal(text) => (REFUSAL, text.as_bytes()),
         };
         [&[kind], content].concat()
     }
 
-    /// Reads what [`ChildAnswer::encode`] has written.
-    pub(crate) fn decode(mut output: Vec<u8>) -> Option<ChildAnswer> {
+    /// Reads what [`ChildResponse::encode`] has written.
+    pub(crate) fn decode(mut output: Vec<u8>) -> Option<ChildResponse> {
         match *output.first()? {
             RESULT => {
                 output.remove(0);
-                Some(ChildAnswer::Result(output))
+                Some(ChildResponse::Result(output))
             }
             REFUSAL => {
                 let text = String::from_utf8_lossy(&output[1..]);
-                Some(ChildAnswer::Refusal(text.into_owned()))
+                Some(ChildResponse::Refusal(text.into_owned()))
             }
             _ => None,
         }
@@ -319,7 +319,7 @@ fn talk_to(mut stdin: PipeWriter, stdout: PipeReader, input: &[u8], limit: usize
 }
 
 /// Returns the error for a child that has ended with this status before it gave an answer.
-pub(crate) fn ended_without_answer(status: ExitStatus, limits: &ProcessLimits) -> ChildError {
+pub(crate) fn ended_without_response(status: ExitStatus, limits: &ProcessLimits) -> ChildError {
     if status.signal() == Some(Signal::XCPU.as_raw()) {
         return ChildError::ProcessorTime {
             limit: limits.processor_time,
@@ -350,7 +350,7 @@ pub(crate) fn prepare_child() -> io::Result<()> {
 }
 
 /// Sends the answer to the parent.
-pub fn finish(answer: &ChildAnswer) -> io::Result<()> {
+pub fn finish(answer: &ChildResponse) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
     stdout.write_all(&answer.encode())?;
     stdout.flush()
@@ -369,16 +369,20 @@ mod tests {
     };
 
     /// Runs a shell script as the child; any program that follows the protocol can be one.
-    fn run(script: &str, input: &[u8], limits: &ProcessLimits) -> Result<ChildAnswer, ChildError> {
+    fn run(
+        script: &str,
+        input: &[u8],
+        limits: &ProcessLimits,
+    ) -> Result<ChildResponse, ChildError> {
         ChildProgram::new("/bin/sh", ["-c"]).run(&[OsStr::new(script)], input, limits)
     }
 
     #[test]
     fn a_child_returns_bytes_or_a_reason() -> Result<()> {
         let echo = run("printf '\\000'; cat", b"input", &LIMITS)?;
-        ensure!(echo == ChildAnswer::Result(b"input".to_vec()), "{echo:?}");
+        ensure!(echo == ChildResponse::Result(b"input".to_vec()), "{echo:?}");
         let refusal = run("printf '\\001no'", b"input", &LIMITS)?;
-        ensure!(refusal == ChildAnswer::Refusal("no".to_owned()));
+        ensure!(refusal == ChildResponse::Refusal("no".to_owned()));
         Ok(())
     }
 
@@ -442,7 +446,7 @@ mod tests {
             ..LIMITS
         };
         let listed = run("printf '\\000'; ls -l /proc/self/fd", b"", &limits)?;
-        let ChildAnswer::Result(listed) = listed else {
+        let ChildResponse::Result(listed) = listed else {
             anyhow::bail!("{listed:?}");
         };
         let (listed, path) = (String::from_utf8(listed)?, open.path().display());

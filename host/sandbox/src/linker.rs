@@ -17,7 +17,7 @@ pub(crate) struct Linkers {
     pub(crate) inline: Linker<InstanceState>,
     /// The linker whose `compute` waits without blocking the calling thread.
     pub(crate) queued: Linker<InstanceState>,
-    /// The linker for web components, whose `compute` waits as that of `queued` does.
+    /// The linker for web components, whose `compute` waits as in `queued`.
     pub(crate) web: Linker<InstanceState>,
 }
 

@@ -9,7 +9,7 @@
 //! - `wisp-load(address, length) -> i32`, which reads the manifest and loads what it names. The result is 0, or
 //!   the address of two 32-bit numbers: address and length of the text of an error.
 //!
-//! What only these functions call is removed from the module afterwards.
+//! Code that only these functions call is removed from the module afterwards.
 //!
 //! The machine code of the instrumented module does not depend on the data. The store of compiled code, which
 //! holds components, holds it in a component that exports the module ([`exporting_component`]).
@@ -31,7 +31,7 @@ use wasmtime::{Instance, Linker, Memory, Module, Store, Trap, TypedFunc, Val};
 use wasmtime_wizer::{InstanceState, SnapshotVal, ValType, Wizer};
 use wit_component::ComponentEncoder;
 
-/// The export that receives memory for data. Its parameters are those of `realloc` with an alignment.
+/// The export that receives memory for data. It has the parameters of `realloc` with an alignment.
 const REALLOC: &str = "cabi_realloc";
 
 /// The export that takes a blob.
@@ -40,7 +40,7 @@ const BLOB: &str = "wisp-blob";
 /// The export that reads the manifest. It is removed from the module with the data.
 const LOAD: &str = "wisp-load";
 
-/// The alignment of blobs in bytes: that of a cache line, which suits the vectors of every engine.
+/// The alignment of blobs in bytes: a cache line, which suits the vectors of every engine.
 const BLOB_ALIGNMENT: i32 = 64;
 
 /// The longest duration of reading the data, after which a module is considered to be in an endless loop.

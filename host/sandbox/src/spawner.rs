@@ -1,7 +1,7 @@
 //! A process that starts child processes for a server which may not start any itself.
 //!
-//! A server that has locked itself in cannot run programs. Before that it starts a spawner, which knows the commands
-//! of the tasks, and asks it over a socket. A request names a task by its number, and limits below those that the
+//! A server that has locked itself in cannot run programs. Before that it starts a spawner with the commands of
+//! the tasks, and sends it requests over a socket. A request names a task by its number, and limits below those that the
 //! spawner enforces anyway; the streams of the child and its control (see `child_attendant`) come with it as
 //! descriptors. Nothing else of the command can be chosen, so a server that an attacker has taken over gains no
 //! other program. The spawner ends when the server has ended, and its children with it.
@@ -84,7 +84,7 @@ struct Received {
     descriptors: Vec<OwnedFd>,
 }
 
-/// The socket of a spawner before its process is started: the server's end, and that of the process, which becomes
+/// The socket of a spawner before its process is started: the server's end, and the end of the process, which becomes
 /// its standard input.
 pub fn connection() -> io::Result<(Spawner, OwnedFd)> {
     let kind = SocketType::SEQPACKET;
@@ -155,7 +155,7 @@ impl Spawner {
     }
 }
 
-/// Makes the streams of a child, lets `start` have those of the child, and waits until it has been started.
+/// Makes the streams of a child, passes the child's to `start`, and waits until it has been started.
 pub(crate) fn start_with(
     start: impl FnOnce(ChildStreams) -> io::Result<()>,
 ) -> io::Result<StartedChild> {

@@ -1,7 +1,7 @@
 //! Web components: components that export `wasi:http/incoming-handler`, written for any host of that interface.
 //!
 //! A [`WebComponent`] has allowed imports; a [`WebApp`] is linked with the graphs of its model and called once for each
-//! request, on a fresh instance within the [`Limits`] of a handler. Its wasi:nn is that of handlers, so its
+//! request, on a fresh instance within the [`Limits`] of a handler. Its wasi:nn is the same as for handlers, so its
 //! computations are queued with theirs. [`WebApp::call`] returns the work and the response apart, because the caller
 //! decides which threads run guests; [`WebApp::respond`] runs it on the threads of tokio.
 //!

@@ -8,7 +8,7 @@
 
 use crate::child_attendant::{ChildEnd, StartLimits};
 use crate::limited_process::{
-    ChildAnswer, ChildError, ChildProgram, ProcessLimits, ended_without_answer, prepare_child,
+    ChildError, ChildProgram, ChildResponse, ProcessLimits, ended_without_response, prepare_child,
 };
 use crate::spawner::StartedChild;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -36,7 +36,7 @@ pub struct WorkerProcess {
 /// A message of a child.
 #[derive(Debug)]
 enum Frame {
-    Answer(Vec<u8>),
+    Response(Vec<u8>),
     TooLong,
 }
 
@@ -79,12 +79,12 @@ impl WorkerProcess {
 
     /// Performs one task. Blocks the calling thread. After an error the process has ended, and further
     /// tasks fail.
-    pub fn perform(&mut self, input: &[u8]) -> Result<ChildAnswer, ChildError> {
+    pub fn perform(&mut self, input: &[u8]) -> Result<ChildResponse, ChildError> {
         self.tasks += 1;
         // A write fails if the child has ended, which the missing answer shows as well.
         let _ = self.send(input);
         match self.answers.recv_timeout(self.limits.wall_time) {
-            Ok(Frame::Answer(answer)) => match ChildAnswer::decode(answer) {
+            Ok(Frame::Response(answer)) => match ChildResponse::decode(answer) {
                 Some(answer) => Ok(answer),
                 None => Err(self.died()),
             },
@@ -117,7 +117,7 @@ impl WorkerProcess {
         // It has closed its stream, so it has ended, or never answers again.
         self.end();
         match self.status {
-            Some(status) => ended_without_answer(status, &self.limits),
+            Some(status) => ended_without_response(status, &self.limits),
             None => ChildError::SpawnerGone(ErrorKind::UnexpectedEof.into()),
         }
     }
@@ -148,7 +148,8 @@ fn receive(mut stdout: PipeReader, limit: usize, frames: &Sender<Frame>) {
             return;
         };
         let mut answer = vec![0; length];
-        if stdout.read_exact(&mut answer).is_err() || frames.send(Frame::Answer(answer)).is_err() {
+        if stdout.read_exact(&mut answer).is_err() || frames.send(Frame::Response(answer)).is_err()
+        {
             return;
         }
     }
@@ -167,7 +168,7 @@ fn length(bytes: &[u8]) -> u64 {
 // === the child's end ===
 
 /// Performs the tasks that the parent sends, until it sends no more.
-pub fn serve(perform: impl FnMut(&[u8]) -> ChildAnswer) -> io::Result<()> {
+pub fn serve(perform: impl FnMut(&[u8]) -> ChildResponse) -> io::Result<()> {
     prepare_child()?;
     serve_streams(
         (&mut io::stdin().lock(), &mut io::stdout().lock()),
@@ -179,7 +180,7 @@ pub fn serve(perform: impl FnMut(&[u8]) -> ChildAnswer) -> io::Result<()> {
 fn serve_streams(
     (input, output): (&mut impl Read, &mut impl Write),
     allow: impl Fn(u64) -> io::Result<()>,
-    mut perform: impl FnMut(&[u8]) -> ChildAnswer,
+    mut perform: impl FnMut(&[u8]) -> ChildResponse,
 ) -> io::Result<()> {
     loop {
         let seconds = match read_number(input) {
@@ -251,8 +252,8 @@ mod tests {
             (&mut tasks.as_slice(), &mut output),
             allowed,
             |task| match task {
-                b"no" => ChildAnswer::Refusal("refused".to_owned()),
-                task => ChildAnswer::Result(task.to_vec()),
+                b"no" => ChildResponse::Refusal("refused".to_owned()),
+                task => ChildResponse::Result(task.to_vec()),
             },
         )?;
         let mut expected = 4_u64.to_le_bytes().to_vec();
@@ -268,8 +269,8 @@ mod tests {
         let script = r"printf '\004\000\000\000\000\000\000\000\000one'
             printf '\003\000\000\000\000\000\000\000\001no'; cat >/dev/null";
         let mut worker = start(script, &LIMITS)?;
-        ensure!(worker.perform(b"1")? == ChildAnswer::Result(b"one".to_vec()));
-        ensure!(worker.perform(b"2")? == ChildAnswer::Refusal("no".to_owned()));
+        ensure!(worker.perform(b"1")? == ChildResponse::Result(b"one".to_vec()));
+        ensure!(worker.perform(b"2")? == ChildResponse::Refusal("no".to_owned()));
         ensure!(worker.tasks() == 2);
         Ok(())
     }

@@ -55,7 +55,10 @@ async fn main() -> anyhow::Result<()> {
         .into_optimized()?
         .into_runnable()?;
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
-    #[expect(clippy::print_stdout, reason = "whoever started it reads the address")]
+    #[expect(
+        clippy::print_stdout,
+        reason = "the program that started it reads the address"
+    )]
     {
         println!("http://{}", listener.local_addr()?);
     }

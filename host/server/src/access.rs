@@ -37,7 +37,7 @@ use wisp_serving::tenants::tenant_set::{NotAuthenticated, Presented};
 /// The scheme of the header in which clients send their keys.
 const SCHEME: &str = "bearer";
 
-/// The header in which a server tells the process of a tenant the role of the caller. The one of a client is replaced.
+/// The header that carries the role of the caller from the server to a worker process. A client's own is replaced.
 pub(crate) const FORWARDED_ROLE: &str = "wisp-forwarded-role";
 
 /// The right that a call requires.
@@ -64,7 +64,7 @@ pub(crate) enum CallerKey {
 /// A request that may be made. Lifetime: one request.
 #[derive(Debug)]
 pub(crate) struct Admission {
-    /// The service of the caller's tenant, or that of the public models if there is no caller.
+    /// The service of the caller's tenant, or of the public models if there is no caller.
     pub(crate) serving: Arc<Serving>,
     pub(crate) key: CallerKey,
 }
@@ -135,7 +135,7 @@ impl Requirement {
 
     /// Returns the requirement of a gRPC request for this path.
     pub(crate) fn of_method(path: &str) -> Requirement {
-        // An unknown method is not called, and says so to callers with a key, as an unknown path does.
+        // An unknown method is not called. Callers with a key are told that it is unknown, as for an unknown path.
         match grpc_methods::required(path) {
             Some(MethodRight::Open) => Requirement::Open,
             Some(MethodRight::Role(role)) => Requirement::Role(role),
@@ -157,7 +157,7 @@ impl Access {
     }
 
     /// Returns the service for a request with this head, if it may make a call with this requirement. A call without a
-    /// caller gets that of the public models.
+    /// caller gets the one of the public models.
     pub(crate) fn admit(
         &self,
         head: &Parts,

@@ -36,7 +36,7 @@ pub(crate) async fn serve_admin(
     let settings = ListenerSettings {
         max_connections: MAX_CONNECTIONS,
         timeouts: TIMEOUTS,
-        // The names that the operator allows for the API are not those of its administration.
+        // The names that the operator allows for the API do not apply to its administration.
         allowed_hosts: Some(AllowedHosts::default()),
         tls,
         protocols: connection::protocols(),

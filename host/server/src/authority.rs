@@ -164,21 +164,21 @@ mod tests {
         for authority in [
             "",
             ":8000",
-            "evil.example:8000",
-            "localhost.evil.example",
-            "evillocalhost",
-            "127.0.0.1.evil.example:8000",
-            "localhost@evil.example",
-            "127.0.0.1:8000@evil.example",
+            "hostile.example:8000",
+            "localhost.hostile.example",
+            "hostilelocalhost",
+            "127.0.0.1.hostile.example:8000",
+            "localhost@hostile.example",
+            "127.0.0.1:8000@hostile.example",
             "::1",
-            "[evil]",
+            "[hostile]",
             "x.models.example",
             "2130706433",
             "\u{fc}localhost",
         ] {
             assert!(!hosts.allows(authority), "{authority}");
         }
-        assert!(self::hosts(&["*"])?.allows("evil.example"));
+        assert!(self::hosts(&["*"])?.allows("hostile.example"));
         Ok(())
     }
 
@@ -187,11 +187,11 @@ mod tests {
         for (target, host, allowed) in [
             ("/v2", Some("localhost"), true),
             ("/v2", None, true),
-            ("/v2", Some("evil.example"), false),
-            ("http://evil.example/v2", Some("localhost"), false),
-            ("http://localhost/v2", Some("evil.example"), false),
+            ("/v2", Some("hostile.example"), false),
+            ("http://hostile.example/v2", Some("localhost"), false),
+            ("http://localhost/v2", Some("hostile.example"), false),
             ("http://localhost/v2", None, true),
-            ("http://evil.example/v2", None, false),
+            ("http://hostile.example/v2", None, false),
         ] {
             let mut request = Request::get(target);
             if let Some(host) = host {
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_host_is_refused() {
+    fn a_text_that_is_no_host_is_refused() {
         for text in ["", "a:1", "http://a", "[::1]", "a b", "*.example"] {
             assert_eq!(text.parse::<AllowedHost>(), Err(HostError), "{text}");
         }

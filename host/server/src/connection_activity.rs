@@ -39,7 +39,7 @@ pub(crate) struct ConnectionActivity {
     /// The number of requests without a response.
     working: AtomicUsize,
     /// The number of responses that hyper has not completely taken.
-    replying: AtomicUsize,
+    responding: AtomicUsize,
     /// The time when an incomplete head began to arrive, or [`NEVER`].
     head_since: AtomicU64,
     /// The time since which the system has accepted no bytes to send, or [`NEVER`].
@@ -112,7 +112,7 @@ impl ConnectionActivity {
         ConnectionActivity {
             opened: Instant::now(),
             working: AtomicUsize::new(0),
-            replying: AtomicUsize::new(0),
+            responding: AtomicUsize::new(0),
             head_since: AtomicU64::new(0),
             write_blocked_since: AtomicU64::new(NEVER),
             progress: AtomicU64::new(0),
@@ -130,7 +130,7 @@ impl ConnectionActivity {
         self.head_since.store(self.now(), Relaxed);
     }
 
-    /// Records that the first bytes are those of HTTP/2.
+    /// Records that the connection begins with the bytes of HTTP/2.
     pub(crate) fn multiplex(&self) {
         self.multiplexed.store(true, Relaxed);
     }
@@ -143,7 +143,8 @@ impl ConnectionActivity {
             return;
         }
         self.progress.store(now, Relaxed);
-        let between_requests = self.working.load(Relaxed) == 0 && self.replying.load(Relaxed) == 0;
+        let between_requests =
+            self.working.load(Relaxed) == 0 && self.responding.load(Relaxed) == 0;
         if between_requests && self.head_since.load(Relaxed) == NEVER {
             self.head_since.store(now, Relaxed);
         }
@@ -204,7 +205,7 @@ impl ConnectionActivity {
     /// be sent.
     pub(crate) fn idle_since(&self) -> Option<Instant> {
         let is_busy = self.working.load(Relaxed) > 0
-            || self.replying.load(Relaxed) > 0
+            || self.responding.load(Relaxed) > 0
             || self.write_blocked_since.load(Relaxed) != NEVER;
         let since = match self.head_since.load(Relaxed) {
             NEVER => self.progress.load(Relaxed),
@@ -235,7 +236,7 @@ impl ConnectionActivity {
         };
         let (since, timeout, late) = if blocked_since != NEVER {
             (blocked_since, timeouts.write, TimeoutCheck::Stalled)
-        } else if self.replying.load(Relaxed) > 0 {
+        } else if self.responding.load(Relaxed) > 0 {
             (progress, timeouts.write, TimeoutCheck::Stalled)
         } else if self.working.load(Relaxed) > 0 {
             (self.now(), shortest, TimeoutCheck::Stalled)
@@ -270,11 +271,11 @@ impl ConnectionActivity {
 
 impl RequestGuard {
     /// Records that the response is ready and is being sent.
-    pub(crate) fn start_replying(&mut self) {
+    pub(crate) fn start_responding(&mut self) {
         if self.stage == Stage::Working {
             self.stage = Stage::Replying;
             // In this order, so that the connection does not appear idle in between.
-            self.activity.replying.fetch_add(1, Relaxed);
+            self.activity.responding.fetch_add(1, Relaxed);
             self.activity.working.fetch_sub(1, Relaxed);
         }
         self.record_progress();
@@ -285,7 +286,7 @@ impl RequestGuard {
         if self.stage == Stage::Replying {
             self.stage = Stage::Working;
             self.activity.working.fetch_add(1, Relaxed);
-            self.activity.replying.fetch_sub(1, Relaxed);
+            self.activity.responding.fetch_sub(1, Relaxed);
         }
     }
 
@@ -304,7 +305,7 @@ impl Drop for RequestGuard {
     fn drop(&mut self) {
         let counter = match self.stage {
             Stage::Working => &self.activity.working,
-            Stage::Replying => &self.activity.replying,
+            Stage::Replying => &self.activity.responding,
         };
         // The idle time begins here, even if the request has had no response.
         self.record_progress();
@@ -389,7 +390,7 @@ mod tests {
         let activity = Arc::new(ConnectionActivity::new());
         let mut guard = activity.begin(Multiplexing::Sequential);
         pass(100).await;
-        guard.start_replying();
+        guard.start_responding();
         pass(20).await;
         activity.sent();
         assert_eq!(final_check(&activity).await, (TimeoutCheck::Stalled, 30));
@@ -402,14 +403,14 @@ mod tests {
     async fn a_response_whose_next_message_is_being_made_is_work() {
         let activity = Arc::new(ConnectionActivity::new());
         let mut guard = activity.begin(Multiplexing::Concurrent);
-        guard.start_replying();
+        guard.start_responding();
         guard.resume_working();
         pass(10_000).await;
         assert!(matches!(
             activity.check_timeouts(&TIMEOUTS),
             TimeoutCheck::CheckAt(_)
         ));
-        guard.start_replying();
+        guard.start_responding();
         assert_eq!(final_check(&activity).await, (TimeoutCheck::Stalled, 30));
     }
 
@@ -417,7 +418,7 @@ mod tests {
     async fn bytes_do_not_excuse_a_stuck_response_among_others() {
         let activity = Arc::new(ConnectionActivity::new());
         let mut guard = activity.begin(Multiplexing::Concurrent);
-        guard.start_replying();
+        guard.start_responding();
         pass(20).await;
         activity.received();
         activity.sent();
@@ -455,7 +456,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_has_just_connected_may_send_a_request_while_the_server_drains() {
+    async fn a_client_that_has_just_connected_may_send_a_request_while_the_server_drains() {
         let activity = Arc::new(ConnectionActivity::new());
         let opened = Instant::now();
         pass(5).await;

@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_browser_sends_is_refused_with_what_it_would() {
+    fn an_origin_that_no_browser_sends_is_refused_with_the_one_it_would_send() {
         let form = OriginError::Form;
         let path = |text: &str| OriginError::Path(text.to_owned());
         for (text, expected) in [
@@ -328,7 +328,7 @@ mod tests {
         let method = ("access-control-request-method", "POST");
         for headers in [
             &[method][..],
-            &[("origin", "http://a.evil"), method],
+            &[("origin", "http://a.hostile"), method],
             &[("origin", "http://A"), method],
             &[("origin", "null"), method],
             &[("origin", "http://a"), ("origin", "http://a"), method],
@@ -341,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn where_all_may_call_answers_do_not_depend_on_who_does() -> anyhow::Result<()> {
+    fn responses_do_not_depend_on_the_origin_if_all_are_allowed() -> anyhow::Result<()> {
         let cors = cors(&["http://a", "*"])?;
         for headers in [&[][..], &[("origin", "http://b")], &[("origin", "null")]] {
             let marks = marks(&cors, &head(Method::GET, headers)?);

@@ -9,7 +9,7 @@ use crate::docs::Docs;
 use crate::failure::Failure;
 use crate::http_response::HttpResponse;
 use crate::log;
-use crate::reply::Reply;
+use crate::unbound_response::UnboundResponse;
 use crate::upload;
 use crate::web_response::ComponentResponse;
 use bytes::Bytes;
@@ -35,7 +35,7 @@ pub(crate) async fn dispatch(
     docs: &Docs,
     head: &Parts,
     body: &mut RequestBody<Incoming>,
-) -> Result<Reply, Failure> {
+) -> Result<UnboundResponse, Failure> {
     check_host(head)?;
     let path = head.uri.path();
     let call = route(&head.method, path, &head.headers);
@@ -51,7 +51,7 @@ pub(crate) async fn dispatch(
             let mut shown = head.clone();
             access.hide_key(&mut shown.headers);
             let responded = Box::pin(call_component(serving, model, shown, body)).await?;
-            return Ok(Reply::Component(match access.needs_keys() {
+            return Ok(UnboundResponse::Component(match access.needs_keys() {
                 true => responded.outside_origin(),
                 false => responded,
             }));
@@ -184,13 +184,15 @@ pub(crate) async fn dispatch(
         }
         RestCall::ReleaseChange(model, change) => {
             check_origin(head)?;
-            // The body of a change has no meaning, as that of an unload.
+            // The body of a change has no meaning, as for an unload.
             check_unload(body).await?;
             let status = serving.change_release(model, change).await?;
             HttpResponse::document(release::status_document(&status))
         }
     };
-    Ok(Reply::Document(response.reserve(serving.memory())?))
+    Ok(UnboundResponse::Document(
+        response.reserve(serving.memory())?,
+    ))
 }
 
 /// Returns the response of a web component. It gets the request as it was sent but for the key, and a compressed body

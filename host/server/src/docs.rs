@@ -422,7 +422,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_has_the_document_is_told_that_it_is_the_same() -> anyhow::Result<()> {
+    async fn a_request_with_the_tag_of_the_document_gets_not_modified() -> anyhow::Result<()> {
         let serving = serving();
         let docs = Docs::new();
         let mut headers = HeaderMap::new();

@@ -149,7 +149,7 @@ impl Forwarder {
     /// Returns the worker of a tenant, and its use by a request, without which it might be ended at once.
     fn slot(&self, tenant: &Arc<Tenant>) -> (Arc<WorkerSlot>, Use) {
         let mut slots = self.slots();
-        // Until the next look, the worker may still be that of other rules for signatures.
+        // Until the next look, the worker may still have other rules for signatures.
         let is_stale = |slot: &Arc<WorkerSlot>| slot.tenant().signatures != tenant.signatures;
         if slots.current.get(&tenant.id).is_some_and(is_stale) {
             let stale = slots.current.remove(&tenant.id);

@@ -77,7 +77,7 @@ pub(crate) fn is_grpc(head: &Parts) -> bool {
     head.version == Version::HTTP_2 && names_grpc(&head.headers)
 }
 
-/// Returns whether the headers are those of gRPC, whatever the protocol is.
+/// Returns whether the headers belong to gRPC, with any of its protocols.
 pub(crate) fn names_grpc(headers: &HeaderMap) -> bool {
     let content_type = headers.get(CONTENT_TYPE);
     content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
@@ -90,7 +90,7 @@ pub(crate) fn traits_of(path: &str) -> (bool, bool) {
     (is_inference, kind.is_stream())
 }
 
-/// Returns whether the response of the method at this path has no end but that of the server.
+/// Returns whether the response of the method at this path ends only with the server.
 pub(crate) fn is_endless(path: &str) -> bool {
     path == "/grpc.health.v1.Health/Watch"
 }

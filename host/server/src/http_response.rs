@@ -244,7 +244,7 @@ impl HttpResponse {
         framing: Framing,
         mut guard: RequestGuard,
     ) -> Response<DocumentBody> {
-        guard.start_replying();
+        guard.start_responding();
         let bytes = self.bytes();
         let (chunks, memory) = match self.memory {
             Memory::Owned | Memory::Shared => (self.chunks, None),
@@ -420,7 +420,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_answer_holds_is_reserved_until_its_last_byte_is_gone() -> anyhow::Result<()> {
+    fn the_bytes_of_a_response_are_reserved_until_the_last_one_is_sent() -> anyhow::Result<()> {
         let budget = Arc::new(MemoryBudget::new(1 << 20));
         let activity = Arc::new(ConnectionActivity::new());
         let large = || Bytes::from(vec![1; 600_000]);

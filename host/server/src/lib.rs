@@ -3,12 +3,12 @@
 //! [`assemble`] starts a server. `listener` and `acceptor` accept connections from each `listening_socket`, until
 //! `idle_timer` ends an unused server; `open_connections` selects the one to close above the limit. `connection` drives one over a `socket` and a `transport`, with
 //! [`tls`]; `connection_activity` detects stalls, and `error_body` completes hyper's own responses. A request passes
-//! [`authority`], [`cors`] and `access`, which finds its tenant; `grpc` serves it, or `dispatch`, with its `body`; `upload` receives the files of models. `failure`, `docs`, `console`, `reply`,
+//! [`authority`], [`cors`] and `access`, which finds its tenant; `grpc` serves it, or `dispatch`, with its `body`; `upload` receives the files of models. `failure`, `docs`, `console`, `unbound_response`,
 //! `web_response`, `server_timing` and `usage_header` make the response, `log` and `trace` the log line, `request_report` the line and the
 //! span ([`spans`]) with the `route_template` that an operator asks for. `drain` ends the server.
 //! The requests of a tenant with a [`worker_process`] are passed on by `forward`, with a `worker_error` if it ends; in that process, `worker_end` answers them.
 //! `request_counts`, `connection_counts` and `worker_counts` are part of the `metrics`, which have a `metrics_listener`; `admin` changes
-//! the tenants, on an `admin_listener`. [`utc`] has the calendar. A `responder` distinguishes their connections from those of the API.
+//! the tenants, on an `admin_listener`. [`utc`] has the calendar. A `responder` distinguishes their connections from connections of the API.
 //!
 //! Invariant: nothing here depends on what a model is. A request's work runs in the future of its
 //! connection or stream and ends with it; no task is spawned for it.
@@ -46,7 +46,6 @@ mod open_connections;
 mod options;
 mod panic;
 mod peer_certificate;
-mod reply;
 mod request_counts;
 mod request_id;
 mod request_report;
@@ -60,6 +59,7 @@ pub mod spans;
 pub mod tls;
 mod trace;
 mod transport;
+mod unbound_response;
 mod upload;
 mod usage_header;
 pub mod utc;

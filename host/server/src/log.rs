@@ -234,7 +234,7 @@ impl RequestLog<'_> {
         self.id.id().clone()
     }
 
-    /// Returns the id of the trace to which the request belongs: that of its client, or its own if it is traced.
+    /// Returns the id of the trace to which the request belongs: its client's, or its own if it is traced.
     fn trace_id(&self) -> Option<String> {
         let own = self.report.as_ref().and_then(|report| report.span.as_ref());
         match own {

@@ -61,7 +61,7 @@ use wisp_protocol::route::RouteError;
 use wisp_serving::Serving;
 use wisp_serving::namespaces::Namespaces;
 
-/// The paths of the page: that of Prometheus and Triton, and that of TF Serving.
+/// The paths of the page: for Prometheus and Triton, and for TF Serving.
 const PATHS: [&str; 2] = ["/metrics", "/monitoring/prometheus/metrics"];
 
 const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";

@@ -33,7 +33,7 @@ pub(crate) async fn serve_metrics(socket: ListeningSocket, metrics: Arc<MetricsS
     let settings = ListenerSettings {
         max_connections: MAX_CONNECTIONS,
         timeouts: TIMEOUTS,
-        // The names that the operator allows for the API are not those of its metrics.
+        // The names that the operator allows for the API do not apply to its metrics.
         allowed_hosts: Some(AllowedHosts::default()),
         tls: None,
         // HTTP/2 would let one connection hold many pages.

@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_has_been_idle_longest_gives_way() {
+    async fn the_connection_that_has_been_idle_longest_gives_way() {
         let (mut connections, all) = opened(4).await;
         let _busy = all[0].1.begin(Multiplexing::Sequential);
         drop(all[1].1.begin(Multiplexing::Sequential));

@@ -10,28 +10,6 @@ use wisp_protocol::error::{ErrorKind, Party};
 /// The number of counters for kinds of errors. There are fewer kinds.
 const PLACES: usize = 32;
 
-/// All kinds, in the order in which they are reported.
-const KINDS: [ErrorKind; 18] = [
-    ErrorKind::InvalidRequest,
-    ErrorKind::NotFound,
-    ErrorKind::Unauthenticated,
-    ErrorKind::Forbidden,
-    ErrorKind::MethodNotAllowed,
-    ErrorKind::Conflict,
-    ErrorKind::TooLarge,
-    ErrorKind::UnsupportedEncoding,
-    ErrorKind::NotImplemented,
-    ErrorKind::ClientTimeout,
-    ErrorKind::ClientGone,
-    ErrorKind::Handler,
-    ErrorKind::HandlerTimeout,
-    ErrorKind::OverQuota,
-    ErrorKind::Unavailable,
-    ErrorKind::StorageFull,
-    ErrorKind::DeadlineExceeded,
-    ErrorKind::Internal,
-];
-
 /// The requests of all connections. Lifetime: the process.
 #[derive(Debug, Default)]
 pub(crate) struct RequestCounts {
@@ -92,9 +70,9 @@ impl RequestCounts {
             ("other", &self.other),
             ("server", &self.server),
         ];
-        let mut counts = Vec::with_capacity(subjects.len() * KINDS.len());
+        let mut counts = Vec::with_capacity(subjects.len() * ErrorKind::ALL.len());
         for (subject, failures) in subjects {
-            counts.extend(KINDS.into_iter().map(|kind| FailureCount {
+            counts.extend(ErrorKind::ALL.into_iter().map(|kind| FailureCount {
                 subject,
                 reason: error_type(kind),
                 party: party(kind.party()),
@@ -128,7 +106,7 @@ mod tests {
     #[test]
     fn every_kind_has_a_counter_and_a_label_of_its_own() {
         let counts = RequestCounts::default();
-        for kind in KINDS {
+        for kind in ErrorKind::ALL {
             counts.add_failed(kind, RequestSubject::Model);
         }
         counts.add_failed(ErrorKind::NotFound, RequestSubject::Other);
@@ -136,7 +114,7 @@ mod tests {
         assert_eq!(counts.answered(), 1);
         let failures = counts.failures();
         let labels: BTreeSet<_> = failures.iter().map(|of| (of.subject, of.reason)).collect();
-        assert_eq!(labels.len(), 3 * KINDS.len());
+        assert_eq!(labels.len(), 3 * ErrorKind::ALL.len());
         for failure in failures {
             let expected = match (failure.subject, failure.reason) {
                 ("model", _) | ("other", "not_found") => 1,

@@ -135,7 +135,7 @@ fn write_line(report: &Report, ended: &EndedRequest<'_>) {
     );
 }
 
-/// Returns the id of the trace to which a request belongs: its own if it is traced, or else that of its client.
+/// Returns the id of the trace to which a request belongs: its own if it is traced, or else its client's.
 fn trace_id(report: &Report, ended: &EndedRequest<'_>) -> Option<String> {
     match &report.span {
         Some(span) => Some(format!("{:032x}", span.trace_id)),

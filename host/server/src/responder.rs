@@ -1,4 +1,4 @@
-//! The three kinds of responses that connections send: those of the API, the page of metrics, and the tenants.
+//! The three kinds of responses that connections send: the API, the page of metrics, and the tenants.
 //!
 //! A listener has one of them. Its connections have the same protections whatever they respond.
 

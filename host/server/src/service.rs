@@ -19,11 +19,11 @@ use crate::http_response::HttpResponse;
 use crate::log::Log;
 use crate::options::ServerOptions;
 use crate::panic::catch_panic;
-use crate::reply::Reply;
 use crate::request_counts::RequestCounts;
 use crate::request_id::{self, REQUEST_ID};
 use crate::request_report::Reports;
 use crate::response_body::ResponseBody;
+use crate::unbound_response::UnboundResponse;
 use crate::worker_counts::WorkerCounts;
 use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::request::Parts;
@@ -209,7 +209,7 @@ impl Service {
         let outcome = match check {
             Err(failure) => Err(failure),
             Ok(()) if self.cors.as_ref().is_some_and(is_preflight) => {
-                check_host(&head).map(|()| Reply::Document(HttpResponse::no_content()))
+                check_host(&head).map(|()| UnboundResponse::Document(HttpResponse::no_content()))
             }
             Ok(()) => {
                 // Pinned once: what is wrapped around it moves.
@@ -226,14 +226,14 @@ impl Service {
             }
             close = unread || self.draining.load(Ordering::Relaxed);
         }
-        let sent = outcome.as_ref().ok().and_then(Reply::bytes);
+        let sent = outcome.as_ref().ok().and_then(UnboundResponse::bytes);
         line.set_sizes(Some(body.received_bytes()), sent);
         let (id, mut response) = match outcome {
-            Ok(reply) => {
-                line.answered(reply.status());
+            Ok(response) => {
+                line.answered(response.status());
                 // A generated id is of use only to clients that have a failure to report.
                 let id = request_id::given(&head.headers).cloned();
-                (id, reply.into_response(framing, guard))
+                (id, response.into_response(framing, guard))
             }
             Err(failure) => {
                 let id = line.failed(&failure).to_header();
@@ -267,11 +267,11 @@ fn finish(
     }
 }
 
-/// Removes the body from the response to a HEAD request, whose headers are those of the response to GET.
+/// Removes the body from the response to a HEAD request, whose headers are the same as in the response to GET.
 fn remove_body(response: &mut Response<ResponseBody>) {
     let length = match response.body_mut() {
         ResponseBody::Document(body) => body.discard(),
-        // The component has declared its length, if it knows it.
+        // The component may have declared its length.
         ResponseBody::Component(body) => {
             body.discard();
             0

@@ -15,7 +15,7 @@ use wisp_serving::event_queue::{EventQueue, QueueLimits};
 use wisp_serving::sample_ratio::SampleRatio;
 use wisp_serving::timings::Timings;
 
-/// The limits of the queue, those of the batches of OpenTelemetry's SDKs. A span holds no bytes of a request.
+/// The limits of the queue, the same as for batches in OpenTelemetry's SDKs. A span holds no bytes of a request.
 const LIMITS: QueueLimits = QueueLimits {
     events: 2048,
     bytes: usize::MAX,
@@ -33,7 +33,7 @@ pub struct Spans {
     next: AtomicU64,
 }
 
-/// The span of a request that has ended, with those of its phases.
+/// The span of a request that has ended, with the spans of its phases.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RequestSpan {
     pub trace_id: u128,
@@ -54,7 +54,7 @@ pub struct RequestSpan {
     pub route: Option<&'static str>,
     /// The version of HTTP: `1.0`, `1.1` or `2`.
     pub http_version: &'static str,
-    /// The status of HTTP, also that of a failed gRPC request in the log.
+    /// The status of HTTP, also for a failed gRPC request in the log.
     pub status: u16,
     /// The status of gRPC.
     pub grpc_status: Option<i32>,

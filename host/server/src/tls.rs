@@ -41,7 +41,7 @@ pub struct TlsFiles {
     /// The server's own certificate, followed by the intermediate certificates.
     pub certificate: PathBuf,
     pub key: PathBuf,
-    /// The certificates of the authorities that issue those of clients; `None` if clients are not asked for one.
+    /// The certificates of the authorities that issue certificates to clients; `None` if clients are not asked for one.
     pub client_ca: Option<PathBuf>,
     /// The lists of the certificates of clients that these authorities have revoked, if they are checked.
     pub client_crl: Option<PathBuf>,
@@ -176,7 +176,7 @@ impl Tls {
         let files = self.files.clone();
         let read = blocking(move || {
             let (states, outcome) = (files.states(), files.read());
-            // Whose certificates are accepted does not depend on the certificate of the server.
+            // The authorities of clients do not depend on the certificate of the server.
             let clients = match &outcome {
                 Ok(_) => None,
                 Err(_) => {

@@ -14,7 +14,7 @@ const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 /// The bytes of a `tracestate` that must be passed on; a longer one is left out as a whole.
 const MAX_STATE_BYTES: usize = 512;
 
-/// The bit of the flags that says that the client records its span.
+/// The bit of the flags that is set if the client records its span.
 const SAMPLED: u8 = 1;
 
 /// The length of a header of version 00, and of the part that all later versions begin with.
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn what_keeps_the_grammar_is_read() -> anyhow::Result<()> {
+    fn a_valid_header_is_read() -> anyhow::Result<()> {
         for (version, flags, more) in [
             ("00", "01", ""),
             ("00", "00", ""),
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn what_breaks_it_is_ignored() -> anyhow::Result<()> {
+    fn an_invalid_header_is_ignored() -> anyhow::Result<()> {
         let upper = TRACE.to_uppercase();
         let zeros = "0".repeat(32);
         for text in [
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_byte_changes_ids_have_their_length_and_are_hexadecimal() -> anyhow::Result<()> {
+    fn ids_with_any_byte_changed_have_their_length_and_are_hexadecimal() -> anyhow::Result<()> {
         let text = format!("01-{TRACE}-{SPAN}-01-more").into_bytes();
         for position in 0..text.len() {
             for byte in 0..=u8::MAX {

@@ -29,7 +29,7 @@ pub(crate) struct ComponentResponse(Response<WebBody>);
 /// The body of a response. Lifetime: one request.
 #[derive(Debug)]
 pub(crate) struct ComponentBody {
-    /// `None` if the client wants no body.
+    /// `None` if the client must not get a body.
     body: Option<WebBody>,
     guard: RequestGuard,
 }
@@ -55,7 +55,7 @@ impl ComponentResponse {
         self.0.status()
     }
 
-    /// Gives a page of the component an origin of its own: in that of the server, people enter the keys of tenants. The
+    /// Gives a page of the component an origin of its own: in the server's, people enter the keys of tenants. The
     /// policies of the component stay, because a browser enforces all policies of a response.
     pub(crate) fn outside_origin(mut self) -> ComponentResponse {
         let headers = self.0.headers_mut();
@@ -64,7 +64,7 @@ impl ComponentResponse {
     }
 
     pub(crate) fn into_response(self, mut guard: RequestGuard) -> Response<ComponentBody> {
-        guard.start_replying();
+        guard.start_responding();
         self.0.map(|body| ComponentBody {
             body: Some(body),
             guard,
@@ -102,12 +102,12 @@ impl Body for ComponentBody {
         if let Some(Ok(frame)) = &frame
             && frame.data_ref().is_some_and(Bytes::is_empty)
         {
-            // It would be a frame of HTTP/2 that says nothing, and a component can write any number of them. The
+            // It would be an empty frame of HTTP/2, and a component can write any number of them. The
             // thread serves other connections before the next one.
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
-        self.guard.start_replying();
+        self.guard.start_responding();
         Poll::Ready(frame)
     }
 

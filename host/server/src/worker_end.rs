@@ -1,7 +1,7 @@
 //! The end of a worker process: a service for the requests that the server passes on to it.
 //!
 //! They come over one socket, as HTTP/2, from a server that has checked who sends them and what these may do. The service
-//! is the same as that of a server, without listeners and without limits on connections, of which there is one.
+//! is the same as a server's, without listeners and without limits on connections, of which there is one.
 
 use crate::connection_activity::{ConnectionActivity, Multiplexing};
 use crate::drain::Drain;

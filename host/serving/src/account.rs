@@ -18,7 +18,7 @@ pub(crate) struct Account {
     quota: Arc<Quota>,
 }
 
-/// The use of an account by one request; empty without an account. Its times are those of the meter, which lasts as long as
+/// The use of an account by one request; empty without an account. Its times come from the meter, which lasts as long as
 /// work for the request goes on. A request that fails is charged at least what was expected until then. Lifetime: one
 /// request.
 #[derive(Debug, Default)]

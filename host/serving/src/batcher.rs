@@ -1,6 +1,6 @@
 //! A graph with its waiting requests, which the sandbox computes through [`Compute`].
 //!
-//! Requests of all callers meet here, beneath wasi:nn: those of bare models, and those of handlers, whose sandboxes
+//! Requests of all callers meet here, beneath wasi:nn: from bare models, and from handlers, whose sandboxes
 //! share nothing. [`schedule`] decides which of them are computed together, by a [`policy`] with Triton's rules and the
 //! [`batch_sizes`] of the automatic choice;
 //! [`dispatch`] gives them turns on the threads that all graphs share; [`execution`] joins, computes and splits, and

@@ -1,7 +1,7 @@
 //! Threads for work that would delay connections, with at most as much of it at a time as there are cores.
 //!
 //! Such work is decoding and encoding long JSON, compressing and decompressing bodies, and decoding long
-//! messages. Further work waits for at most the time limit of its request: owners in turns, and that of each in order.
+//! messages. Further work waits for at most the time limit of its request: owners in turns, and the work of each in order.
 //! The threads are started in advance, so that the number of requests does not change the number of threads. They have
 //! the scheduling policy of batch work: connections take precedence.
 //!

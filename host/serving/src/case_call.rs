@@ -30,7 +30,7 @@ fn call(
     owner: Owner,
 ) -> Result<InferResponse, InferError> {
     // Its own admission and share of the owner, so that requests of clients do not make a case fail. The work has its turns
-    // among that of the owner.
+    // among the owner's.
     let share = (!owner.is_local()).then(|| OwnerShare::new(owner));
     let permit = Admission::new(1, 1).admit_for(version.share(), share)?;
     let deadline = Instant::now() + TIMEOUT;

@@ -459,7 +459,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_late_is_put_down_to_who_was_late() {
+    fn a_timeout_is_attributed_to_the_party_that_caused_it() {
         let budget = Duration::from_secs(2);
         for (error, party, status) in [
             (

@@ -7,7 +7,7 @@
 //! | `BACKEND` | that failed in the handler, the backend or the server |
 //! | `OTHER` | with a fault of their own, such as inputs of a wrong shape |
 //!
-//! They are also counted by the party that has to act, which tells the handler from the server.
+//! They are also counted by the party that has to act, which separates the handler from the server.
 
 use wisp_protocol::error::{ErrorKind, Party};
 

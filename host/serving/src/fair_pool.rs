@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 /// guest, and backends recurse over graphs.
 pub const STACK_BYTES: usize = 8 << 20;
 
-/// The niceness that threads for long jobs have in addition to that of the others. They get about a tenth
+/// The niceness that threads for long jobs have on top of the others'. They get about a tenth
 /// of a processor while the others use the rest.
 #[cfg(target_os = "linux")]
 const LONG_NICENESS: i32 = 10;

@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 /// The number of lanes above which those without requests are removed.
 const MAX_IDLE_LANES: usize = 8;
 
-/// The slots and the requests that wait for one. Lifetime: that of the resource.
+/// The slots and the requests that wait for one. Lifetime: the resource.
 #[derive(Debug)]
 pub(crate) struct FairSlots {
     count: usize,

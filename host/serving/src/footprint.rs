@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_cannot_be_reserved_is_a_refusal_that_changes_nothing() -> anyhow::Result<()> {
+    fn a_failed_reservation_changes_nothing() -> anyhow::Result<()> {
         let budget = Arc::new(MemoryBudget::new(10));
         let mut footprint = Footprint::new(&budget);
         footprint.resize(8)?;

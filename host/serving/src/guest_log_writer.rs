@@ -1,7 +1,7 @@
 //! Writes what guests log to the log of the process, with their model, the request and its tenant.
 //!
-//! The sandbox bounds the lines of one call; this module bounds those of all calls of a tenant, whatever versions they
-//! call, and without tenants those of a version. Lines beyond either are dropped, and their number is written in one line.
+//! The sandbox bounds the lines of one call; this module bounds the lines of all calls of a tenant, of any version, and
+//! without tenants of all calls of a version. Lines beyond either are dropped, and their number is written in one line.
 
 use crate::current_request::CurrentRequest;
 use crate::tenants::tenant_id::TenantId;

@@ -11,7 +11,7 @@
 //! are [`forwarded`].
 //! [`admission`] decides whether a call may run, once [`readers`] has its body. A
 //! version runs a call on a [`batcher`] or with a [`handler_executor`] in the [`fair_pool`]; `call_slots`
-//! bounds the handler calls, and `call_durations` chooses their threads; a [`web_executor`] runs those of web components.
+//! bounds the handler calls, and `call_durations` chooses their threads; a [`web_executor`] runs the calls of web components.
 //! A [`logged_handler`] and a [`guest_log_writer`] write what guests log, with the request that [`current_request`] names. All graphs share the threads of a
 //! [`worker_pool`], a [`per_row_graph`] splits batches that are faster row by row, and a [`cost_curve`] shows whether
 //! requests are computed together. [`blocking`] moves

@@ -2,7 +2,7 @@
 //!
 //! A load first waits until no other task loads or unloads the same model, so that the last request takes
 //! effect last. Loads of different models do not wait for each other below the limit on concurrent loads. The places for
-//! loads are those of all tenants, who get them in turns by the time for which they have held them; one tenant has half
+//! loads are shared by all tenants, which get them in turns by the time for which they have held them; one tenant has half
 //! of them at most. A task that holds a place waits for nothing but its load, so that every place becomes free.
 
 use crate::fair_slots::{FairSlot, FairSlots};
@@ -67,7 +67,7 @@ impl LoadLock {
 }
 
 impl LoadLocks {
-    /// Returns locks for other models, whose loads share the places with those of these.
+    /// Returns locks for other models, whose loads share the places with these.
     pub(crate) fn for_other_models(&self) -> LoadLocks {
         LoadLocks {
             loads: Arc::clone(&self.loads),

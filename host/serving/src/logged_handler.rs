@@ -33,7 +33,7 @@ impl LoggedHandler {
     }
 
     /// Runs one request without blocking the thread for longer than an epoch. Its meter is charged for the memory of the
-    /// guest. The time of the guest is measured by the caller, and that of computations by the graphs.
+    /// guest. The caller measures the time of the guest, and the graphs measure computations.
     pub(crate) async fn infer(
         &self,
         call: HandlerCall<'_>,

@@ -7,7 +7,7 @@
 //! | `refuse_large` | 90 % | also, no load of a model begins, whoever asks for it, no request may hold more than 4 MiB, and the tenant whose models take the most loses those that no request would load again |
 //! | `refuse_all` | 95 % | also, no inference begins; health, metrics and questions about models are answered |
 //!
-//! A stage ends only once the use has fallen by three points more, so that it does not alternate. The limit is that of
+//! A stage ends only once the use has fallen by three points more, so that it does not alternate. The limit is the one of
 //! the control group or a lower one: the kernel would otherwise end the process. Budgets of single resources remain; the
 //! stages are for what they do not count, such as fragmentation and libraries. The memory of child processes, which load
 //! models or serve a tenant, counts up to the stage in which no load begins, and no further: their own limits bound them.

@@ -128,7 +128,7 @@ impl ModelControl {
     }
 
     /// Returns the control without uploads by clients, who may be on other machines and need no key. In the mode `poll`
-    /// there are no loads by clients, and so nothing else tells the addresses of the server.
+    /// there are no loads by clients, and so nothing else reveals the addresses of the server.
     pub fn forbidding_uploads(self) -> ModelControl {
         ModelControl {
             forbids_uploads: true,

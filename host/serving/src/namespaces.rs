@@ -1,6 +1,6 @@
 //! The services of all tenants, and the one that a request gets by its key or its client's certificate.
 //!
-//! The tenants are those of a file, which is read again when it changes: [`Namespaces::refresh`] replaces the tenants and
+//! The tenants come from a file, which is read again when it changes: [`Namespaces::refresh`] replaces the tenants and
 //! their services in one step, so that a request finds either all of a change or nothing of it; those of new tenants follow
 //! once their models are open. A tenant's models are in a directory of its own below that of the file. They are found at
 //! once and loaded by their first request.

@@ -1,8 +1,8 @@
 //! The owner of work: the party that shares the server with others, such as a tenant.
 //!
-//! Whatever is queued or measured has an owner. Between the owners that have work, each resource is shared by their
+//! Everything that is queued or measured has an owner. Between the owners that have work, each resource is shared by their
 //! weights and by measured cost ([`owner_accounts`](crate::owner_accounts)); an [`OwnerShare`] bounds what one of them
-//! may have admitted. This module does not know who an owner is: callers number them. Without tenants, all work belongs
+//! may have admitted. Owners are plain numbers that callers assign. Without tenants, all work belongs
 //! to [`Owner::LOCAL`], which no share bounds.
 
 use std::sync::Arc;
@@ -20,7 +20,7 @@ pub struct Owner {
     pub weight: u32,
 }
 
-/// An owner, its requests that hold a permit, and the memory that they have reserved. Lifetime: that of the owner, so that it is kept when the owner's
+/// An owner, its requests that hold a permit, and the memory that they have reserved. Lifetime: as the owner, so that it is kept when the owner's
 /// settings are loaded again.
 #[derive(Debug)]
 pub struct OwnerShare {

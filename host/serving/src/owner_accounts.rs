@@ -29,7 +29,7 @@ const MAX_LAG: Duration = Duration::from_millis(100);
 /// The number of accounts from which those without work or debt are reused.
 const MAX_IDLE_ACCOUNTS: usize = 64;
 
-/// The use of one resource by each owner. Lifetime: that of the resource.
+/// The use of one resource by each owner. Lifetime: the resource.
 #[derive(Debug, Default)]
 pub(crate) struct OwnerAccounts {
     accounts: Vec<Account>,

@@ -51,7 +51,7 @@ pub struct PayloadLogOptions {
 /// The inputs or the outputs of one call.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PayloadEvent {
-    /// The id of the call, the same for both of its events, and different from that of every other call.
+    /// The id of the call, the same for both of its events, and different for every other call.
     pub id: String,
     pub half: PayloadHalf,
     pub model: ModelName,

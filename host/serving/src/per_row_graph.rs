@@ -6,7 +6,7 @@
 //! computed both ways, and the faster way is kept.
 //!
 //! Only a graph whose rows are independent is computed in this way, as its file shows. No result of a computation
-//! decides that. The same holds for batches without rows, whose outputs are those of one row without the row.
+//! decides that. The same holds for batches without rows, whose outputs are the same as for one row, without its axis.
 
 use crate::worker_pool::{WorkerOptions, WorkerPool, WorkerQueue};
 use std::collections::HashMap;
@@ -66,7 +66,7 @@ type RowResult = (usize, Result<Vec<NamedTensor>, BackendError>);
 
 /// Loads the graph at `path` with `backend`. If the rows of a batch are independent and the backend may compute
 /// them faster one by one, each batch is computed the faster way, on up to as many threads as the options allow,
-/// besides the thread of the caller those of `pool`.
+/// besides the thread of the caller the threads of `pool`.
 pub fn load_graph(
     backend: &dyn Backend,
     path: &Path,

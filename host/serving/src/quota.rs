@@ -35,7 +35,7 @@ pub const LIMITS: [&str; 6] = [
     limits::TENSOR_BYTES,
 ];
 
-/// The limits of a tenant and their use. Lifetime: that of the tenant, so that it is kept when its settings are
+/// The limits of a tenant and their use. Lifetime: the tenant, so that it is kept when its settings are
 /// loaded again.
 #[derive(Debug)]
 pub struct Quota {

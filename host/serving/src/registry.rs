@@ -89,7 +89,7 @@ pub struct Registry {
 /// One model as it was last loaded or unloaded.
 #[derive(Debug, Clone, Default)]
 pub struct ModelEntry {
-    /// The versions that the model's policy selects, and those of an open release.
+    /// The versions that the model's policy selects, and the versions of an open release.
     pub versions: BTreeMap<Version, LoadedVersion>,
     pub labels: BTreeMap<VersionLabel, Version>,
     /// The open release, which decides about requests without a version.
@@ -305,7 +305,7 @@ impl Registry {
         }
     }
 
-    /// Returns the states of the versions that `target` names: one version, or all those of its model.
+    /// Returns the states of the versions that `target` names: one version, or all versions of its model.
     pub fn states(&self, target: &Target) -> Result<Vec<IndexEntry>, ResolveError> {
         let entry = self.entry(&target.model)?;
         let chosen = entry.number(target)?;

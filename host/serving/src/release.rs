@@ -101,7 +101,7 @@ impl Releases {
         let Some(state) = &self.state else {
             return Ok(());
         };
-        // Decided when it is its turn, so that the record of a release does not replace that of the next one.
+        // Decided when it is its turn, so that the record of a release does not replace the next one's.
         state.write(|| {
             let open = self.find(rollout.model())?;
             Arc::ptr_eq(&open, rollout).then(|| rollout.record())

@@ -3,7 +3,7 @@
 //! A response is known by its [`key`], a digest of everything that it depends on. It is looked up in the memory of
 //! this process ([`memory`]) and then in Redis, if there is one ([`redis_store`], [`stored_response`]). Equal requests
 //! that arrive while it is computed wait for the same computation ([`flights`]). Only the versions whose
-//! [`policy`] says so are cached. A failure is never cached, and no failure of the cache fails a request.
+//! [`policy`] allows it are cached. A failure is never cached, and no failure of the cache fails a request.
 //!
 //! The memory of remembered responses is bounded by the cache itself, which has [`shares`] for tenants, and is no part of the
 //! budget of requests.
@@ -314,7 +314,7 @@ impl Stores {
             tracing::debug!(%key, "a value in Redis is not a response");
             return None;
         };
-        // Whoever wrote it need not have had these files.
+        // It may have been written by a server with other files.
         let outputs = version.outputs_for(stored.outputs, &request.outputs)?;
         let response = InferResponse {
             outputs,

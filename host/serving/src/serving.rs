@@ -132,7 +132,7 @@ impl Serving {
         }
     }
 
-    /// Returns the number of handler instances that are alive now, without those of inline calls.
+    /// Returns the number of handler instances that are alive now, except in inline calls.
     pub fn live_instances(&self) -> usize {
         self.admission.live_instances()
     }
@@ -172,7 +172,7 @@ impl Serving {
         self.options.memory.set_largest_reservation(largest);
     }
 
-    /// Returns memory that is not needed at once: that of an idle model, if requests load models. Returns whether there is
+    /// Returns memory that is not needed at once: an idle model's, if requests load models. Returns whether there is
     /// one.
     pub(crate) fn relieve_memory(&self) -> bool {
         let control = self.control.as_ref();
@@ -206,7 +206,7 @@ impl Serving {
         self.options.payload_log.as_ref().map(|log| log.counts())
     }
 
-    /// Returns the size limit of a request body, in bytes: that of the server, or a smaller one of the tenant.
+    /// Returns the size limit of a request body, in bytes: the server's, or a smaller one of the tenant.
     pub fn max_body_bytes(&self) -> usize {
         let own = self.tenant.limits.body_bytes;
         let own = own.and_then(|bytes| usize::try_from(bytes).ok());
@@ -348,7 +348,7 @@ impl Serving {
         Ok(release.status())
     }
 
-    /// Returns the states of the versions that `target` names: one version, or all those of its model.
+    /// Returns the states of the versions that `target` names: one version, or all versions of its model.
     pub fn states(&self, target: &Target) -> Result<Vec<IndexEntry>, InferError> {
         record_target(target);
         Ok(self.space(&target.model).registry.states(target)?)

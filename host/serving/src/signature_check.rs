@@ -20,7 +20,7 @@ impl fmt::Display for SignatureMismatch {
     }
 }
 
-/// Returns every disagreement between the signatures that the handler expects and those of the graphs.
+/// Returns every disagreement between the signatures that the handler expects and the graphs'.
 pub fn signature_mismatches(handler: &HandlerSignature, graphs: &Graphs) -> Vec<SignatureMismatch> {
     let mut found = Vec::new();
     for (name, expected) in &handler.graphs {

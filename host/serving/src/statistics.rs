@@ -2,7 +2,7 @@
 //!
 //! - `success` counts requests, `inference_count` their rows, and `execution_count` executions of graphs, which
 //!   the [`batcher`](crate::batcher) counts: one for several requests that are computed together, and several for a
-//!   request whose handler computes several times. The batch sizes are those of executions, with the times in which
+//!   request whose handler computes several times. The batch sizes count executions, with the times in which
 //!   the inputs are joined, computed and split. For a version without graphs, an execution is one call.
 //! - `queue` is the wait for the sandbox and for threads, `compute_input` decoding and preprocessing,
 //!   `compute_infer` the graph, and `compute_output` postprocessing and encoding: the phases of [`Timings`].
@@ -79,7 +79,7 @@ impl Statistics {
         self.continue_from(earlier);
     }
 
-    /// Returns empty statistics of a version that is not loaded, whose counters are those of `before`.
+    /// Returns empty statistics of a version that is not loaded, with the counters of `before`.
     pub(crate) fn after(before: &Statistics) -> Statistics {
         Statistics {
             counters: Mutex::new(before.counters()),
@@ -471,7 +471,7 @@ mod tests {
         first.begin().succeed(1, &timings(), CacheOutcome::Bypassed);
         old_graph.add(1, ExecutionTimes::default());
         let (second, graph) = with_graph();
-        // What the guest of the version counts has the same statistics as the version.
+        // The counters of the guest have the same statistics as the version.
         let of_guest = Arc::clone(&second);
         second.continue_load(&first);
         second.continue_from(&first);

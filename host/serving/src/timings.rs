@@ -3,7 +3,7 @@
 //! A [`PhaseTimer`] records the end of each phase. The phases within a call of the version are
 //! measured there and returned as [`Usage`]. The measurements are sent to the client and added to
 //! [`crate::statistics`]; no decision depends on them. [`RecordedTimings`] keeps them for the trace and the log line of
-//! the request, also those of one that fails.
+//! the request, also of one that fails.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -140,7 +140,7 @@ impl PhaseTimer {
     }
 }
 
-/// Records the phases that have ended, also those of a request that failed or was dropped.
+/// Records the phases that have ended, also of a request that failed or was dropped.
 impl Drop for PhaseTimer {
     fn drop(&mut self) {
         if let Some(record) = &self.record {

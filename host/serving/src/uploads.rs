@@ -36,7 +36,7 @@ pub struct UploadTarget {
     pub limits: UploadLimits,
 }
 
-/// The uploads into one repository. Lifetime: that of the service for it, of which requests may outlive the next one.
+/// The uploads into one repository. Lifetime: the service for it, of which requests may outlive the next one.
 #[derive(Debug)]
 pub struct Uploads {
     directory: Arc<Directory>,
@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_too_large_or_incomplete_leaves_nothing() -> anyhow::Result<()> {
+    async fn an_upload_that_is_too_large_or_incomplete_leaves_nothing() -> anyhow::Result<()> {
         let (directory, uploads) = uploads(UploadLimits {
             file_bytes: 4,
             stored_bytes: 6,
@@ -319,7 +319,7 @@ mod tests {
         let mut arriving = begin(&earlier).await?;
         let later = earlier.hand_over();
         assert!(earlier.has_ended() && !later.has_ended());
-        // What the old service would commit is not checked by the new rules.
+        // Files that the old service would commit are not checked by the new rules.
         let refused = earlier.staging().map(|_| ());
         assert!(matches!(refused, Err(UploadError::InUse(_))), "{refused:?}");
         let staging = later.staging()?;
@@ -349,7 +349,7 @@ mod tests {
         drop(arriving);
         let later = Uploads::open(target())?;
         begin(&later).await?;
-        // What was handed over before is given up too.
+        // Files that were handed over before are given up too.
         let last = later.hand_over();
         last.give_up();
         assert!(matches!(begin(&later).await, Err(UploadError::InUse(_))));

@@ -85,7 +85,7 @@ impl VersionCounters {
         totals
     }
 
-    /// Counts the executions of these graphs from now on, after those of the version's earlier loads.
+    /// Counts the executions of these graphs from now on, after the executions of the version's earlier loads.
     pub(crate) fn count_graphs(&self, graphs: &[Arc<GraphStatistics>]) {
         let mut counted = self.lock_graphs();
         if let Some(earlier) = counted.executions() {

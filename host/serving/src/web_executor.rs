@@ -1,6 +1,6 @@
 //! A web component and the threads on which its guests run.
 //!
-//! The guests share the pool with those of handlers and are served in turn with them. A call goes on after its
+//! The guests share the pool with handlers and are served in turn with them. A call goes on after its
 //! response has begun: what it holds is held until its guest has ended.
 
 use crate::account::Charge;

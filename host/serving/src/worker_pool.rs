@@ -5,7 +5,7 @@
 //! started when more jobs may run than there are threads, up to the limit of the pool, and end after a while
 //! without work. Their number therefore depends on the size of the machine and not on the number of queues.
 //! Of the owners with jobs that may run, the one that has used the least by its weight is served, and its queues take
-//! turns, one job each. A queue has room for as many jobs of one owner whatever those of another are.
+//! turns, one job each. A queue has room for as many jobs of one owner, no matter how many another has.
 //!
 //! A job that panics ends alone: its thread continues, and its caller sees that the sender of the result was
 //! dropped. Dropping a queue drops its waiting jobs, and waits for none that runs. A thread whose job has been

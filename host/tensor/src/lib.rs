@@ -5,7 +5,7 @@
 //! shape. [`named`] and [`signature`] are the building blocks of requests, responses and graphs.
 //! [`number`] reads elements as numbers, [`half_precision`] rounds to FP16 and BF16, [`difference`] compares
 //! outputs, [`expected_outputs`] checks them, [`elements_text`] shows them, [`batch`] splits and stacks rows, [`image_layout`] orders the axes of images, [`memory_budget`] bounds the memory of
-//! all requests, [`response_names`] checks those of handlers, and [`sanitize`] displays untrusted text.
+//! all requests, [`response_names`] checks the names of handlers, and [`sanitize`] displays untrusted text.
 //!
 //! Invariant: all arithmetic on sizes is checked, and no [`Tensor`] exists unvalidated.
 #![forbid(unsafe_code)]

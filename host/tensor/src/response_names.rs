@@ -1,7 +1,7 @@
 //! Checks of the names in the response of a handler.
 //!
 //! A handler is code of somebody else: its names can be as long as its memory, and as many as it has room for.
-//! Whatever calls handlers checks them before it uses them.
+//! They have to be checked after each call of a handler, before they are used.
 
 use crate::sanitize::shorten;
 

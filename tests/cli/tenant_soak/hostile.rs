@@ -135,7 +135,7 @@ impl Attacker {
         let body = format!(
             r#"{{"inputs":[{{"name":"behaviour","datatype":"BYTES","shape":[1],"data":["{behaviour}"]}}]}}"#
         );
-        let response = self.send(address, "POST /v2/models/evil/infer", body.as_bytes())?;
+        let response = self.send(address, "POST /v2/models/hostile/infer", body.as_bytes())?;
         let is_expected = response.status == 200 || BLAMED.contains(&response.status);
         ensure!(is_expected, "{behaviour}: {response:?}");
         Ok(())

@@ -1,6 +1,6 @@
 //! Tests of what a browser opens on a server with worker processes, without a key.
 //!
-//! Whoever has taken over a worker must not get at the keys that people enter in the pages of the server.
+//! An attacker in control of a worker must not get the keys that people enter in the pages of the server.
 
 use super::workers_of;
 use crate::cli::serve::{Serve, serve};

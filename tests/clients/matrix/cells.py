@@ -4,7 +4,7 @@
     cells.py CLIENT ADDRESS GRPC SLOW SLOW_GRPC EXAMPLES CELL...
 
 Every client is behind the same few methods (see `Client`), so that a cell is written once. A line of JSON
-comes out for each cell: its name, and what went wrong, or null. At SLOW there is a server whose model `evil`
+comes out for each cell: its name, and what went wrong, or null. At SLOW there is a server whose model `hostile`
 computes for longer than anybody waits.
 """
 
@@ -212,7 +212,7 @@ def cancel(client):
     slow = type(client)(SLOW[client.GRPC])
     start = time.monotonic()
     try:
-        slow.infer("evil", {"behaviour": np.array([b"loop"], np.object_)}, ["outcome"], timeout=1)
+        slow.infer("hostile", {"behaviour": np.array([b"loop"], np.object_)}, ["outcome"], timeout=1)
     except Exception as error:
         assert client.gave_up(error), repr(error)
     else:

@@ -1,4 +1,4 @@
-"""Intel's clients of TensorFlow Serving's dialect, over HTTP and gRPC."""
+"""Intel's clients of TensorFlow Serving's protocol, over HTTP and gRPC."""
 
 import numpy as np
 import ovmsclient

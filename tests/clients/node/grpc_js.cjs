@@ -88,7 +88,7 @@ function double(datatype, shape, content, name = "x", model_name = "double") {
 }
 
 const LOOP = {
-  model_name: "evil",
+  model_name: "hostile",
   inputs: [{ name: "behaviour", shape: [1], datatype: "BYTES", contents: { bytes_contents: [Buffer.from("loop")] } }],
 };
 
@@ -224,7 +224,7 @@ const CELLS = {
     }
   },
 
-  /** Predict, a status and a failure in TensorFlow Serving's dialect. */
+  /** Predict, a status and a failure in TensorFlow Serving's protocol. */
   async "TensorFlow Serving"() {
     const { PredictionService, ModelService } = tensorflow.serving;
     const tensor_shape = { dim: [{ size: 2 }, { size: 3 }] };

@@ -1,6 +1,6 @@
 //! Requests to start a release, and the records of releases that survive a restart.
 //!
-//! What is accepted can be written and read again. The first byte selects one of them.
+//! An accepted value can be written and read again. The first byte selects one of them.
 
 use super::models::check_refusal;
 use wisp_protocol::call::ModelName;

@@ -42,15 +42,15 @@ use bindings::wasi::nn::tensor::{Tensor, TensorType};
 pub struct WebGuest;
 
 /// The response to a request, unless it takes no usual course.
-struct Answer {
+struct Response {
     status: u16,
     text: String,
 }
 
-impl Answer {
-    fn ok(text: impl Into<String>) -> Answer {
+impl Response {
+    fn ok(text: impl Into<String>) -> Response {
         let text = text.into();
-        Answer { status: 200, text }
+        Response { status: 200, text }
     }
 }
 
@@ -70,27 +70,27 @@ impl Guest for WebGuest {
                 drop(headers);
                 let body = String::from_utf8_lossy(&body::read(request)).into_owned();
                 let given = String::from_utf8_lossy(&given).into_owned();
-                Answer::ok(format!("{method:?} {path} {query} {host} {given} {body}"))
+                Response::ok(format!("{method:?} {path} {query} {host} {given} {body}"))
             }
             "key" => {
                 let headers = request.headers();
                 let keys = headers.get("authorization").len();
                 // A child of the request.
                 drop(headers);
-                Answer::ok(keys.to_string())
+                Response::ok(keys.to_string())
             }
-            "clock" => Answer::ok(monotonic_clock::now().to_string()),
+            "clock" => Response::ok(monotonic_clock::now().to_string()),
             "print" => {
                 let stderr = get_stderr();
                 let printed = stderr.blocking_write_and_flush(b"printed by the guest\nsecond\n");
-                Answer::ok(format!("{printed:?}"))
+                Response::ok(format!("{printed:?}"))
             }
             "print-forever" => loop {
                 let _ = get_stderr().blocking_write_and_flush(&[b'x'; 4096]);
             },
             "fetch" => match outgoing::get(query) {
-                Ok((status, text)) => Answer { status, text },
-                Err(error) => Answer::ok(format!("{error:?}")),
+                Ok((status, text)) => Response { status, text },
+                Err(error) => Response::ok(format!("{error:?}")),
             },
             "loop" => loop {
                 std::hint::black_box(());
@@ -100,9 +100,9 @@ impl Guest for WebGuest {
             "handles" => hold_handles(),
             "sleep" => {
                 monotonic_clock::subscribe_duration(u64::MAX / 2).block();
-                Answer::ok("awake")
+                Response::ok("awake")
             }
-            "status" => Answer {
+            "status" => Response {
                 status: query.parse().unwrap_or(500),
                 text: String::new(),
             },
@@ -116,14 +116,14 @@ impl Guest for WebGuest {
             "trap-in-body" => return trap_in_body(response),
             "loop-in-body" => return loop_in_body(response),
             "length" => return declare_length(response, query),
-            _ => Answer::ok("hello"),
+            _ => Response::ok("hello"),
         };
         send(response, &answer);
     }
 }
 
 /// Computes the graph of the version with one row of numbers in JSON.
-fn infer(body: &[u8]) -> Answer {
+fn infer(body: &[u8]) -> Response {
     let text = String::from_utf8_lossy(body);
     let list = text
         .trim()
@@ -135,11 +135,11 @@ fn infer(body: &[u8]) -> Answer {
         .map(|number| number.trim().parse::<f32>());
     let Ok(numbers) = numbers.collect::<Result<Vec<f32>, _>>() else {
         let text = r#"{"error":"the body is no array of numbers"}"#.to_owned();
-        return Answer { status: 400, text };
+        return Response { status: 400, text };
     };
     match compute(&numbers) {
-        Ok(outputs) => Answer::ok(outputs),
-        Err(error) => Answer {
+        Ok(outputs) => Response::ok(outputs),
+        Err(error) => Response {
             status: 500,
             text: format!(r#"{{"error":"{:?}: {}"}}"#, error.code(), error.data()),
         },
@@ -169,7 +169,7 @@ fn compute(numbers: &[f32]) -> Result<String, NnError> {
 }
 
 /// Takes memory without end.
-fn allocate() -> Answer {
+fn allocate() -> Response {
     let mut blocks = Vec::new();
     loop {
         blocks.push(vec![1u8; 1 << 20]);
@@ -178,7 +178,7 @@ fn allocate() -> Answer {
 }
 
 /// Holds more and more resources.
-fn hold_handles() -> Answer {
+fn hold_handles() -> Response {
     let mut handles = Vec::new();
     loop {
         handles.push(Fields::new());
@@ -216,7 +216,7 @@ impl Begun {
 }
 
 /// Sends a response with a text.
-fn send(response: ResponseOutparam, answer: &Answer) {
+fn send(response: ResponseOutparam, answer: &Response) {
     if let Some(begun) = Begun::send(response, answer.status, Fields::new()) {
         let _ = begun.write(answer.text.as_bytes());
         begun.finish();

@@ -49,7 +49,7 @@ impl<A> ZeroingAllocator<A> {
 }
 
 // SAFETY: memory comes from the inner allocator and returns to it with the layout that it was allocated with.
-// What is zeroed or copied is within an allocation of the caller that is about to be freed.
+// Bytes are zeroed or copied only within an allocation of the caller that is about to be freed.
 unsafe impl<A: GlobalAlloc> GlobalAlloc for ZeroingAllocator<A> {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: the caller's promise is that of the inner allocator.

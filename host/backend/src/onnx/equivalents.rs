@@ -94,7 +94,7 @@ fn selected_slices(site: &Site<'_>, names: &mut NewNames) -> Option<Vec<NodeProt
     Some(nodes)
 }
 
-/// Removes `pads` that have no effect, since `auto_pad` says that padding is derived. The engines use them.
+/// Removes `pads` that have no effect, since `auto_pad` derives the padding. The backends would use them.
 fn derived_padding(site: &Site<'_>, _: &mut NewNames) -> Option<Vec<NodeProto>> {
     let is_derived = !matches!(site.text("auto_pad"), b"" | b"NOTSET");
     if !is_onnx(site.node, WINDOWED) || !is_derived || attribute(site.node, "pads").is_none() {

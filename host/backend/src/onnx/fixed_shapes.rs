@@ -65,7 +65,7 @@ fn fix_input(
     if let Some(type_proto::Value::TensorType(tensor)) =
         input.r#type.as_mut().and_then(|found| found.value.as_mut())
     {
-        // An input without a declared rank gets that of the shape.
+        // An input without a declared rank gets the rank of the shape.
         tensor.shape.get_or_insert_with(|| TensorShapeProto {
             dim: vec![tensor_shape_proto::Dimension::default(); sizes.len()],
         });

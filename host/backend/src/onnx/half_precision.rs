@@ -19,7 +19,7 @@ use std::collections::{HashMap, HashSet};
 const HALF: i32 = DataType::Float16 as i32;
 const SINGLE: i32 = DataType::Float as i32;
 
-/// The maximum size of all external tensors together, which is that of a file.
+/// The maximum size of all external tensors together, the same as for a file.
 const MAX_EXTERNAL_BYTES: u64 = i32::MAX as u64;
 
 /// The end of the names of FP32 values whose FP16 forms are inputs or outputs.

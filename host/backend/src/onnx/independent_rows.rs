@@ -69,7 +69,7 @@ fn different_batches(inputs: &[&ValueInfoProto]) -> Option<String> {
     let (first, batch) = named.next()?;
     let (other, axis) = named.find(|(_, axis)| *axis != batch)?;
     Some(format!(
-        "the first axis of input `{first}` is `{batch}`, that of `{other}` is `{axis}`"
+        "the first axis of input `{first}` is `{batch}`, and the one of `{other}` is `{axis}`"
     ))
 }
 
@@ -227,7 +227,7 @@ impl<'g> GraphValues<'g> {
     fn is_constant(&self, node: &NodeProto) -> bool {
         let is_constant = |name: &String| match self.values.get(name.as_str()) {
             Some(value) => value.is_constant(),
-            // Other names are those of values within the node.
+            // Other names belong to values within the node.
             None => !self.computed.contains(name.as_str()),
         };
         let inner = node.attribute.iter();
@@ -242,7 +242,7 @@ impl<'g> GraphValues<'g> {
             })
     }
 
-    /// Returns an error unless the rows of this output are those of the inputs.
+    /// Returns an error unless this output has the rows of the inputs.
     fn check_output(&self, name: &str) -> Result<(), String> {
         match self.values.get(name) {
             Some(Value::Tensor(tensor)) if tensor.sizes().first() == Some(&Product::rows()) => {

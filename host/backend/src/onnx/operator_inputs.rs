@@ -1,6 +1,6 @@
 //! The inputs of a graph on which each of its operators depends, for messages to clients.
 //!
-//! A backend that refuses values names an operator at most, and a client knows inputs only. The names and
+//! A backend that refuses values names an operator at most, while a client sends inputs only. The names and
 //! connections of the operators are kept without anything else, and followed only after a failure.
 
 use crate::pb::{GraphProto, ModelProto, NodeProto};
@@ -82,7 +82,7 @@ impl OperatorInputs {
         reads: &mut Vec<Source>,
         sources: &mut Sources<'a>,
     ) {
-        // What the body is given depends on what its node reads, in the first turn and in later ones.
+        // The inputs of the body depend on the inputs of its node, in the first turn and in later ones.
         let given = Source::Node(self.nodes.len());
         self.nodes.push(Node {
             name: "".into(),
@@ -96,7 +96,7 @@ impl OperatorInputs {
         reads.extend(results.filter_map(|output| sources.get(output.name.as_str()).copied()));
     }
 
-    /// Returns the operator that a backend calls `name`, and `kind` if it says so.
+    /// Returns the operator that a backend calls `name`, and `kind` if it names one.
     ///
     /// Backends add endings to names, and call an operator without a name after its output. If the name is
     /// not found, the only operator of this kind is meant.

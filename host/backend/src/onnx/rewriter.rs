@@ -106,7 +106,7 @@ impl NewNames {
         }
     }
 
-    /// Returns a new name that says for which value and part of a replacement it is.
+    /// Returns a new name that contains the value and the part of a replacement.
     pub(crate) fn name(&mut self, value: &str, part: &str) -> String {
         let mut name = format!("{value}.wisp_{part}");
         while self.used.contains(&name) {

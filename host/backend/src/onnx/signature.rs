@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_served_is_named() {
+    fn inputs_and_outputs_that_cannot_be_served_are_named() {
         let output = value("y", DataType::Float, Some(&[1]));
         let refusal = |input: ValueInfoProto, output: Vec<ValueInfoProto>| {
             let graph = GraphProto {

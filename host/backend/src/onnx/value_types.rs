@@ -1,6 +1,6 @@
 //! The element types of the values in a graph, as far as they follow from the file.
 //!
-//! Files declare the types of inputs, outputs and initializers, and rarely those of other values, which follow
+//! Files declare the types of inputs, outputs and initializers, and rarely of other values, which follow
 //! from the operators. A value whose type cannot be derived is missing here, and a rewrite must handle that.
 
 use crate::pb::tensor_proto::DataType;

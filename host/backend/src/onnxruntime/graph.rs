@@ -218,7 +218,7 @@ impl OrtGraph {
         Tensor::new(expected, shape, content).map_err(|error| error.to_string())
     }
 
-    /// Returns the bytes of a value without a copy, unless they are those of an input, which a
+    /// Returns the bytes of a value without a copy, unless they belong to an input, which a
     /// graph may return as an output.
     fn share(&self, value: Value, length: usize, inputs: &[&Tensor]) -> ort::Result<Bytes> {
         let content = value.content(length)?;

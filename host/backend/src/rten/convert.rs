@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn what_rten_would_narrow_is_refused() -> anyhow::Result<()> {
+    fn values_that_rten_would_narrow_are_refused() -> anyhow::Result<()> {
         let wide: Vec<u8> = [1_i64, 1 << 31]
             .iter()
             .flat_map(|n| n.to_le_bytes())

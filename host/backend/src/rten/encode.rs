@@ -81,7 +81,7 @@ fn attribute(attribute: from::AttributeProto) -> Result<to::AttributeProto, Stri
     })
 }
 
-/// Returns the tensor. External data has been read by now, unless it is that of a split model.
+/// Returns the tensor. External data has been read by now, unless the model is split.
 fn tensor(tensor: from::TensorProto) -> to::TensorProto {
     if is_external(&tensor) {
         return to::TensorProto {

@@ -236,7 +236,7 @@ fn sizes(ordered: &[&Tensor]) -> Vec<u32> {
     dimensions.copied().collect()
 }
 
-/// Returns whether a panic is that of checked arithmetic, such as `attempt to add with overflow`.
+/// Returns whether a panic comes from checked arithmetic, such as `attempt to add with overflow`.
 ///
 /// rten's arithmetic is checked in every profile, since it computes INT64 with 32 bits: a number that does
 /// not fit must not become another one. INT32 is refused with it where it would wrap around.

@@ -83,7 +83,7 @@ const OTHER_TYPES: &[&str] = &[
     "Xor",
 ];
 
-/// What is known about the values of a graph, by their names.
+/// The facts about the values of a graph, by their names.
 #[derive(Default, Clone)]
 struct Facts {
     /// Those that may be NaN although no input is.
@@ -325,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn what_hides_nan_is_replaced_behind_operators_that_compute_it() {
+    fn operators_that_hide_nan_are_replaced_behind_operators_that_compute_it() {
         for source in ["Log", "Sqrt", "Acos", "Asin", "Acosh", "Atanh"] {
             let graph = kept(vec![node(source, &["x"], "a"), node("Relu", &["a"], "y")]);
             assert_eq!(operators(&graph), [source, "Constant", "Max"]);
@@ -343,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_nan_stays() {
+    fn operators_without_nan_stay() {
         let normalised = kept(vec![
             node("Pow", &["x", "two"], "squares"),
             node("ReduceMean", &["squares"], "variance"),

@@ -1,7 +1,7 @@
 //! The limits of INT64 inputs within which no value leaves 32 bits.
 //!
 //! rten computes INT64 with 32 bits. [`IntegerLimits`] is determined from the file when it is loaded: the
-//! bounds of all values follow from those of the inputs ([`operators`]), and the limits of the inputs on
+//! bounds of all values follow from the bounds of the inputs ([`operators`]), and the limits of the inputs on
 //! which a value depends are lowered until it has 32 bits. A value without a bound is refused by its name,
 //! unless it is only used as an index or a size ([`uses`]), where a great number is an error anyway.
 
@@ -221,7 +221,7 @@ impl Scope<'_> {
 // === impl Analysis ===
 
 impl Analysis<'_> {
-    /// Determines the bounds of the values in a graph and returns those of its outputs.
+    /// Determines the bounds of the values in a graph and returns the bounds of its outputs.
     ///
     /// The recursion depth is bounded by the decoder's limit on nested messages.
     fn graph<'a>(

@@ -29,7 +29,7 @@ pub(super) fn is_flattened(site: &Site<'_>) -> bool {
         && (attribute(site.node, "axis").is_none() || !is_single(site))
 }
 
-/// Returns whether all axes after that of the node are known to have size 1.
+/// Returns whether all axes after the node's are known to have size 1.
 fn is_single(site: &Site<'_>) -> bool {
     let axis = site.integer("axis", OLD_DEFAULT);
     if axis == -1 {

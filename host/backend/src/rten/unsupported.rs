@@ -22,7 +22,7 @@ const MIN_OPSET: i64 = 7;
 
 /// The operators of ONNX that rten has without its optional features, which are randomness and FFT.
 ///
-/// They are those of `op_registry/onnx_registry.rs` in rten, and `Constant`, which its loader reads.
+/// They are listed in `op_registry/onnx_registry.rs` in rten, and `Constant`, which its loader reads.
 const OPERATORS: &[&str] = &[
     "Abs",
     "Acos",

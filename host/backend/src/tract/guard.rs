@@ -96,7 +96,7 @@ fn reason(error: &TractError) -> String {
     short(&links.join(": "))
 }
 
-/// Returns the message without what tract says about the operator, in names of its own types.
+/// Returns the message without tract's description of the operator, which names its own types.
 pub(super) fn without_operators(error: &TractError) -> String {
     let links = error.chain().map(ToString::to_string);
     let links: Vec<String> = links

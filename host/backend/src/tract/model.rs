@@ -253,7 +253,7 @@ impl SymbolicModel {
                 });
                 match checked {
                     Ok((concrete, Slices::Within)) => Ok(concrete),
-                    // What tract then computes has other sizes than it expects, and is refused.
+                    // The results of tract then have other sizes than it expects, and are refused.
                     Ok((concrete, Slices::Open)) => typed_with(untyped, sizes).or(Ok(concrete)),
                     Err(_) => typed_with(untyped, sizes),
                 }

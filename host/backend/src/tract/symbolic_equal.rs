@@ -55,7 +55,7 @@ impl BinMiniOp for SymbolicEqual {
                 bail!("Equal has {} operands", inputs.len());
             };
             let (a, b) = (sizes(context, a)?, sizes(context, b)?);
-            // Which elements are compared depends on the broadcast, so all pairs have to be decided.
+            // The broadcast determines the pairs of elements that are compared, so all of them have to be decided.
             let mut pairs = a.iter().flat_map(|a| b.iter().map(move |b| (a, b)));
             if let Some((a, b)) = pairs.find(|(a, b)| !is_decided(a, b)) {
                 bail!(TooEarly::UndeterminedSymbol(format!("{a} = {b}")));

@@ -1,7 +1,7 @@
 //! A text encoder with 64 clients, in Wisp and in other servers that batch.
 //!
 //! All compute with the same version of ONNX Runtime and one thread: Wisp with the automatic choice and with batches of
-//! up to 32 rows that wait for up to 10 ms; FastAPI with a queue like that of text-embeddings-inference; MLServer with
+//! up to 32 rows that wait for up to 10 ms; FastAPI with a queue like the one of text-embeddings-inference; MLServer with
 //! its adaptive batching of up to 32 rows and 10 ms. A request is one text of 128 tokens, in binary or in JSON.
 
 use crate::environment::{self, Environment, Packages, scripts};

@@ -2,7 +2,7 @@
 //! with the targets and with the noise.
 //!
 //! Each case has two equal servers without batching. The ratio of their throughputs is the noise of the case: a difference
-//! of the automatic choice that is no larger says nothing.
+//! of the automatic choice that is no larger has no meaning.
 
 use crate::measured::Measured;
 
@@ -83,7 +83,7 @@ impl Outcome<'_> {
         self.auto.ratio(self.off)
     }
 
-    /// Returns the throughput of the automatic choice relative to that of the better of the other settings.
+    /// Returns the throughput of the automatic choice relative to the better of the other settings.
     fn of_best(&self) -> f64 {
         let best = match self.off.per_second() < self.fixed.per_second() {
             true => self.fixed,

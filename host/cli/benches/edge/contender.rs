@@ -169,7 +169,7 @@ pub(crate) fn take_turns(contenders: &mut [Contender], rounds: usize) -> Result<
     Ok(())
 }
 
-/// Prints a row for each contender. The ratio is that of the medians with one connection, against the first one.
+/// Prints a row for each contender. The ratio compares the medians with one connection to the first one's.
 pub(crate) fn print(contenders: &[Contender]) {
     println!(
         "| server | p50, ms | of the first | p99, ms | requests/s, {MANY} connections | CPU ms/request |"

@@ -7,7 +7,7 @@
 //! clients notice then is the use of the processors by other programs, the clients of the attack among
 //! them, and no server can prevent it.
 //!
-//! The endless loops are those of `tests/hostile_guest`, the hostile handler of the tests, which the server stops
+//! The endless loops come from `tests/hostile_guest`, the hostile handler of the tests, which the server stops
 //! after two seconds of guest time.
 
 use crate::attack::{self, Act, Attack, Attacked};

@@ -10,7 +10,7 @@ const MODELS: [(&str, &str, Option<&str>); 5] = [
     ("progression", "progression", Some("progression")),
     ("digits", "digits", Some("digits")),
     // The hostile handler of the tests.
-    ("evil", "progression", Some("hostile_guest")),
+    ("hostile", "progression", Some("hostile_guest")),
     // A graph with a variable axis, without a handler.
     ("shapes", "digits", None),
 ];

@@ -29,7 +29,7 @@ pub(crate) fn progression() -> Vec<u8> {
 
 /// Returns a request that makes the hostile handler loop until the server stops it.
 pub(crate) fn endless_loop() -> Vec<u8> {
-    json("/v2/models/evil/infer", LOOP)
+    json("/v2/models/hostile/infer", LOOP)
 }
 
 /// Returns a request of `digits` with a small file of a large picture, whose cost is almost all in the

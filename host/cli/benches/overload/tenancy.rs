@@ -28,7 +28,7 @@ pub(crate) struct Worker {
 }
 
 impl Tenancy {
-    /// Adds tenants with the role `deploy`, each with its name and its level of isolation. `name` is that of the directory.
+    /// Adds tenants with the role `deploy`, each with its name and its level of isolation. `name` is the directory's.
     pub(crate) fn create(
         repository: &Repository,
         name: &str,

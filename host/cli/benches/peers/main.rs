@@ -45,7 +45,7 @@ const FEATURES: [f32; 13] = [
 
 /// One protocol of one server.
 struct Contender {
-    dialect: &'static str,
+    protocol: &'static str,
     name: &'static str,
     server: usize,
     request: Request,
@@ -83,7 +83,7 @@ fn main() -> Result<()> {
     let mut contenders = contenders();
     for contender in &contenders {
         let server = &servers[contender.server];
-        let name = (contender.dialect, contender.name);
+        let name = (contender.protocol, contender.name);
         let address = contender.address(server);
         load::once(address, &contender.request).with_context(|| format!("{name:?}"))?;
         load::run(address, &contender.request, CONNECTIONS[1], WARM_UP)?;
@@ -146,8 +146,8 @@ fn contenders() -> Vec<Contender> {
         &format!(r#"{{"instances":[{row}]}}"#),
     );
     let simple = |path| Request::json(path, &format!(r#"{{"features":{row}}}"#));
-    let contender = |dialect, name, server, request| Contender {
-        dialect,
+    let contender = |protocol, name, server, request| Contender {
+        protocol,
         name,
         server,
         request,
@@ -194,7 +194,7 @@ fn grpc(raw: &[u8]) -> Request {
 
 fn report(contenders: &[Contender]) {
     println!(
-        "| dialect | server | requests/s at 1, 16 | Wisp's over it | p50, p99 at 1 | p50, p99 at 16 | CPU |"
+        "| protocol | server | requests/s at 1, 16 | Wisp's over it | p50, p99 at 1 | p50, p99 at 16 | CPU |"
     );
     println!("|---|---|---|---|---|---|---|");
     for contender in contenders {
@@ -204,7 +204,7 @@ fn report(contenders: &[Contender]) {
         let rate = |measured: &Measured| measured.done.per_second;
         let wisp = contenders
             .iter()
-            .find(|other| other.dialect == contender.dialect && other.name == "wisp");
+            .find(|other| other.protocol == contender.protocol && other.name == "wisp");
         let ratios = wisp.map(|wisp| {
             [0, 1].map(|setting| {
                 let pairs = wisp.measured[setting]
@@ -223,7 +223,7 @@ fn report(contenders: &[Contender]) {
         };
         println!(
             "| {} | {} | {:.0}, {:.0} | {ratios} | {} | {} | {:.0} us |",
-            contender.dialect,
+            contender.protocol,
             contender.name,
             of(0, &rate),
             of(1, &rate),

@@ -29,7 +29,7 @@ pub(crate) fn pin(cpu: usize) {
 pub(crate) fn spawn(command: &mut Command) -> Result<Child> {
     // Child processes inherit the affinity of their parent.
     pin(0);
-    // The default port is that of one server at a time.
+    // Only one server at a time can have the default port.
     let child = command
         .env("WISP_METRICS", "none")
         .spawn()

@@ -132,7 +132,7 @@ pub(super) fn map_columns(
             ));
         }
     }
-    // A single column can only be that of a single input.
+    // A single column can only belong to a single input.
     if let ([input], [column], true) = (inputs, free.as_slice(), found.is_empty())
         && input.features == 1
     {

@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_table_is_named_with_its_row() -> anyhow::Result<()> {
+    fn a_file_that_is_no_table_is_named_with_its_row() -> anyhow::Result<()> {
         let error = rows("a,b\n1,2\n3\n").expect_err("the second row is short");
         let text = format!("{error:#}");
         assert!(text.contains("table.csv`, row 2"), "{text}");

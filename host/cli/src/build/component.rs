@@ -238,12 +238,12 @@ mod tests {
     }
 
     #[test]
-    fn what_a_model_can_grant_is_left_to_the_model() -> anyhow::Result<()> {
+    fn imports_that_a_model_can_grant_are_left_to_the_model() -> anyhow::Result<()> {
         let granted = module(
             "package wasi:random@0.2.3; interface random { get-random-u64: func() -> u64; } \
              world w { import random; export run: func(); }",
         )?;
-        // The next check is that of the exports.
+        // The exports are checked next.
         let text = refusal(&granted);
         assert!(text.contains(MODEL_INTERFACE), "{text}");
         Ok(())

@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_is_refused_by_key_file_and_value() {
+    fn an_invalid_value_is_refused_with_its_key_and_file() {
         let section = "[package]\nname = \"a\"\n[package.metadata.wisp]\n";
         for (text, expected) in [
             ("[workspace]".to_owned(), "is a workspace"),

@@ -1,7 +1,7 @@
 //! The composition of the parts of a bundle into one component.
 //!
 //! The adapter calls the handler, and the handler the provider: each import that the provider has an export for is
-//! connected, and the others are those of the bundle. Without a handler, the provider answers the adapter. There is
+//! connected, and the others become the bundle's. Without a handler, the provider answers the adapter. There is
 //! one instance of the provider, since its interfaces share their resources.
 
 use anyhow::{Context, bail};
@@ -99,7 +99,9 @@ impl Composition {
         self.try_connect(user, provider, interface)
             .with_context(|| {
                 let (user, provider) = (user.name, provider.name);
-                format!("`{interface}` of `{user}` cannot be connected with that of `{provider}`")
+                format!(
+                    "`{interface}` of `{user}` cannot be connected with the one of `{provider}`"
+                )
             })
     }
 

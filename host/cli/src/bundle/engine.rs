@@ -5,7 +5,7 @@
 //! what it is given.
 
 use super::source::Source;
-use crate::options::EngineChoice;
+use crate::options::BackendChoice;
 use anyhow::bail;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -33,7 +33,7 @@ pub(super) struct PreparedGraph {
     pub(super) model: Vec<u8>,
     /// The weights to which the file refers.
     pub(super) weights: Option<Vec<u8>>,
-    /// Set if its operators are those of small networks.
+    /// Set if it has only operators of small networks.
     is_small: bool,
     /// The shapes of inputs in the model file.
     pub(super) shapes: BTreeMap<String, Vec<Dimension>>,
@@ -98,14 +98,14 @@ impl BundledEngine {
     }
 }
 
-/// Returns the graphs of the version for the engine of choice. With [`EngineChoice::Auto`], that is the first that can
+/// Returns the graphs of the version for the chosen backend. With [`BackendChoice::Auto`], that is the first that can
 /// load all of them.
-pub(super) fn prepare(choice: EngineChoice, source: &Source) -> anyhow::Result<Prepared> {
+pub(super) fn prepare(choice: BackendChoice, source: &Source) -> anyhow::Result<Prepared> {
     refuse_other_formats(source)?;
     let engines: &[BundledEngine] = match choice {
-        EngineChoice::Auto => &[BundledEngine::Rten, BundledEngine::Tract],
-        EngineChoice::Rten => &[BundledEngine::Rten],
-        EngineChoice::Tract => &[BundledEngine::Tract],
+        BackendChoice::Auto => &[BundledEngine::Rten, BundledEngine::Tract],
+        BackendChoice::Rten => &[BundledEngine::Rten],
+        BackendChoice::Tract => &[BundledEngine::Tract],
     };
     let mut reasons = Vec::new();
     for engine in engines {
@@ -121,7 +121,7 @@ pub(super) fn prepare(choice: EngineChoice, source: &Source) -> anyhow::Result<P
         }
     }
     bail!(
-        "no engine of a bundle can compute the model:\n{}",
+        "no backend of a bundle can compute the model:\n{}",
         reasons.join("\n")
     )
 }
@@ -151,7 +151,7 @@ fn prepare_all(engine: BundledEngine, source: &Source) -> Result<Vec<PreparedGra
     prepared.collect()
 }
 
-/// Returns the text of an error with that of its cause.
+/// Returns the text of an error and its cause.
 fn with_cause(error: &BackendError) -> String {
     match std::error::Error::source(error) {
         Some(cause) => format!("{error}: {cause}"),
@@ -163,7 +163,7 @@ fn refuse_other_formats(source: &Source) -> anyhow::Result<()> {
     for (name, path) in &source.files.graphs {
         let format = Format::of(path).map_or(Format::Onnx, |(format, _)| format);
         if format != Format::Onnx {
-            bail!("graph `{name}` is in the format NNEF; the engines of bundles read ONNX");
+            bail!("graph `{name}` is in the format NNEF; the backends of bundles read ONNX");
         }
     }
     Ok(())

@@ -100,7 +100,7 @@ pub(super) fn sources(model: &Path) -> anyhow::Result<PathBuf> {
     let root = checkouts(model).into_iter().next();
     let root = root.with_context(|| {
         format!(
-            "--build finds no sources of the modules: neither the current directory nor that of the model is in a \
+            "--build finds no sources of the modules: neither the current directory nor the model's is in a \
              checkout of Wisp, which has {SOURCES}"
         )
     })?;

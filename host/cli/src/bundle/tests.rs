@@ -17,7 +17,7 @@ fn the_report_has_the_figures_of_the_bundle() -> anyhow::Result<()> {
     let path = Path::new("/out/digits.wasm");
     assert_eq!(
         report(&bundle, path, (&Verdict::Cases(3), took)),
-        "/out/digits.wasm  2.0 KiB (100 B gzipped)\n  engine   rten\n  imports  wasi:http/types@0.2.0\n  \
+        "/out/digits.wasm  2.0 KiB (100 B gzipped)\n  backend  rten\n  imports  wasi:http/types@0.2.0\n  \
          cases    3 of 3 passed, as natively\n  time     1.5 s\n"
     );
     bundle.imports = &[];

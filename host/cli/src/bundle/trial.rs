@@ -125,8 +125,9 @@ impl Trial {
         )?;
         let request = RestRequest::of_case(case, model)?.into_http(model)?;
         let found = self.infer(request, model)?;
-        case.check(found.as_deref(), model)
-            .context("the bundle answers differently; the other engine (--engine) may agree")?;
+        case.check(found.as_deref(), model).context(
+            "the bundle answers differently; the other backend (--bundled-backend) may agree",
+        )?;
         compare(native, found, case.tolerance())
     }
 
@@ -207,8 +208,8 @@ fn compare(
             let difference = largest_difference(&native, &found);
             ensure!(
                 difference <= tolerance,
-                "the outputs of the bundle differ from those of the native backend by {difference}, more than \
-                 {tolerance}; the other engine (--engine) may agree"
+                "the outputs of the bundle and of the native backend differ by {difference}, more than \
+                 {tolerance}; the other backend (--bundled-backend) may agree"
             );
             Ok(())
         }

@@ -3,7 +3,7 @@
 //! A call that is in none of the lists of a process fails with `ENOSYS`, as if the kernel did not have it, which every
 //! library is prepared for. That includes the calls that later kernels add. The lists follow the group
 //! `@system-service` of systemd, under which services of all kinds run, without what this program does not need. The
-//! calls of [`REFUSED`] fail with `EPERM` instead, so that the log of whatever tried them says why.
+//! calls of [`REFUSED`] fail with `EPERM` instead, so that the log of a caller shows the reason.
 
 use libc::c_long;
 
@@ -73,7 +73,7 @@ pub(super) const OWN: &[c_long] = &[
     libc::SYS_nanosleep,
     libc::SYS_gettimeofday,
     libc::SYS_times,
-    // What it is, and what it has used.
+    // The system, and the resources that the process has used.
     libc::SYS_uname,
     libc::SYS_sysinfo,
     libc::SYS_getrusage,

@@ -135,7 +135,7 @@ pub(super) fn gap(enforced: LandlockStatus, moves: bool) -> Option<String> {
     };
     if moves && version < ABI::V2 {
         return Some(
-            "there are no rules for files: with those of this kernel, uploads could not be moved to their place \
+            "there are no rules for files: with the rules of this kernel, uploads could not be moved to their place \
              (Linux 5.19)"
                 .to_owned(),
         );
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_kernel_does_not_enforce_is_named_with_the_one_that_does() {
+    fn a_rule_that_the_kernel_cannot_enforce_is_named_with_the_first_kernel_that_can() {
         assert_eq!(gap(available(ABI::V6), true), None);
         assert_eq!(gap(available(ABI::V10), false), None);
         let gap_of = |status| gap(status, false).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! The paths that confined processes need beside those of their settings: libraries, facts about the machine, devices,
+//! The paths that confined processes need beside the ones of their settings: libraries, facts about the machine, devices,
 //! and what names and certificates need.
 
 use super::links::{beside_targets, directory};
@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The directories of shared libraries, and the file that says where the others are. Backends are opened at run time.
+/// The directories of shared libraries, and the file that lists the others. Backends are opened at run time.
 const LIBRARIES: [&str; 8] = [
     "/lib",
     "/lib32",
@@ -74,7 +74,7 @@ pub(crate) fn system() -> Vec<PathBuf> {
     if let Some(path) = std::env::var_os("LD_LIBRARY_PATH") {
         places.extend(std::env::split_paths(&path).filter(|path| path.is_absolute()));
     }
-    // Where libraries are in other places, as on NixOS, those of this program show them.
+    // On systems with libraries in other places, such as NixOS, the ones of this program show them.
     places.extend(mapped_directories());
     // Its symbols, for the lines about a panic.
     places.extend(std::env::current_exe());
@@ -151,7 +151,7 @@ pub(crate) fn directories_of(file: &Path) -> Vec<PathBuf> {
     places
 }
 
-/// Returns the directories of a file that is written and may be replaced: that of its path, and that of the file to which
+/// Returns the directories of a file that is written and may be replaced: of its path, and of the file to which
 /// a link leads.
 pub(crate) fn directories_of_written(file: &Path) -> Vec<PathBuf> {
     let mut places: Vec<PathBuf> = directory(file).into_iter().collect();
@@ -162,7 +162,7 @@ pub(crate) fn directories_of_written(file: &Path) -> Vec<PathBuf> {
 }
 
 /// Returns where a repository, or a single model file, is read: itself, the directories to which the links on the way to it
-/// may lead next, such as that of the releases, and the targets of the links in it.
+/// may lead next, such as the directory of releases, and the targets of the links in it.
 pub(crate) fn of_repository(repository: &Path) -> Vec<PathBuf> {
     let next = switched(repository);
     let mut places = match repository.is_dir() {
@@ -174,7 +174,7 @@ pub(crate) fn of_repository(repository: &Path) -> Vec<PathBuf> {
         add(&mut places, next.iter().cloned());
     }
     places.extend(targets(&places));
-    // What else is beside the directories around a repository is not searched.
+    // Other entries beside the directories around a repository are not searched.
     add(&mut places, next);
     places
 }

@@ -1,4 +1,4 @@
-//! The names of the classes of a file's outputs: those in a graph, and those of the label files that
+//! The names of the classes of a file's outputs: from a graph, and from the label files that
 //! `model.toml` names.
 
 use serde::Serialize;

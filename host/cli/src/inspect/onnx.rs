@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use wisp_tensor::ElementType;
 
-/// The limit on the depth of nested graphs (branches, loop bodies), far above that of real models.
+/// The limit on the depth of nested graphs (branches, loop bodies), far above real models.
 const MAX_DEPTH: u32 = 32;
 
 /// The limit on the number of nodes, tensors, inputs and outputs of the main graph, far above that of

@@ -203,7 +203,7 @@ impl ModelArtifact {
         }
     }
 
-    /// Returns whether the file is in the directory of the version, and not in that of the model.
+    /// Returns whether the file is in the directory of the version, and not of the model.
     pub(crate) fn is_of_version(&self, title: &FileTitle) -> bool {
         let (first, rest) = title.split_first();
         rest.is_some() && first == self.version.to_string()

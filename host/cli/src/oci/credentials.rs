@@ -1,4 +1,4 @@
-//! The credentials for a registry: those of the command line, those that Docker has stored, or none.
+//! The credentials for a registry: from the command line, as Docker has stored them, or none.
 //!
 //! A password is held here and in the client, and appears in no message.
 

@@ -149,7 +149,7 @@ fn decode(auth: &str) -> Option<(String, String)> {
     ))
 }
 
-/// Returns whether the key of an entry, which may be a URL, is that of the registry.
+/// Returns whether the key of an entry, which may be a URL, belongs to the registry.
 fn is_of(key: &str, registry: &str) -> bool {
     let host = key.split_once("://").map_or(key, |(_, rest)| rest);
     let host = host.split('/').next().unwrap_or(host);

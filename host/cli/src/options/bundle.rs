@@ -11,9 +11,9 @@ const MAX_MODEL_BYTES: usize = 256 << 20;
 /// The default of the largest body of a request that the bundle reads, in bytes.
 const MAX_BODY_BYTES: usize = 16 << 20;
 
-/// Bundle a model with an inference engine for hosts of WebAssembly.
+/// Bundle a model with a backend for hosts of WebAssembly.
 ///
-/// Writes one component that exports wasi:http/incoming-handler. It contains the handler, its graphs, an engine
+/// Writes one component that exports wasi:http/incoming-handler. It contains the handler, its graphs, a backend
 /// and the protocols, answers V2 REST and TF Serving REST, and runs on any host of wasi:http: `wasmtime serve`,
 /// Spin, jco. The golden cases of the model are run in the bundle and on the native backend, and nothing is written
 /// unless the answers agree.
@@ -27,9 +27,9 @@ Examples:
   wisp bundle models/digits --target spin        writes an application for `spin up`
   wasmtime serve -Scli digits.wasm               serves the bundle
 
-The engine is rten, or tract for graphs that rten cannot compute. The modules of the engines and the
-protocols come with Wisp; `wisp build guest-models/edge` builds them from its sources. The exit code
-is 0 if the bundle is written, 64 if the arguments are invalid, and 1 otherwise.")]
+The backend is rten, or tract for graphs that rten cannot compute. The modules of the backends and
+the protocols come with Wisp; `wisp build guest-models/edge` builds them from its sources. The exit
+code is 0 if the bundle is written, 64 if the arguments are invalid, and 1 otherwise.")]
 pub(crate) struct BundleArgs {
     /// A model's directory, or a model file. Of a directory, the highest version is bundled.
     #[arg(value_name = "PATH")]
@@ -44,9 +44,9 @@ pub(crate) struct BundleArgs {
     #[arg(long, value_name = "N", value_parser = version)]
     pub(crate) version: Option<Version>,
 
-    /// The engine in the bundle.
-    #[arg(long, value_enum, default_value_t = EngineChoice::Auto)]
-    pub(crate) engine: EngineChoice,
+    /// The backend in the bundle.
+    #[arg(long, alias = "engine", value_enum, default_value_t = BackendChoice::Auto)]
+    pub(crate) bundled_backend: BackendChoice,
 
     /// The directory of the modules of edge bundles [default: `edge` beside this program, `../lib/wisp/edge`, or
     /// where `wisp build` writes them].
@@ -107,10 +107,10 @@ impl BundleArgs {
         if let Some(version) = self.version {
             add("--version", version.to_string());
         }
-        match self.engine {
-            EngineChoice::Auto => {}
-            EngineChoice::Rten => add("--engine", "rten".to_owned()),
-            EngineChoice::Tract => add("--engine", "tract".to_owned()),
+        match self.bundled_backend {
+            BackendChoice::Auto => {}
+            BackendChoice::Rten => add("--bundled-backend", "rten".to_owned()),
+            BackendChoice::Tract => add("--bundled-backend", "tract".to_owned()),
         }
         if self.max_model_bytes != MAX_MODEL_BYTES {
             add("--max-model-bytes", self.max_model_bytes.to_string());
@@ -122,9 +122,9 @@ impl BundleArgs {
     }
 }
 
-/// The choice of the engine in a bundle.
+/// The choice of the backend in a bundle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum EngineChoice {
+pub(crate) enum BackendChoice {
     /// rten, or tract if rten cannot compute a graph.
     Auto,
     /// rten, the smaller one.

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 /// files that these name. Files that the registry already has are not sent again. Prints the reference
 /// with the digest; the same files always have the same digest.
 ///
-/// Credentials are those of --username, those that `docker login` has stored in config.json, or none.
+/// Credentials are taken from --username, or from config.json, where `docker login` stores them, or there are none.
 /// Credential helpers of Docker are not run. Proxies are taken from HTTPS_PROXY, HTTP_PROXY and NO_PROXY;
 /// the certificates that the system trusts are used.
 #[derive(Debug, Args)]

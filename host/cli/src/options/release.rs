@@ -86,11 +86,11 @@ pub(crate) struct ReleaseStartArgs {
     pub(crate) min_requests: u64,
 
     /// Roll back if more than this percentage of the candidate's requests fail, and more than with the stable version,
-    /// or if the percentage of invalid requests exceeds that of the stable version by more than this.
+    /// or if its percentage of invalid requests exceeds the stable version's by more than this.
     #[arg(long, value_name = "PERCENT", default_value = "5", value_parser = value::percent)]
     pub(crate) max_errors: f64,
 
-    /// Roll back if the latency of the candidate exceeds that of the stable version by more than this factor
+    /// Roll back if the latency of the candidate exceeds the stable version's by more than this factor
     /// [default: none].
     #[arg(long, value_name = "FACTOR")]
     pub(crate) max_latency_ratio: Option<f64>,

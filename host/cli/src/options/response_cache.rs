@@ -12,7 +12,7 @@ use wisp_serving::response_cache::redis_server::{RedisServer, RedisSettings};
 /// The environment variable with the password of the Redis server. It is no setting, so that it is never shown.
 const PASSWORD_VARIABLE: &str = "WISP_RESPONSE_CACHE_PASSWORD";
 
-/// The size limit of the file with certificates, far above that of the authorities of a system.
+/// The size limit of the file with certificates, far above the file with the authorities of a system.
 const MAX_CERTIFICATE_BYTES: u64 = 4 << 20;
 
 /// The settings of the response cache. Models opt in with `[cache]` in model.toml.

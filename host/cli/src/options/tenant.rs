@@ -87,7 +87,7 @@ pub(crate) struct TenantAddArgs {
     #[command(flatten)]
     pub(crate) key: NewKeyArgs,
 
-    /// The tenant's share of the processors in relation to those of others, from 1 to 1000.
+    /// The tenant's share of the processors, relative to the shares of others, from 1 to 1000.
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) weight: u32,
 
@@ -341,7 +341,7 @@ pub(crate) struct TenantSubjectAddArgs {
     #[arg(value_name = "NAME")]
     pub(crate) subject: Subject,
 
-    /// The role of the clients: `infer`, `deploy` or `admin`, as that of a key.
+    /// The role of the clients, as for a key: `infer`, `deploy` or `admin`.
     #[arg(long, value_name = "ROLE", default_value_t = Role::Infer)]
     pub(crate) role: Role,
 
@@ -374,7 +374,7 @@ pub(crate) enum SigningKeyCommand {
 
 /// Trust a key that signs versions of a tenant's own models.
 ///
-/// As soon as a tenant has such a key, those of `wisp serve --trusted-key` do not count for its models.
+/// As soon as a tenant has such a key, the keys of `wisp serve --trusted-key` do not count for its models.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n\n  wisp tenant signing-key add acme minisign.pub --tenants DIR")]
 pub(crate) struct TenantSigningKeyAddArgs {

@@ -417,3 +417,17 @@ fn every_limit_of_a_tenant_has_an_argument_that_also_removes_it() {
     assert!(parse("tenant set acme --grants clock,random --tenants d").is_ok());
     assert!(parse("tenant set acme --grants files --tenants d").is_err());
 }
+
+#[test]
+fn the_backend_of_a_bundle_may_be_given_by_its_earlier_name() {
+    for line in [
+        "bundle m --bundled-backend tract --backend rten",
+        "bundle m --engine tract",
+    ] {
+        let Ok(Command::Bundle(args)) = parse(line) else {
+            panic!("{line}");
+        };
+        assert_eq!(args.bundled_backend, BackendChoice::Tract);
+        assert_eq!(args.repeated(), ["--bundled-backend", "tract"]);
+    }
+}

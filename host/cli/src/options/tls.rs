@@ -1,4 +1,4 @@
-//! The settings of TLS: the certificate of the server, and the authorities of those of clients.
+//! The settings of TLS: the certificate of the server, and the authorities of clients.
 
 use clap::Args;
 use std::path::PathBuf;
@@ -22,13 +22,13 @@ pub(crate) struct TlsArgs {
 
     /// Identify tenants by the certificates of clients too, if one of the authorities in this PEM file has issued them. A
     /// client without one needs a key, as without this setting. Requires `--tls-cert` and `--tenants`; `wisp tenant subject`
-    /// maps names in certificates to tenants. The file is read again with that of `--tls-cert`, and a certificate whose
-    /// authority it no longer has identifies nobody, also on open connections [default: none].
+    /// maps names in certificates to tenants. The file is read again together with `--tls-cert`, and a certificate whose
+    /// authority it no longer has identifies no tenant, also on open connections [default: none].
     #[arg(long, value_name = "FILE", env = "WISP_TLS_CLIENT_CA")]
     pub(crate) tls_client_ca: Option<PathBuf>,
 
     /// Refuse the certificates of clients that their authorities have revoked: a PEM file with a current revocation list (CRL) of
-    /// each authority of `--tls-client-ca` that issues them. The file is read again with that of `--tls-cert`. A certificate
+    /// each authority of `--tls-client-ca` that issues them. The file is read again together with `--tls-cert`. A certificate
     /// whose issuer has no list there, or one that has expired, is refused [default: no certificate is checked].
     #[arg(long, value_name = "FILE", env = "WISP_TLS_CLIENT_CRL")]
     pub(crate) tls_client_crl: Option<PathBuf>,

@@ -61,7 +61,7 @@ pub(super) fn prepare(path: &Path) -> anyhow::Result<Upload> {
 }
 
 fn select(path: &Path) -> anyhow::Result<SelectedVersion> {
-    // A link is not followed: its own name is that of the model.
+    // A link is not followed: the model has the link's own name.
     let path = std::path::absolute(path)?;
     let path = match path.file_name() {
         Some(_) => path,
@@ -82,7 +82,7 @@ fn select(path: &Path) -> anyhow::Result<SelectedVersion> {
     let found = versions(model_directory)?;
     let found = found.into_iter().find(|(_, directory)| *directory == path);
     let (version, directory) =
-        found.context("it is neither the directory of a model nor that of a version")?;
+        found.context("it is neither the directory of a model nor of a version")?;
     Ok(SelectedVersion {
         model_directory: model_directory.to_owned(),
         version,

@@ -120,7 +120,7 @@ fn uses(names: &[&str]) -> anyhow::Result<Vec<Use>> {
 /// Returns the context of an error of the socket with this name.
 fn unusable(name: &str) -> BadConfiguration {
     BadConfiguration::new(format!(
-        "cannot listen on the passed socket `{}`: it must be a listening TCP socket, such as that of \
+        "cannot listen on the passed socket `{}`: it must be a listening TCP socket, such as one of \
          ListenStream=127.0.0.1:8000",
         OneLine(name)
     ))

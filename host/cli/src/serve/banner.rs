@@ -326,7 +326,8 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_a_terminal_or_json_is_asked_for_its_metadata() -> anyhow::Result<()> {
+    fn a_model_whose_input_fits_no_terminal_or_json_is_asked_for_its_metadata() -> anyhow::Result<()>
+    {
         const METADATA: &str = "curl -s http://127.0.0.1:8000/v2/models/m";
         const INFER: &str = "http://127.0.0.1:8000/v2/models/m/infer";
         let fixed = Dimension::Fixed;
@@ -347,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_skipped_is_counted_and_listed() -> anyhow::Result<()> {
+    fn skipped_entries_are_counted_and_listed() -> anyhow::Result<()> {
         let entry = ModelEntry {
             problem: Some("no version".to_owned()),
             unserved: vec![UnservedVersion::skipped("`v2` is not a version".to_owned())],

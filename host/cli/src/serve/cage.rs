@@ -31,7 +31,7 @@ const REDIS_PORT: u16 = 6379;
 /// The port of a host in model.toml that has none.
 const HTTP_PORT: u16 = 80;
 
-/// The size limit of a model.toml, far above that of any that is used.
+/// The size limit of a model.toml, far above any that is used.
 const MAX_MODEL_FILE_BYTES: u64 = 1 << 20;
 
 /// The variables with the URLs of a collector.
@@ -75,7 +75,7 @@ impl Cage {
     pub(super) fn enter(args: &ServeArgs) -> anyhow::Result<Cage> {
         if !args.cage.is_caged() {
             tracing::warn!(
-                "the server is not caged (--no-cage): whoever takes it over has all rights of its user"
+                "the server is not caged (--no-cage): an attacker in control of it has all rights of its user"
             );
             return Ok(Cage(None));
         }
@@ -242,7 +242,7 @@ fn file_rules(args: &ServeArgs, cache: Option<&Path>, models: &[PathBuf]) -> Fil
     let state = state_directory(args);
     write.extend(match &args.releases.state_dir {
         Some(_) => state,
-        // Beside those of other repositories.
+        // Beside the directories of other repositories.
         None => state.and_then(|state| state.parent().map(Path::to_owned)),
     });
     if let Some(directory) = &args.tenancy.tenants {

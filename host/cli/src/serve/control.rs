@@ -18,7 +18,7 @@ pub(super) fn model_control(
     (loader, uploads): (Loader, Option<Uploads>),
 ) -> ModelControl {
     let mode = match control_mode(args.model_control.model_control_mode, addresses) {
-        // The roles of keys decide, and without a tenant only clients of this machine have that of a deployment.
+        // The roles of keys decide, and without a tenant only clients of this machine have the role of a deployment.
         ControlMode::Forbidden if args.tenancy.tenants.is_some() => ControlMode::Explicit,
         mode => mode,
     };

@@ -68,7 +68,7 @@ fn reload_configuration(args: &ServeArgs, log: &LogLevels) {
     }
 }
 
-/// The settings that differ from those of the start.
+/// The settings that have changed since the start.
 struct Changed {
     log: Option<String>,
     /// The keys of the settings that are not applied.
@@ -79,7 +79,7 @@ struct Changed {
 fn changed_settings(args: &ServeArgs) -> anyhow::Result<Changed> {
     let options = configuration::parse(std::env::args_os().collect())?;
     let Command::Serve(new) = options.command else {
-        anyhow::bail!("the arguments are those of another command");
+        anyhow::bail!("the arguments belong to another command");
     };
     let keys = args.effective.changed_keys(&new.effective).into_iter();
     let keys = keys.filter(|key| *key != LOG).map(str::to_owned).collect();

@@ -94,7 +94,7 @@ fn accepts_colour() -> bool {
     std::io::stderr().is_terminal() && !is_disabled
 }
 
-/// Returns the filter for these levels, by default those of `RUST_LOG`, which many programs use, or
+/// Returns the filter for these levels, by default from `RUST_LOG`, which many programs use, or
 /// `info`. Of [`CHATTY`] libraries, only errors are logged unless they are named.
 pub(super) fn filter(levels: Option<&str>) -> anyhow::Result<EnvFilter> {
     let variable = || std::env::var_os("RUST_LOG").filter(|levels| !levels.is_empty());

@@ -235,7 +235,7 @@ pub(super) fn serving_options(args: &ServeArgs) -> anyhow::Result<ServingOptions
             state_directory: state_directory(args),
             routing: routing(args),
         },
-        // Whoever changes a handler changes its responses.
+        // A changed handler gives other responses.
         golden_cases: args.model_control.golden_cases && !args.watch,
         ..ServingOptions::default()
     })

@@ -88,7 +88,7 @@ pub(super) fn control_mode(args: &ServeArgs) -> ControlMode {
     }
 }
 
-/// Returns the services of all tenants, of which `serving` is that of the public models.
+/// Returns the services of all tenants, of which `serving` has the public models.
 pub(super) fn namespaces(
     args: &ServeArgs,
     addresses: &Addresses,

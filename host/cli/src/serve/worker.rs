@@ -1,4 +1,4 @@
-//! The worker process of a tenant: the same service as that of a server, for one tenant and over one socket.
+//! The worker process of a tenant: the same service as a server's, for one tenant and over one socket.
 //!
 //! It reads the name of its tenant, locks itself in with the files of that tenant, and answers the requests that the
 //! server passes on, until the server closes the socket. It loads the tenant's own models and the public ones with their
@@ -34,13 +34,13 @@ use wisp_serving::tenants::tenant_file::TenantFile;
 use wisp_serving::tenants::tenant_set::Tenant;
 use wisp_serving::{Readiness, Serving, ServingOptions};
 
-/// The directory of the compiled code of a tenant's worker, below that of the tenant.
+/// The directory of the compiled code of a tenant's worker, below the tenant's.
 const CACHE: &str = "cache";
 
-/// The directory of the models that clients send with a load, below that of the compiled code.
+/// The directory of the models that clients send with a load, below the directory of compiled code.
 const SENT: &str = "sent";
 
-/// The number of descriptors that a worker may have: its socket, those of its runtime, and the files that it loads.
+/// The number of descriptors that a worker may have: its socket, its runtime's, and the files that it loads.
 const DESCRIPTORS: u64 = 1024;
 
 /// The sockets that a worker makes: none.
@@ -52,7 +52,7 @@ const SOCKETS: Sockets = Sockets {
 /// The end of every refusal to start because of the cage.
 const REMEDY: &str = "the worker cannot lock itself in; `--no-cage` serves without that";
 
-/// A worker that knows its tenant and is locked in.
+/// A worker that has its tenant and is locked in.
 struct Worker {
     tenant: Arc<Tenant>,
     /// The directory of the tenant.
@@ -105,8 +105,8 @@ fn limit_descriptors() -> anyhow::Result<()> {
     setrlimit(Resource::Nofile, limit).context("failed to limit the process")
 }
 
-/// Starts the process that starts children of this one, then locks this one in. Returns `None` if the operator wants no
-/// cage.
+/// Starts the process that starts children of this one, then locks this one in. Returns `None` if the operator has
+/// switched the cage off.
 fn enter_cage(
     args: &ServeArgs,
     (directory, cache): (&Path, &Path),

@@ -22,7 +22,7 @@ use wisp_serving::tenants::tenant_id::TenantId;
 /// The time between two reports, which is the most that is lost if a worker is killed.
 const PERIOD: Duration = Duration::from_millis(100);
 
-/// The size limit of a line, far above that of any that a worker writes.
+/// The size limit of a line, far above any line that a worker writes.
 const MAX_LINE_BYTES: u64 = 4096;
 
 /// The number of model versions of a worker whose usage is added up.
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_worker_has_metered_is_added_up_in_the_server() -> Result<()> {
+    fn usage_metered_by_workers_is_added_up_in_the_server() -> Result<()> {
         let (worker, server) = (UsageBook::default(), UsageBook::default());
         worker.keep_until_taken();
         server.keep_until_taken();

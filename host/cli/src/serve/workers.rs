@@ -232,8 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn who_deploys_what_native_code_computes_gets_a_worker_with_uploads_and_without() -> Result<()>
-    {
+    fn a_deploying_tenant_gets_a_worker_where_native_code_computes() -> Result<()> {
         let library = "--onnxruntime-library=/l/o.so";
         let empty = tempfile::tempdir()?;
         let cache = format!("--cache-dir={}", empty.path().display());

@@ -6,7 +6,7 @@ use wisp_protocol::call::{ModelDescription, ModelName, ModelNameError, Version};
 use wisp_protocol::model_configuration::{ModelConfiguration, VersionPolicy};
 use wisp_tensor::{Dimension, ElementType, ImageLayout, Signature, TensorSpec};
 
-/// The description of a model version. Its fields are those of [`ModelDescription`].
+/// The description of a model version. It has the fields of [`ModelDescription`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DescriptionEntry {
@@ -35,7 +35,7 @@ pub struct TensorEntry {
     pub optional: bool,
 }
 
-/// The facts that only the configuration of a model contains. Its fields are those of [`ModelConfiguration`].
+/// The facts that only the configuration of a model contains. It has the fields of [`ModelConfiguration`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ConfigurationEntry {

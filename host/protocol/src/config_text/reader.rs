@@ -6,7 +6,7 @@
 use std::iter::Peekable;
 use std::str::Chars;
 
-/// The maximum depth of messages and lists, several times that of a model configuration.
+/// The maximum depth of messages and lists, several times as deep as a model configuration.
 const MAX_DEPTH: usize = 32;
 
 /// A field of a message.
@@ -52,7 +52,7 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// Reads the fields of a message up to and including its end, which is that of the text for `None`.
+    /// Reads the fields of a message up to and including its end; `None` for the end of the text.
     fn fields(&mut self, end: Option<char>, depth: usize) -> Result<Vec<TextField>, ReadError> {
         let mut fields = Vec::new();
         loop {

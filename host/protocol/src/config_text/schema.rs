@@ -1,6 +1,6 @@
 //! The messages of a model configuration, and the conversion of a text to JSON by their fields.
 //!
-//! The definitions are those of the gRPC messages, so that every field of Triton's is known by name and type. A field
+//! The definitions come from the gRPC messages, so that every field of Triton's is known by name and type. A field
 //! that a text does not have is absent from the result, whatever its default is.
 
 use super::reader::{ReadError, TextField, TextValue};

@@ -160,7 +160,7 @@ fn a_maximum_batch_size_of_zero_differs_from_none() -> anyhow::Result<()> {
     let input = r#"input { name: "x" data_type: TYPE_FP32 dims: [ -1, 13 ] }"#;
     assert_eq!(decode("max_batch_size: 0")?.config.max_batch_size, Some(0));
     assert_eq!(decode(r#"backend: "tract""#)?.config.max_batch_size, None);
-    // Nothing else in such a text says that the sizes include a batch axis.
+    // Nothing else in such a text shows that the sizes include a batch axis.
     assert_eq!(decode(input)?.config.max_batch_size, Some(0));
     let batched = decode(&format!("{input} max_batch_size: 8"))?;
     assert_eq!(batched.config.max_batch_size, Some(8));
@@ -207,7 +207,7 @@ fn each_ignored_field_is_named_once_unless_it_has_its_default() -> anyhow::Resul
 }
 
 #[test]
-fn what_has_no_counterpart_is_refused_with_its_line_and_a_remedy() {
+fn a_setting_without_counterpart_is_refused_with_its_line_and_a_remedy() {
     for (text, expected) in [
         (
             "name: \"m\"\nensemble_scheduling { step [ { model_name: \"a\" model_version: -1 } ] }",

@@ -29,7 +29,7 @@ pub struct Inflater {
 
 #[derive(Debug)]
 enum Decoder {
-    // Boxed: the state is tens of kilobytes, as is that of `Decompress`, which boxes its own.
+    // Boxed: the state is tens of kilobytes, as in `Decompress`, which boxes its own.
     Gzip {
         member: Box<GzDecoder<Reader<Bytes>>>,
         members: u32,

@@ -42,7 +42,7 @@ impl RequiredKey {
         }
     }
 
-    /// Returns the requirement as the document has it, unless it is that of the whole document.
+    /// Returns the requirement as the document has it, unless it is the same as for the whole document.
     pub(super) fn requirement(self) -> Option<Value> {
         match self {
             RequiredKey::Never => Some(json!([])),

@@ -7,27 +7,6 @@ use crate::rest::RestProtocol;
 use http::StatusCode;
 use serde_json::{Map, Value, json};
 
-/// Every kind whose status a client can receive.
-const KINDS: [ErrorKind; 17] = [
-    ErrorKind::InvalidRequest,
-    ErrorKind::NotFound,
-    ErrorKind::Unauthenticated,
-    ErrorKind::Forbidden,
-    ErrorKind::MethodNotAllowed,
-    ErrorKind::Conflict,
-    ErrorKind::TooLarge,
-    ErrorKind::UnsupportedEncoding,
-    ErrorKind::NotImplemented,
-    ErrorKind::ClientTimeout,
-    ErrorKind::Handler,
-    ErrorKind::HandlerTimeout,
-    ErrorKind::OverQuota,
-    ErrorKind::Unavailable,
-    ErrorKind::StorageFull,
-    ErrorKind::DeadlineExceeded,
-    ErrorKind::Internal,
-];
-
 /// The errors that any request can receive.
 const ALWAYS: [ErrorKind; 4] = [
     ErrorKind::InvalidRequest,
@@ -141,10 +120,11 @@ fn response(protocol: RestProtocol, status: StatusCode) -> Value {
     })
 }
 
-/// Iterates over the kinds that have this status.
+/// Iterates over the kinds that have this status and that a client can receive.
 fn kinds_of(protocol: RestProtocol, status: StatusCode) -> impl Iterator<Item = ErrorKind> {
-    let kinds = KINDS.into_iter();
-    kinds.filter(move |kind| protocol.status(*kind) == status)
+    let kinds = ErrorKind::ALL.into_iter();
+    let received = kinds.filter(|kind| *kind != ErrorKind::ClientGone);
+    received.filter(move |kind| protocol.status(*kind) == status)
 }
 
 fn meaning(kind: ErrorKind) -> &'static str {

@@ -1,6 +1,6 @@
 //! Example requests in the forms of all protocols, made from one request that the version accepts.
 //!
-//! The request is that of a golden case, or inputs that the graph computes. Without one, as for a handler
+//! The request is taken from a golden case, or has inputs that the graph computes. Without one, as for a handler
 //! without golden cases, it is one row of zeros, which the handler may refuse. Then there is no example for a
 //! model that requires strings, since a signature does not determine which ones are meaningful.
 

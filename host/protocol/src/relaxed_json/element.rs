@@ -25,7 +25,7 @@ macro_rules! integer {
     };
 }
 
-/// A closure like that of `integer!`, for a float. Rust's parser accepts the three bare words, and a missing
+/// A closure like the one of `integer!`, for a float. Rust's parser accepts the three bare words, and a missing
 /// value is NaN. A number that overflows to infinity gives `None`.
 macro_rules! float {
     ($float:ty) => {
@@ -41,7 +41,7 @@ macro_rules! float {
     };
 }
 
-/// A closure like that of `float!`, for the two-byte formats. It rounds to the nearest f64 first, so a
+/// A closure like the one of `float!`, for the two-byte formats. It rounds to the nearest f64 first, so a
 /// number that differs from the midpoint of two values by less than an f64 resolves counts as the
 /// midpoint.
 macro_rules! half {

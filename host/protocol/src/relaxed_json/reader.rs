@@ -90,7 +90,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Iterates over the object ahead. `each` must read exactly one value, that of the member.
+    /// Iterates over the object ahead. `each` must read exactly one value, the member's.
     pub(crate) fn object<E: From<SyntaxError>>(
         &mut self,
         mut each: impl FnMut(&str, &mut Reader<'a>) -> Result<(), E>,

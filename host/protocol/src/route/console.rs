@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, header};
 
-/// Returns whether `Accept` names HTML, as that of a browser which opens a page does. `*/*` does not count.
+/// Returns whether `Accept` names HTML, as when a browser opens a page. `*/*` does not count.
 pub(super) fn accepts_html(headers: &HeaderMap) -> bool {
     let values = headers.get_all(header::ACCEPT).iter();
     values

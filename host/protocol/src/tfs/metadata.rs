@@ -104,7 +104,7 @@ pub fn alive() -> Bytes {
     Bytes::from_static(br#"{"status":"alive"}"#)
 }
 
-/// Returns the list of models, with the keys of KServe V1 and then those of OpenAI's clients.
+/// Returns the list of models, with the keys of KServe V1 and then of OpenAI's clients.
 pub fn model_list(models: &[ModelName]) -> Bytes {
     let names = models.iter().map(ModelName::as_str);
     let entries = names.clone().map(|id| Entry {

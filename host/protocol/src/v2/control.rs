@@ -226,7 +226,7 @@ mod tests {
                 ErrorKind::NotImplemented,
                 "failed to load `m`: `config`: `runtime` is not supported by this server",
             ),
-            // What NVIDIA's examples send.
+            // As sent by NVIDIA's examples.
             (
                 r#"{"parameters":{"config":"\"parameters\": {\"config\": {{\"max_batch_size\": \"16\"}}}"}}"#,
                 ErrorKind::InvalidRequest,

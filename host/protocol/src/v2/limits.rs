@@ -19,7 +19,7 @@ pub(crate) const MAX_TENSORS: usize = 1024;
 pub(crate) const MAX_PARAMETERS: usize = 256;
 
 /// A parameter that the protocol, as implemented by Triton, defines. It is not passed to handlers, and its value is
-/// checked as in Triton, by the kind that it must be of. Only those of [`schedule`] have an effect.
+/// checked as in Triton, by the kind that it must be of. Only the ones of [`schedule`] have an effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ReservedParameter {
     Any,

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use wisp_tensor::{Dimension, ElementType};
 
-/// The maximum length of a configuration in bytes, many times that of a usual one. Parsed, it may take tens of times
+/// The maximum length of a configuration in bytes, many times the usual length. Parsed, it may take tens of times
 /// as much memory, which no budget counts, and gRPC decodes it on the thread of a connection.
 const MAX_BYTES: usize = 256 << 10;
 
@@ -148,7 +148,7 @@ fn versions(field: Field<'_>) -> Result<Option<VersionSelection>, LoadConfigErro
     Ok(selection)
 }
 
-/// Returns whether the responses of the model are cached, if the configuration says so.
+/// Returns whether the responses of the model are cached, or `None` if the configuration leaves it open.
 fn response_cache(field: Field<'_>) -> Result<Option<bool>, LoadConfigError> {
     let mut is_enabled = None;
     for setting in fields(field.object()?) {
@@ -460,7 +460,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_have_no_effect_is_an_error_that_names_it() {
+    fn a_field_without_effect_is_an_error_that_names_it() {
         for (text, expected) in [
             (
                 r#"{"max_batchsize":1}"#,

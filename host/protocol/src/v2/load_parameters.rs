@@ -22,7 +22,7 @@ const MAX_FILES: usize = 256;
 /// The maximum number of parameters in one request: its files and the two others.
 pub(crate) const MAX_LOAD_PARAMETERS: usize = MAX_FILES + 2;
 
-/// The maximum length of the name of a file in bytes, which is that of common file systems.
+/// The maximum length of the name of a file in bytes, as in common file systems.
 const MAX_FILE_NAME_BYTES: usize = 255;
 
 /// The reason that the parameters of a load cannot be used. Lifetime: one request.
@@ -46,7 +46,7 @@ pub(crate) enum LoadParameterError {
          is one"
     )]
     FilesWithoutConfig,
-    /// The text begins as that of any load that fails, which NVIDIA's examples look for.
+    /// The text begins as for any load that fails, which NVIDIA's examples look for.
     #[error("failed to load `{model}`: {error}")]
     Config {
         model: ModelName,

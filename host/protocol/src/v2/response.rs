@@ -27,7 +27,7 @@ pub struct V2Encoder {
     pub(super) classes: Vec<TopClasses>,
 }
 
-/// The encoding of an output. The default is that of the response to a raw request.
+/// The encoding of an output. The default is taken for responses to raw requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum OutputForm {
     Json,

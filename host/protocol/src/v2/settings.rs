@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_read_may_be_sent_back() {
+    fn settings_that_were_read_may_be_sent_back() {
         assert_eq!(check_trace_settings(&trace_settings()), Ok(()));
         assert_eq!(check_log_settings(&log_settings(LOG), LOG), Ok(()));
         for body in [

@@ -20,7 +20,7 @@ pub struct HandlerCall<'a> {
 
 /// A handler's response and the resources it used. Lifetime: one request.
 ///
-/// The caller must reserve the bytes of its outputs, as it does for those of a graph's outputs.
+/// The caller must reserve the bytes of its outputs, as it does for a graph's outputs.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HandlerResponse {
     pub outputs: Vec<NamedTensor>,

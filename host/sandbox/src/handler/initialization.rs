@@ -7,7 +7,7 @@
 //!
 //! The state is kept in the component (see [`super::snapshot`]), and the store of compiled code finds
 //! the result by its content. `init` itself runs at each load, and so do its errors appear at each. If its
-//! state is kept, it runs twice, and the lines that it logs are those of the first run.
+//! state is kept, it runs twice, and only the lines of the first run are logged.
 
 use super::error::HandlerError;
 use super::snapshot::Instrumented;
@@ -33,7 +33,7 @@ pub const INITIALIZATION_INTERFACE: &str = "wisp:handler/initialization@0.1.0";
 /// The imports that `init` may call.
 const AVAILABLE_IMPORTS: [&str; 2] = [CONFIGURATION_INTERFACE, LOGGING];
 
-/// The guest time of an initialization, in terms of that of a request. It is paid once, and reads files.
+/// The guest time of an initialization, in multiples of a request's. It is paid once, and reads files.
 const GUEST_TIME_FACTOR: u32 = 5;
 
 /// The longest duration of an initialization on a busy machine.
@@ -149,7 +149,7 @@ impl Initializer<'_> {
     }
 
     /// Runs the initialization again, with the state in reach, and returns the component with that state.
-    /// Its lines are those of the first run, and are not returned twice.
+    /// Its lines come from the first run, and are not returned twice.
     fn snapshot(&self, wasm: &[u8]) -> Result<Vec<u8>, InitializationError> {
         let failed = |error: wasmtime::Error| InitializationError::Snapshot {
             // The error may repeat names of the component.

@@ -48,7 +48,7 @@ fn lines_without_text_use_up_the_budget_too() {
 }
 
 #[test]
-fn what_the_process_does_not_log_is_neither_charged_nor_counted() {
+fn lines_below_the_level_of_the_process_are_neither_charged_nor_counted() {
     // There is no subscriber in this test.
     let mut meter = LogMeter::new(0);
     assert!(!meter.admits(LogLevel::Error));

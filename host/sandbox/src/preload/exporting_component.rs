@@ -12,7 +12,7 @@ const PREAMBLE: [u8; 8] = [0x00, b'a', b's', b'm', 0x0d, 0x00, 0x01, 0x00];
 const CORE_MODULE_SECTION: u8 = 1;
 const EXPORT_SECTION: u8 = 11;
 
-/// The sort of a core module: that of core items, and the one of modules among them.
+/// The sort of a core module: first of core items, then of modules among them.
 const CORE_MODULE_SORT: [u8; 2] = [0x00, 0x11];
 
 /// Returns the component that contains and exports `module`.

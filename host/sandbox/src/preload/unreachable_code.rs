@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_module_is_an_error() -> Result<()> {
+    fn bytes_that_are_no_module_are_an_error() -> Result<()> {
         let module = wat::parse_str(TEXT)?;
         let cut = &module[..module.len() / 2];
         assert!(remove_unreachable_code(cut, &[]).is_err());

@@ -152,7 +152,7 @@ impl WasiHttpHooks for OutgoingRequests {
     }
 }
 
-/// The time limits that the guest chose, and that of the call.
+/// The time limits that the guest chose, and the call's.
 struct Timeouts {
     options: RequestOptions,
     deadline: Instant,
@@ -219,7 +219,7 @@ mod tests {
             ("http://127.0.0.1/", false),
             ("http://example.com/", false),
             ("http://api.example.com@127.0.0.1:8080/", false),
-            ("http://127.0.0.1:8080@evil.example/", false),
+            ("http://127.0.0.1:8080@hostile.example/", false),
         ] {
             assert_eq!(hosts.find(&uri.parse()?).is_ok(), is_allowed, "{uri}");
         }
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_host_is_refused_with_its_text() {
+    fn a_text_that_is_no_host_is_refused_and_quoted() {
         for text in [
             "", "http://a", "a/b", "user@a", "a:", "a:0x1", "a:70000", ":80",
         ] {

@@ -122,7 +122,7 @@ impl WebBody {
         Response::from_parts(head, body)
     }
 
-    /// Drops the body of a response to a request that wants none, and lets the call run to its end.
+    /// Drops the body of a response that must not have one, and lets the call run to its end.
     pub fn discard(mut self) {
         self.detach();
     }

@@ -1,4 +1,4 @@
-//! Inflating a compressed body, with its bytes counted like those of any other.
+//! Inflating a compressed body, with its bytes counted as for any other.
 //!
 //! A short body is inflated immediately. A longer one would delay other connections, so it is inflated on
 //! a thread of the blocking pool. The reservation moves with it and is released no earlier than the memory.

@@ -288,7 +288,7 @@ async fn a_compressed_body_is_held_to_its_inflated_size() -> anyhow::Result<()> 
 }
 
 #[tokio::test]
-async fn what_a_body_inflates_to_counts_in_the_budget_until_the_request_ends() {
+async fn the_inflated_size_of_a_body_counts_in_the_budget_until_the_request_ends() {
     let compressed = Coding::Gzip.compress(&[Bytes::from(vec![7; 300_000])]);
     let script = || Script::new([Step::Piece(compressed.clone())]);
     let budget = Arc::new(MemoryBudget::new(400_000));

@@ -53,7 +53,7 @@ fn add_traffic(page: &mut PageText, entry: &ModelEntry) {
             page.markup("</strong>");
             let is_split = entry.release.is_some();
             page.markup(match is_split {
-                true => ", apart from those of the release.",
+                true => ", apart from the versions of the release.",
                 false => ".",
             });
         }
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_served_has_its_reason() -> anyhow::Result<()> {
+    fn an_unserved_model_is_shown_with_its_reason() -> anyhow::Result<()> {
         let entry = ModelEntry {
             unserved: vec![UnservedVersion::skipped("<i>two</i>".to_owned())],
             ..ModelEntry::problem("<b>no versions</b>".to_owned())

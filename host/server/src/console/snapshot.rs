@@ -65,7 +65,7 @@ impl Snapshot {
     /// Reads the state of the server for this view, for a page without a form for a key.
     pub(super) fn take(serving: &Serving, view: ConsoleView) -> Snapshot {
         let residency = serving.residency();
-        // The numbers of public models and of the server are those of all tenants.
+        // The numbers of public models and of the server include all tenants.
         let is_owner = serving.owns_server();
         Snapshot {
             view,
@@ -106,7 +106,7 @@ impl Snapshot {
         }
     }
 
-    /// Returns whether the page has the details of these models: those of one that is named, or of a few.
+    /// Returns whether the page has the details of these models: of one that is named, or of a few.
     pub(super) fn has_details(&self, models: &[&Model]) -> bool {
         let versions = models.iter().map(|(_, entry)| entry.versions.len().max(1));
         let versions = versions.fold(0, usize::saturating_add);

@@ -1,7 +1,7 @@
 //! One version of a model: its state, its numbers and plots, and the form that sends its example request.
 //!
-//! The numbers are those of the metrics, which go on when the version is loaded again. The executions by graph are those
-//! since the last load.
+//! The numbers are the same as in the metrics, which go on when the version is loaded again. The executions by graph
+//! count from the last load.
 
 use super::batches::add_batches;
 use super::drift::add_quality;
@@ -16,7 +16,7 @@ use wisp_serving::registry::LoadedVersion;
 use wisp_serving::version::ModelVersion;
 use wisp_serving::version_counters::Totals;
 
-/// The name in place of that of a graph, for executions that belong to no graph or to all.
+/// The name in place of a graph's, for executions that belong to no graph or to all.
 const WHOLE_VERSION: &str = "the version";
 
 /// The state of a version, in the words of the repository index. Lifetime: one request.

@@ -61,7 +61,7 @@ impl ForwardedBody {
         mut guard: RequestGuard,
         places: Places,
     ) -> ForwardedBody {
-        guard.start_replying();
+        guard.start_responding();
         let (is_grpc, deadline, drain) = match form {
             Form::Rest => (false, None, None),
             Form::Grpc { deadline, drain } => (true, deadline, drain),
@@ -101,7 +101,7 @@ impl ForwardedBody {
     /// Ends a gRPC response with the status of a failure. The work of the worker for it is cancelled.
     fn cut(&mut self, failure: Failure) -> Frame<Bytes> {
         self.incoming = None;
-        self.guard.start_replying();
+        self.guard.start_responding();
         Frame::trailers(grpc::trailers(failure))
     }
 }
@@ -125,7 +125,7 @@ impl Body for ForwardedBody {
                 Poll::Ready(Some(Ok(body.cut(Failure::Draining))))
             }
             Poll::Ready(Some(Ok(frame))) => {
-                body.guard.start_replying();
+                body.guard.start_responding();
                 Poll::Ready(Some(Ok(frame)))
             }
             Poll::Ready(Some(Err(error))) => {

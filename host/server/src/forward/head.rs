@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn what_belongs_to_the_connection_and_the_key_stay_behind() -> anyhow::Result<()> {
+    fn headers_of_the_connection_and_the_key_are_not_forwarded() -> anyhow::Result<()> {
         let head = head(&[
             ("host", "example.com:8000"),
             ("authorization", "Bearer wisp_1_2"),

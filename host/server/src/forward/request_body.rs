@@ -2,7 +2,7 @@
 //!
 //! It is passed on piece by piece, as fast as the worker takes it. The worker bounds its size and its time; here it ends
 //! with its client, when the server drains, and, if it is a stream of messages, with the first piece after the key of its
-//! client was revoked: the worker knows no keys.
+//! client was revoked: the worker has no keys to check.
 
 use crate::access::RequestCaller;
 use crate::drain::DrainWatch;

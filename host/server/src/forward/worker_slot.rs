@@ -49,7 +49,7 @@ const PING_TIMEOUT: Duration = Duration::from_secs(20);
 /// The bytes of one body that may be in transit. More would not be faster over a Unix socket.
 const STREAM_WINDOW: u32 = 256 << 10;
 
-/// The bytes of all bodies that may be in transit, which are those of 512 clients that do not read. h2 bounds the number of
+/// The bytes of all bodies that may be in transit, enough for 512 clients that do not read. h2 bounds the number of
 /// small frames by a half of it, and no reservation covers their overhead.
 const CONNECTION_WINDOW: u32 = 128 << 20;
 
@@ -371,7 +371,7 @@ async fn connect(
         .timer(TokioTimer::new())
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
-        // Whatever window the worker announces.
+        // This limit holds for any window that the worker announces.
         .max_send_buf_size(MAX_SENT_BYTES)
         .max_header_list_size(MAX_HEAD_BYTES)
         .max_concurrent_reset_streams(MAX_CANCELLED)

@@ -1,6 +1,6 @@
 //! The service traits and the dispatch code that tonic generates.
 //!
-//! The message types are those of `wisp_protocol::grpc::message`.
+//! The message types are in `wisp_protocol::grpc::message`.
 #![allow(
     unreachable_pub,
     missing_debug_implementations,

@@ -1,6 +1,7 @@
 //! Inference from a gRPC message that has been read.
 
 use super::admitted::AdmittedRequest;
+use super::received::ReadRequest;
 use crate::failure::Failure;
 use crate::server_timing::{SERVER_TIMING, server_timing};
 use crate::usage_header::{USAGE, usage_value};
@@ -10,11 +11,31 @@ use wisp_protocol::call::{InferCall, Selection};
 use wisp_protocol::codec::{RequestDecoder, ResponseEncoder};
 use wisp_protocol::grpc::message::inference::{ModelInferRequest, ModelInferResponse};
 use wisp_protocol::grpc::v2 as messages;
+use wisp_protocol::routing::RoutingKey;
 use wisp_serving::{Serving, infer};
+
+/// Runs the inference of a request, whose message the decoder takes as its source.
+pub(super) async fn infer_read<D: RequestDecoder>(
+    request: ReadRequest<D::Source>,
+    selection: Selection,
+    decoder: D,
+) -> Result<tonic::Response<<D::Encoder as ResponseEncoder>::Encoded>, Failure> {
+    let ReadRequest {
+        message,
+        serving,
+        admitted,
+    } = request;
+    let call = InferCall {
+        selection,
+        routing: RoutingKey::default(),
+        decoder,
+    };
+    infer_message(&serving, &admitted, call, message).await
+}
 
 /// Runs the inference of a message, which the decoder of the call takes as its source. The memory of the
 /// response is held by the request.
-pub(super) async fn infer_message<D: RequestDecoder>(
+async fn infer_message<D: RequestDecoder>(
     serving: &Serving,
     admitted: &AdmittedRequest,
     call: InferCall<D>,

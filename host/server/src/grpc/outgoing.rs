@@ -37,7 +37,7 @@ impl GrpcBody {
         deadline: Option<Instant>,
         admitted: AdmittedRequest,
     ) -> GrpcBody {
-        guard.start_replying();
+        guard.start_responding();
         GrpcBody {
             messages,
             rest: Bytes::new(),
@@ -51,7 +51,7 @@ impl GrpcBody {
     fn cut(&mut self) -> Frame<Bytes> {
         self.deadline = None;
         self.messages = tonic::body::Body::empty();
-        self.guard.start_replying();
+        self.guard.start_responding();
         Frame::trailers(trailers(Failure::ClientDeadline))
     }
 }
@@ -79,13 +79,13 @@ impl Body for GrpcBody {
             match ready!(frame).transpose()?.map(Frame::into_data) {
                 Some(Ok(data)) => self.rest = data,
                 Some(Err(trailers)) => {
-                    self.guard.start_replying();
+                    self.guard.start_responding();
                     return Poll::Ready(Some(Ok(trailers)));
                 }
                 None => return Poll::Ready(None),
             }
         }
-        self.guard.start_replying();
+        self.guard.start_responding();
         let size = self.rest.len().min(MAX_FRAME_BYTES);
         let frame = Frame::data(self.rest.split_to(size));
         Poll::Ready(Some(Ok(frame)))

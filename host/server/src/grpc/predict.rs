@@ -1,15 +1,13 @@
 //! The predict API over gRPC: `prediction.PredictionService`.
 
 use super::generated::prediction::prediction_service_server::PredictionService;
-use super::infer::infer_message;
-use super::received::{ReadRequest, Received, read};
+use super::infer::infer_read;
+use super::received::{Received, read};
 use crate::failure::Failure;
 use std::sync::Arc;
 use tonic::{Request, Response, Status};
-use wisp_protocol::call::InferCall;
 use wisp_protocol::grpc::message::prediction::*;
 use wisp_protocol::grpc::predict as messages;
-use wisp_protocol::routing::RoutingKey;
 use wisp_serving::Serving;
 
 /// The service. Lifetime: the process.
@@ -33,34 +31,18 @@ impl PredictionService for Predict {
         &self,
         request: Request<Received<PredictRequest>>,
     ) -> Outcome<PredictResponse> {
-        let ReadRequest {
-            message,
-            serving,
-            admitted,
-        } = read(request).await?;
-        let call = InferCall {
-            selection: messages::selection(&message).map_err(Failure::from)?,
-            routing: RoutingKey::default(),
-            decoder: messages::PredictRowDecoder,
-        };
-        Ok(infer_message(&serving, &admitted, call, message).await?)
+        let read = read(request).await?;
+        let selection = messages::selection(&read.message).map_err(Failure::from)?;
+        Ok(infer_read(read, selection, messages::PredictRowDecoder).await?)
     }
 
     async fn batch_predict(
         &self,
         request: Request<Received<BatchPredictRequest>>,
     ) -> Outcome<BatchPredictResponse> {
-        let ReadRequest {
-            message,
-            serving,
-            admitted,
-        } = read(request).await?;
-        let call = InferCall {
-            selection: messages::batch_selection(&message).map_err(Failure::from)?,
-            routing: RoutingKey::default(),
-            decoder: messages::PredictBatchDecoder,
-        };
-        Ok(infer_message(&serving, &admitted, call, message).await?)
+        let read = read(request).await?;
+        let selection = messages::batch_selection(&read.message).map_err(Failure::from)?;
+        Ok(infer_read(read, selection, messages::PredictBatchDecoder).await?)
     }
 
     async fn health_check(

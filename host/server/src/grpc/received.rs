@@ -69,7 +69,7 @@ where
     M: Message + Name + Default + 'static,
 {
     let max_bytes = serving.max_body_bytes();
-    // The limit of the server is checked before a message is read; that of a tenant may be lower.
+    // The limit of the server is checked before a message is read; a tenant's may be lower.
     if bytes.len() > max_bytes {
         return Err(InferError::from(BodyError::TooLarge { limit: max_bytes }).into());
     }

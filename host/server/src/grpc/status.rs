@@ -113,7 +113,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_tonic_refuses_gets_the_codes_of_the_table() {
+    fn refusals_of_tonic_get_the_codes_of_the_table() {
         for (made, expected) in [
             (Status::out_of_range("large"), Code::ResourceExhausted),
             (Status::internal("no message"), Code::InvalidArgument),

@@ -52,7 +52,7 @@ struct Requests {
     serving: Arc<Serving>,
     messages: Streaming<Received<ModelInferRequest>>,
     admitted: AdmittedRequest,
-    /// The slot of the stream, from which those of its messages are made.
+    /// The slot of the stream, from which the slots of its messages are made.
     slot: ReadingSlot,
     report: ErrorReport,
     /// The request, whose owner pays for the work on each message.

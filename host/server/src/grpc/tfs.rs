@@ -2,14 +2,13 @@
 
 use super::generated::tensorflow::serving::model_service_server::ModelService;
 use super::generated::tensorflow::serving::prediction_service_server::PredictionService;
-use super::infer::infer_message;
-use super::received::{ReadRequest, Received, read};
+use super::infer::infer_read;
+use super::received::{Received, read};
 use crate::failure::Failure;
 use tonic::{Request, Response, Status};
-use wisp_protocol::call::{InferCall, Selection, Target};
+use wisp_protocol::call::{Selection, Target};
 use wisp_protocol::grpc::message::tensorflow::serving::*;
 use wisp_protocol::grpc::tfs as messages;
-use wisp_protocol::routing::RoutingKey;
 use wisp_serving::Serving;
 
 /// The service for inference and model metadata. Lifetime: the process.
@@ -43,84 +42,48 @@ impl PredictionService for Prediction {
         &self,
         request: Request<Received<ClassificationRequest>>,
     ) -> Outcome<ClassificationResponse> {
-        let ReadRequest {
-            message,
-            serving,
-            admitted,
-        } = read(request).await?;
-        let target = target(message.model_spec.as_ref())?;
+        let read = read(request).await?;
+        let target = target(read.message.model_spec.as_ref())?;
         let decoder = messages::ClassifyDecoder {
-            limit: serving.max_body_bytes(),
+            limit: read.serving.max_body_bytes(),
         };
-        let call = InferCall {
-            selection: Selection::Named(target),
-            routing: RoutingKey::default(),
-            decoder,
-        };
-        Ok(infer_message(&serving, &admitted, call, message).await?)
+        Ok(infer_read(read, Selection::Named(target), decoder).await?)
     }
 
     async fn regress(
         &self,
         request: Request<Received<RegressionRequest>>,
     ) -> Outcome<RegressionResponse> {
-        let ReadRequest {
-            message,
-            serving,
-            admitted,
-        } = read(request).await?;
-        let target = target(message.model_spec.as_ref())?;
+        let read = read(request).await?;
+        let target = target(read.message.model_spec.as_ref())?;
         let decoder = messages::RegressDecoder {
-            limit: serving.max_body_bytes(),
+            limit: read.serving.max_body_bytes(),
         };
-        let call = InferCall {
-            selection: Selection::Named(target),
-            routing: RoutingKey::default(),
-            decoder,
-        };
-        Ok(infer_message(&serving, &admitted, call, message).await?)
+        Ok(infer_read(read, Selection::Named(target), decoder).await?)
     }
 
     async fn predict(
         &self,
         request: Request<Received<PredictRequest>>,
     ) -> Outcome<PredictResponse> {
-        let ReadRequest {
-            message,
-            serving,
-            admitted,
-        } = read(request).await?;
-        let target = target(message.model_spec.as_ref())?;
+        let read = read(request).await?;
+        let target = target(read.message.model_spec.as_ref())?;
         let decoder = messages::TfsPredictDecoder {
-            limit: serving.max_body_bytes(),
+            limit: read.serving.max_body_bytes(),
         };
-        let call = InferCall {
-            selection: Selection::Named(target),
-            routing: RoutingKey::default(),
-            decoder,
-        };
-        Ok(infer_message(&serving, &admitted, call, message).await?)
+        Ok(infer_read(read, Selection::Named(target), decoder).await?)
     }
 
     async fn multi_inference(
         &self,
         request: Request<Received<MultiInferenceRequest>>,
     ) -> Outcome<MultiInferenceResponse> {
-        let ReadRequest {
-            message,
-            serving,
-            admitted,
-        } = read(request).await?;
-        let target = messages::multi_target(&message).map_err(Failure::from)?;
+        let read = read(request).await?;
+        let target = messages::multi_target(&read.message).map_err(Failure::from)?;
         let decoder = messages::MultiInferenceDecoder {
-            limit: serving.max_body_bytes(),
+            limit: read.serving.max_body_bytes(),
         };
-        let call = InferCall {
-            selection: Selection::Named(target),
-            routing: RoutingKey::default(),
-            decoder,
-        };
-        Ok(infer_message(&serving, &admitted, call, message).await?)
+        Ok(infer_read(read, Selection::Named(target), decoder).await?)
     }
 
     async fn get_model_metadata(

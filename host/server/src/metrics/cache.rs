@@ -1,4 +1,4 @@
-//! The metrics of the response cache: those of models under Triton's names, the memory of all, and the use of Redis.
+//! The metrics of the response cache: for models under Triton's names, the memory of all, and the use of Redis.
 
 use super::page::{Kind, Page};
 use super::versions::VersionNumbers;

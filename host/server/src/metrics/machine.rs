@@ -1,6 +1,6 @@
 //! The use of the machine under Triton's names, and the time of its processors, as Linux reports them.
 //!
-//! Like Triton's, the numbers are those of the whole machine, also in a container. On other systems the families have
+//! Like Triton's, the numbers describe the whole machine, also in a container. On other systems the families have
 //! no samples.
 
 use super::page::{Kind, Page};
@@ -82,7 +82,7 @@ impl ProcessorMeter {
         }
     }
 
-    /// Returns the use since the last call, or that of the last second or more.
+    /// Returns the use since the last call, or in the last second or more.
     fn utilization(&self) -> Option<f64> {
         let now = ProcessorTimes::now()?;
         // No code panics while the lock is held, so a poisoned lock still guards a measurement.

@@ -1,6 +1,6 @@
 //! The metrics of metering: what each tenant has used of each model version.
 //!
-//! The tenants are those of the operator's file, or `local` alone, and the versions those that are served, so their number
+//! The tenants come from the operator's file, or there is `local` alone, and the versions are the served ones, so their number
 //! does not depend on clients. A tenant has series for the versions that it has used.
 
 use super::page::{Kind, Page};

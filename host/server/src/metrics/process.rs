@@ -14,7 +14,7 @@ const TICKS: f64 = 100.0;
 struct ProcessTimes {
     /// In user and system mode, of all threads.
     used: u32,
-    /// From the start of the machine to that of the process.
+    /// From the start of the machine to the start of the process.
     started: u64,
 }
 

@@ -1,6 +1,6 @@
 //! The metrics of the quality of data: what the rules of models reject, and the drift of their inputs.
 //!
-//! The names of inputs and features are those of the model and its baseline. A version has the drift of a bounded number
+//! The names of inputs and features come from the model and its baseline. A version has the drift of a bounded number
 //! of features here; its statistics have all.
 
 use super::page::{Kind, Labels, Page};

@@ -32,7 +32,7 @@ const SHADOW_COUNTERS: [(&str, &str, Number); 3] = [
     ),
     (
         COMPARED,
-        "Responses of the candidate that were compared with those of the stable version",
+        "Responses of the candidate that were compared with responses of the stable version",
         |release| release.shadow.compared,
     ),
     (

@@ -73,7 +73,7 @@ pub(super) fn write(page: &mut Page, versions: &[VersionNumbers]) {
 
 /// Writes the number of instances that are alive now.
 pub(super) fn write_live(page: &mut Page, serving: &Serving) {
-    let help = "Instances that are alive now, without those of inline calls";
+    let help = "Instances that are alive now, except in inline calls";
     let live = serving.live_instances();
     page.single(Kind::Gauge, ("wisp_sandbox_live_instances", help), live);
 }

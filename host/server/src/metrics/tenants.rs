@@ -1,6 +1,6 @@
 //! The metrics of tenants: their admitted and refused requests, and what they use now.
 //!
-//! The tenants are those of the operator's file, so their number does not depend on clients.
+//! The tenants come from the operator's file, so their number does not depend on clients.
 
 use super::page::{Kind, Page};
 use wisp_serving::namespaces::Namespaces;

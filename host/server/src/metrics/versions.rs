@@ -54,7 +54,7 @@ impl VersionNumbers {
 }
 
 /// Returns the numbers of each version that is loaded, or that was and is loaded again by its next request, by name and
-/// number: those of public models, and then those of each tenant.
+/// number: first public models, then each tenant's.
 pub(super) fn of_namespaces(namespaces: &Namespaces) -> Vec<VersionNumbers> {
     let mut numbers = Vec::new();
     add(&mut numbers, namespaces.public(), None);

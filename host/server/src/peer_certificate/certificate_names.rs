@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn what_could_be_read_in_two_ways_is_no_name() -> anyhow::Result<()> {
+    fn ambiguous_subjects_are_no_names() -> anyhow::Result<()> {
         let title = || DnType::CustomDnType(vec![2, 5, 4, 12]);
         for name in [
             &[][..],

@@ -38,7 +38,7 @@ fn client(
     Ok(certificate.der().clone())
 }
 
-/// Returns a list of revoked certificates in PEM, which was issued on the first day of 2000 and is valid until that of `end`.
+/// Returns a list of revoked certificates in PEM, which was issued on the first day of 2000 and is valid until the first day of `end`.
 fn revocation_list(
     authority: &CertifiedIssuer<'static, KeyPair>,
     revoked: &[u64],
@@ -184,7 +184,7 @@ async fn a_revoked_certificate_has_no_names_also_on_open_connections() -> anyhow
             0,
         ),
         (current(&[SERIAL + 1])?, 1),
-        // It has expired, or is that of another authority.
+        // It has expired, or belongs to another authority.
         (revocation_list(&case.first, &[], 2001)?, 0),
         (revocation_list(&case.second, &[], 2010)?, 0),
         (current(&[])?, 1),

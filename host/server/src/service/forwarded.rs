@@ -1,6 +1,6 @@
 //! The responses to requests that the process of their tenant answers.
 //!
-//! The frame is that of all requests: the id, the log line, CORS, and a response in every case.
+//! The frame is the same as for all requests: the id, the log line, CORS, and a response in every case.
 
 use super::{ReceivedRequest, Service, finish};
 use crate::access::RequestCaller;

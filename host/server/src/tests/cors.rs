@@ -1,6 +1,6 @@
 //! Tests of CORS headers over real sockets.
 
-use super::harness::{Answer, LIVE, TestServer, options};
+use super::harness::{LIVE, ReceivedResponse, TestServer, options};
 use crate::ServerOptions;
 
 const PREFLIGHT: &str = "OPTIONS /v2/models/x/infer HTTP/1.1\r\nhost: x\r\norigin: http://a\r\n\
@@ -16,7 +16,7 @@ fn allowing(origin: &str) -> anyhow::Result<ServerOptions> {
     })
 }
 
-fn allowed(answer: &Answer) -> Option<&str> {
+fn allowed(answer: &ReceivedResponse) -> Option<&str> {
     answer.header("access-control-allow-origin")
 }
 

@@ -132,7 +132,7 @@ async fn the_drain_delay_serves_requests_and_closes_connections() -> anyhow::Res
 }
 
 #[tokio::test]
-async fn what_does_not_end_in_time_is_cut() -> anyhow::Result<()> {
+async fn a_connection_that_does_not_end_in_time_is_cut() -> anyhow::Result<()> {
     let drain_timeout = Duration::from_millis(50);
     let options = ServerOptions {
         drain_timeout,

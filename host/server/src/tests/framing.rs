@@ -3,7 +3,7 @@
 use super::harness::{LIVE, TestServer, options};
 
 #[tokio::test]
-async fn what_is_not_http_is_refused_and_the_connection_closed() -> anyhow::Result<()> {
+async fn a_request_that_is_not_http_is_refused_and_its_connection_closed() -> anyhow::Result<()> {
     let server = TestServer::start(options()).await?;
     for request in [
         "\0\0\0\0\r\n\r\n",

@@ -139,7 +139,7 @@ async fn only_allowed_hosts_are_answered_over_http2_too() -> anyhow::Result<()> 
     };
     let server = TestServer::start(options).await?;
     let (mut client, _connection) = connect(&server).await?;
-    for (authority, allowed) in [("evil.example:8001", false), ("localhost:8001", true)] {
+    for (authority, allowed) in [("hostile.example:8001", false), ("localhost:8001", true)] {
         let mut call = request(LIVE, &[], one(0, &[])?)?;
         *call.uri_mut() = format!("http://{authority}{LIVE}").parse()?;
         let (code, text) = status(&mut client, call).await?;
@@ -214,7 +214,7 @@ async fn a_message_too_large_is_told_the_limit_and_who_sets_it() -> anyhow::Resu
 async fn a_response_is_compressed_as_its_request() -> anyhow::Result<()> {
     let server = TestServer::start(options()).await?;
     let (mut client, _connection) = connect(&server).await?;
-    // What grpcio sends with every request.
+    // The headers that grpcio sends with every request.
     let accepted = ("grpc-accept-encoding", "identity, deflate, gzip");
     let live = ServerLiveResponse { live: true }.encode_to_vec();
     for coding in CODINGS {
@@ -251,7 +251,7 @@ async fn message(
 }
 
 #[tokio::test]
-async fn what_messages_inflate_to_counts_among_all_bodies() -> anyhow::Result<()> {
+async fn the_inflated_sizes_of_messages_count_among_all_bodies() -> anyhow::Result<()> {
     let serving = ServingOptions {
         memory: Arc::new(MemoryBudget::new(100_000)),
         ..ServingOptions::default()
@@ -309,7 +309,7 @@ async fn a_server_without_models_is_live_and_not_ready_in_every_protocol() -> an
 }
 
 #[tokio::test]
-async fn who_watches_is_told_that_the_server_drains() -> anyhow::Result<()> {
+async fn a_watching_client_is_notified_that_the_server_drains() -> anyhow::Result<()> {
     let mut server = TestServer::start(options()).await?;
     let (mut client, _connection) = connect(&server).await?;
     let watch = request(WATCH, &[], one(0, &[])?)?;

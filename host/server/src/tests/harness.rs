@@ -44,7 +44,7 @@ pub(super) struct Client<S = TcpStream> {
 }
 
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(super) struct ReceivedResponse {
     pub(super) status: u16,
     /// Everything before the body, in lower case.
     pub(super) head: String,
@@ -185,7 +185,7 @@ impl TestServer {
     }
 
     /// Sends a request on a new connection and returns the response.
-    pub(super) async fn ask(&self, request: &str) -> anyhow::Result<Answer> {
+    pub(super) async fn ask(&self, request: &str) -> anyhow::Result<ReceivedResponse> {
         let mut client = self.connect().await?;
         client.send(request).await?;
         client.answer().await
@@ -224,7 +224,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     }
 
     /// Returns the next response, whose body must have a length.
-    pub(super) async fn answer(&mut self) -> anyhow::Result<Answer> {
+    pub(super) async fn answer(&mut self) -> anyhow::Result<ReceivedResponse> {
         let head_length = self.head_length().await?;
         let head = std::str::from_utf8(&self.received[..head_length])?.to_lowercase();
         let status = head.split(' ').nth(1).context("no status")?.parse()?;
@@ -238,7 +238,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         let rest = self.received.split_off(head_length + body_length);
         let answer = std::mem::replace(&mut self.received, rest);
         let body = String::from_utf8(answer[head_length..].to_vec())?;
-        Ok(Answer { status, head, body })
+        Ok(ReceivedResponse { status, head, body })
     }
 
     /// Returns the head of the next response, in lower case. The response has no body, as that to HEAD.
@@ -281,7 +281,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     }
 }
 
-impl Answer {
+impl ReceivedResponse {
     pub(super) fn header(&self, name: &str) -> Option<&str> {
         header(&self.head, name)
     }

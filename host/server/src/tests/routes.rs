@@ -25,7 +25,7 @@ async fn the_server_tells_what_it_is_and_how_it_is() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
-async fn what_there_is_not_is_refused_in_json() -> anyhow::Result<()> {
+async fn unknown_routes_and_methods_are_refused_in_json() -> anyhow::Result<()> {
     let server = TestServer::start(options()).await?;
     for (request, status) in [
         ("GET /nothing", 404),
@@ -132,10 +132,10 @@ async fn a_clients_id_comes_back_and_a_refusal_always_has_one() -> anyhow::Resul
     };
     assert_eq!(ask("/v2/health/live", "a-1").await?.as_deref(), Some("a-1"));
     assert_eq!(ask("/nothing", "a-1").await?.as_deref(), Some("a-1"));
-    assert_eq!(ask("/v2/health/live", "{evil}").await?, None);
-    let first = ask("/nothing", "{evil}").await?;
+    assert_eq!(ask("/v2/health/live", "{hostile}").await?, None);
+    let first = ask("/nothing", "{hostile}").await?;
     assert!(first.is_some());
-    assert_ne!(first, ask("/nothing", "{evil}").await?);
+    assert_ne!(first, ask("/nothing", "{hostile}").await?);
     Ok(())
 }
 

@@ -80,7 +80,7 @@ async fn clients_and_server_agree_on_a_protocol() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
-async fn who_speaks_no_tls_gets_an_alert_and_the_server_goes_on() -> anyhow::Result<()> {
+async fn a_client_without_tls_gets_an_alert_and_the_server_goes_on() -> anyhow::Result<()> {
     let certificate = Certificate::new()?;
     let server = TestServer::start_tls(options(), &certificate.load()?).await?;
     const ALERT: u8 = 21;
@@ -213,7 +213,7 @@ async fn a_session_of_the_old_certificate_is_not_resumed() -> anyhow::Result<()>
 }
 
 #[tokio::test]
-async fn what_is_in_flight_over_tls_is_answered_before_the_end() -> anyhow::Result<()> {
+async fn requests_in_flight_over_tls_are_answered_before_the_end() -> anyhow::Result<()> {
     let certificate = Certificate::new()?;
     let mut server = TestServer::start_tls(options(), &certificate.load()?).await?;
     let mut busy = server.connect_tls(&certificate).await?;

@@ -18,7 +18,7 @@ fn reason(certificate: &Certificate) -> String {
 }
 
 #[test]
-fn what_is_wrong_with_a_certificate_or_a_key_is_said_of_the_right_file() -> anyhow::Result<()> {
+fn an_invalid_certificate_or_key_is_reported_with_its_file() -> anyhow::Result<()> {
     let (good, another) = (pair()?, pair()?);
     let (chain, key) = (good.cert.pem(), good.signing_key.serialize_pem());
     let other_key = another.signing_key.serialize_pem();
@@ -209,7 +209,7 @@ async fn the_authorities_of_clients_are_followed_and_never_replaced_by_none() ->
 }
 
 #[test]
-fn what_is_wrong_with_the_authorities_of_clients_is_said() -> anyhow::Result<()> {
+fn invalid_authorities_of_clients_are_reported() -> anyhow::Result<()> {
     let certificate = Certificate::new()?;
     let file = certificate.path().join("clients.pem");
     let files = TlsFiles {

@@ -1,4 +1,4 @@
-//! The rules on the sizes of batches that the automatic choice of batching adds to those of Triton.
+//! The rules on the sizes of batches that the automatic choice of batching adds to Triton's.
 //!
 //! A backend that prepares for each number of rows computes numbers for which it is prepared, as far as the requests
 //! allow, and long rows are joined to fewer than short ones. Policies that are set have no such rules.
@@ -54,7 +54,7 @@ impl RowLimit {
     }
 }
 
-/// Returns the number of elements of each row, in all inputs together. The first axis of each is that of the rows.
+/// Returns the number of elements of each row, in all inputs together. The first axis of each counts the rows.
 pub(crate) fn row_elements(inputs: &[NamedTensor]) -> u64 {
     let elements = inputs.iter().map(|input| {
         let sizes = input.tensor.shape().dimensions().iter().skip(1);

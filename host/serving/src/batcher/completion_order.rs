@@ -1,6 +1,6 @@
 //! The order in which batches deliver their results, for graphs that preserve it.
 //!
-//! Batches are numbered when they are taken. The results of a batch are delivered once those of all batches before it
+//! Batches are numbered when they are taken. The results of a batch are delivered once the results of all batches before it
 //! have been. Pure logic without threads.
 
 use std::collections::VecDeque;

@@ -14,8 +14,8 @@
 //! whatever priorities the others name, and those of the others fill what is left. The pool of threads decides which
 //! owner leads.
 //!
-//! Pure logic: there is no clock and no thread here. Callers pass the time in, and a schedule says when it must be
-//! looked at again.
+//! Pure logic: there is no clock and no thread here. Callers pass the time in, and a schedule returns when it must
+//! be looked at again.
 
 use super::policy::{BatchPolicy, TimeoutAction};
 use crate::owner::Owner;
@@ -277,7 +277,7 @@ impl<T> Schedule<T> {
 
     /// Returns the batch that the first requests form at `now` if this lane leads it; `None` if none waits.
     ///
-    /// The rules for preferred sizes are those of `GetDynamicBatch` in Triton's `dynamic_batch_scheduler.cc`: "adding this
+    /// The rules for preferred sizes follow `GetDynamicBatch` in Triton's `dynamic_batch_scheduler.cc`: "adding this
     /// request would make the batch size larger than all of the preferred batch sizes, so mark the cursor at this point"
     /// if no preferred size was reached before, and the pending batch is sent if it reaches `max_preferred_batch_size_`.
     /// Once the delay has passed, neither counts, and all requests that fit are sent. Without preferred sizes, Triton

@@ -27,7 +27,7 @@ struct Doubling {
     signature: Signature,
     batches: Mutex<Vec<u32>>,
     threads: Mutex<Vec<ThreadId>>,
-    /// Each computation tells that it has begun, and waits for a permission; `None` if it does not.
+    /// Each computation reports that it has begun, and waits for a permission; `None` if it does not.
     gate: Option<Gate>,
 }
 

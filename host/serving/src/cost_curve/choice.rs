@@ -29,7 +29,7 @@ impl fmt::Display for BatchingDecision {
 /// The rules are greedy: a thread that becomes free takes the requests that wait, and none waits for company. Since
 /// requests only wait while all threads are busy, a lower cost of each row is a gain whatever the number of threads.
 ///
-/// If requests have rows of several sizes, those of each size are batched as far as the measured ones gain. If the
+/// If requests have rows of several sizes, the rows of each size are batched as far as the measured ones gain. If the
 /// backend prepares for each number of rows, batches have numbers that were measured, and thus prepared. Others are only
 /// joined if a preparation for each number is kept.
 pub fn choose(cost: &GraphCost, threads: NonZeroUsize) -> BatchingDecision {

@@ -9,7 +9,7 @@ const WORTHWHILE: f64 = 0.8;
 /// The part of the cost of a row in a smaller batch that counts as less. A smaller difference may be noise.
 const IMPROVED: f64 = 0.97;
 
-/// The longest time of a batch that is larger although its rows cost as much as those of a smaller one. Its members wait
+/// The longest time of a batch that is larger although its rows cost as much as in a smaller one. Its members wait
 /// for each other.
 const SHORT: Duration = Duration::from_millis(20);
 
@@ -20,7 +20,7 @@ pub struct CostPoint {
     pub took: Duration,
 }
 
-/// The measured times for rows of one size, in the order of the numbers of rows. The first is that of a single row.
+/// The measured times for rows of one size, in the order of the numbers of rows. The first is for a single row.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CostCurve {
     /// The number of elements of a row, in all inputs together.

@@ -119,7 +119,7 @@ pub fn measure(graph: &dyn Graph) -> Result<GraphCost, Unmeasured> {
 /// Computes a batch of each size that the rules allow, if the backend prepares for sizes. A graph whose cost is known from
 /// an earlier load is then prepared as if it had been measured, and does not prepare while requests wait.
 ///
-/// Rows of several sizes are not computed: requests choose these sizes, and few have those of the measurement.
+/// Rows of several sizes are not computed: requests choose these sizes, and few have the sizes of the measurement.
 pub(crate) fn prepare(graph: &dyn Graph, policy: &BatchPolicy) {
     let allowed = &policy.sizes.allowed;
     if allowed.is_empty() || has_variable_inner_axes(graph.signature()) {
@@ -262,7 +262,7 @@ impl Measuring<'_> {
             if is_enough || Instant::now() >= self.end {
                 break;
             }
-            // A run that was cancelled at the end of the time says nothing.
+            // A run that was cancelled at the end of the time is no measurement.
             let Some(took) = run() else {
                 break;
             };

@@ -14,7 +14,7 @@ use wisp_tensor::{Dimension, NamedTensor, Signature};
 /// samples are longer, are measured with the sample and twice its size.
 const LENGTHS: [u32; 3] = [8, 32, 128];
 
-/// The maximum number of elements of a row in all inputs together, besides those of the sample.
+/// The maximum number of elements of a row in all inputs together, besides the sample's.
 const MAX_ROW_ELEMENTS: u64 = 1 << 22;
 
 /// Returns whether the sizes of a request besides its rows are unknown.

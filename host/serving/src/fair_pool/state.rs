@@ -205,7 +205,7 @@ impl<J> State<J> {
         Some(Taken { job, charge })
     }
 
-    /// Returns the position of the next flow among the ready ones, and that of the lane whose job is next.
+    /// Returns the position of the next flow among the ready ones, and of the lane whose job is next.
     fn next(&self, class: Class) -> Option<(usize, usize)> {
         let ClassState {
             ready, accounts, ..

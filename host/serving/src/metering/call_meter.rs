@@ -60,7 +60,7 @@ impl CallMeter {
     }
 
     /// Adds a run whose guest and computations took this processor time on one thread. The guest is charged for its time
-    /// by the clock, or that of the processor if it is less.
+    /// by the clock, or of the processor if it is less.
     pub(crate) fn add_inline_run(&self, usage: &Usage, used: Duration) {
         self.add_guest(usage.guest.min(used));
         self.add_compute(usage.backend);

@@ -9,7 +9,7 @@ use std::time::Duration;
 /// Runs the call of a guest, and adds the processor time of the threads that poll it to its meter, also that of a call
 /// which is dropped before its end.
 ///
-/// The time by the clock would include that of waiting for a processor. It is read twice for each poll, which costs less
+/// The time by the clock would include the wait for a processor. It is read twice for each poll, which costs less
 /// than a microsecond; a guest that is not polled in turns of milliseconds waits for computations.
 pub(crate) async fn metered<F: Future>(meter: Option<Arc<CallMeter>>, call: F) -> F::Output {
     let mut call = pin!(call);

@@ -15,7 +15,7 @@ pub struct UsageCounters {
     pub guest: Duration,
     /// The time for which graphs computed, of which a request that was computed with others has a part by its rows.
     pub backend: Duration,
-    /// The bytes of the tensors of requests; for a web component, those of bodies.
+    /// The bytes of the tensors of requests; for a web component, of bodies.
     pub bytes_in: u64,
     /// The bytes of the tensors of responses.
     pub bytes_out: u64,

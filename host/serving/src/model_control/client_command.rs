@@ -22,7 +22,7 @@ use wisp_protocol::upload::{FilePlace, UploadFileName};
 /// The result of a load.
 enum Outcome {
     Loaded,
-    /// The files are those of the served versions, which stay.
+    /// The files belong to the served versions, which stay.
     Unchanged,
 }
 

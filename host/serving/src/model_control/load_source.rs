@@ -17,7 +17,7 @@ pub(super) const ROOM_POLL: Duration = Duration::from_millis(10);
 /// The time that a load for a client waits for room.
 const CLIENT_PATIENCE: Duration = Duration::from_secs(1);
 
-/// The files of a load and the settings that replace those of the model file.
+/// The files of a load and the settings that replace keys of the model file.
 pub(super) struct LoadSource<'a> {
     /// The directory of the model, or its only graph.
     pub(super) path: &'a Path,

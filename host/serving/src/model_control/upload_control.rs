@@ -123,7 +123,7 @@ impl ModelControl {
         })
     }
 
-    /// Loads a version for a trial and drops it. The error is that of a load that failed.
+    /// Loads a version for a trial and drops it. The error is the reason of a failed load.
     fn try_version(
         &self,
         registry: &Registry,

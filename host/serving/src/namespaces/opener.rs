@@ -21,10 +21,10 @@ use std::path::Path;
 use std::sync::Arc;
 use wisp_sandbox::limits::Limits;
 
-/// The directory of a tenant's own models, below that of the tenant.
+/// The directory of a tenant's own models, below the tenant's.
 const MODELS: &str = "models";
 
-/// The directory for the states of a tenant's releases, below that of the tenant.
+/// The directory for the states of a tenant's releases, below the tenant's.
 const RELEASES: &str = "releases";
 
 /// The divisor of the memory limit of the process for the own models of one tenant without a limit of its own. Four such
@@ -37,7 +37,7 @@ const MODELS_OF_OWN_PROCESS: u64 = 2;
 /// Everything that opening the models of a tenant takes besides their directory. Lifetime: the process.
 #[derive(Debug)]
 pub struct NamespaceOpener {
-    /// The loader of the server, from which those of the tenants are made.
+    /// The loader of the server, from which the tenants' loaders are made.
     pub loader: Loader,
     /// The source of changes to the tenants' own models.
     pub mode: ControlMode,
@@ -159,7 +159,7 @@ impl NamespaceOpener {
         let loader = match tenant.isolation {
             Isolation::Cordon => self.loader.cordoned(&tenant.id).unwrap_or_else(|error| {
                 let error = &error as &dyn std::error::Error;
-                tracing::error!(tenant = %tenant.id, error, "no threads for the tenant, which shares those of the server");
+                tracing::error!(tenant = %tenant.id, error, "no threads for the tenant, which shares the server's");
                 shared()
             }),
             Isolation::Shared | Isolation::Worker => shared(),

@@ -78,7 +78,7 @@ impl Baseline {
                 let is_text = matches!(feature.distribution, Distribution::Categorical(_));
                 let problem = match is_text == (input.element_type == ElementType::Bytes) {
                     true => feature.distribution.problem(),
-                    false => Some("its distribution is that of another type"),
+                    false => Some("its distribution belongs to another type"),
                 };
                 if let Some(problem) = problem {
                     return Some(format!(
@@ -91,7 +91,7 @@ impl Baseline {
         None
     }
 
-    /// Returns the difference between the inputs of the baseline and those of a version, if there is one.
+    /// Returns the difference between the inputs of the baseline and of a version, if there is one.
     pub fn mismatch(&self, signature: &Signature) -> Option<String> {
         for input in &self.inputs {
             let InputBaseline {

@@ -423,7 +423,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_distribution_is_found_out() {
+    fn an_invalid_distribution_is_rejected() {
         let good = of(&noise(500, 1.0));
         let mut short = good.clone();
         short.counts.pop();

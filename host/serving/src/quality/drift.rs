@@ -195,7 +195,7 @@ fn category_cells(distribution: &Distribution) -> HashMap<Vec<u8>, u16> {
     categories.collect()
 }
 
-/// Returns the cell of a text: that of its category, or the one after all categories.
+/// Returns the cell of a text: its category's, or the one after all categories.
 fn text_cell(categories: &HashMap<Vec<u8>, u16>, text: &[u8]) -> u16 {
     if text.is_empty() {
         return MISSING;

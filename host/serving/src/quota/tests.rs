@@ -252,7 +252,7 @@ enum Step {
     End(usize, u64),
 }
 
-/// Runs a sequence, and checks after each step that nothing is exceeded and that the counts are those of a model.
+/// Runs a sequence, and checks after each step that nothing is exceeded and that the counts equal a model's.
 fn check(steps: &[Step]) {
     const CONCURRENCY: usize = 4;
     const BYTES: u64 = 100;

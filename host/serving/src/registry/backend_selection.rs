@@ -106,7 +106,7 @@ impl BackendSelectionStore {
         }
     }
 
-    /// Returns a store of the selections for a tenant's own models, in the same directory. It has none of those of others.
+    /// Returns a store of the selections for a tenant's own models, in the same directory. It has none of other tenants.
     pub(crate) fn of_tenant(&self, tenant: &str) -> BackendSelectionStore {
         BackendSelectionStore {
             tenant: tenant.to_owned(),
@@ -434,7 +434,7 @@ impl<'a> Attempt<'a> {
         })
     }
 
-    /// Returns the findings on the backend, with those of the comparison if it took part.
+    /// Returns the findings on the backend, including the comparison's if it took part.
     fn candidate(&self, compared: Option<&Contender>) -> Candidate {
         let refusal = self.loaded.as_ref().err();
         let took = u64::try_from(self.took.as_micros()).ok();

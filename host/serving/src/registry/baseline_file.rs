@@ -45,7 +45,7 @@ pub enum BaselineError {
     )]
     Version { version: u64 },
     #[error(
-        "{FILE_NAME} is that of another model: {reason}; create it again with `wisp baseline MODEL --from DATA`, or \
+        "{FILE_NAME} belongs to another model: {reason}; create it again with `wisp baseline MODEL --from DATA`, or \
          remove it"
     )]
     Mismatch { reason: String },
@@ -130,7 +130,7 @@ impl<'de> Deserialize<'de> for Exact {
     }
 }
 
-/// Returns the file of the baseline for this directory of a version: its own, or else that of the model.
+/// Returns the file of the baseline for this directory of a version: its own, or else the model's.
 pub fn find(version_directory: &Path) -> Option<PathBuf> {
     let directories = [Some(version_directory), version_directory.parent()];
     let files = directories.into_iter().flatten();
@@ -161,7 +161,7 @@ pub fn read(path: &Path) -> Result<Baseline, BaselineError> {
 fn parse(text: &str) -> Result<Baseline, BaselineError> {
     let header: Header = serde_json::from_str(text).map_err(|error| syntax(&error))?;
     if header.format != FORMAT {
-        return Err(damaged("its format is that of another file"));
+        return Err(damaged("it has the format of another file"));
     }
     if header.version != FORMAT_VERSION {
         let version = header.version;

@@ -26,7 +26,7 @@ type CostSource<'a> = &'a dyn Fn() -> Result<KnownCost, Unmeasured>;
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct VersionBatching {
     decisions: Vec<(String, BatchingDecision)>,
-    /// Set if the rules are those of the model, not chosen by measurement.
+    /// Set if the rules come from the model, not from a measurement.
     is_set: bool,
 }
 

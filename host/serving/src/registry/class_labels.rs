@@ -33,7 +33,7 @@ pub enum ClassLabelsError {
 }
 
 /// Returns the labels of a model, by output: those of the files that `model.toml` names, and for other
-/// outputs those in the file of its graph. A file is that of the first of `directories` that has it, of which there are
+/// outputs those in the file of its graph. A file is taken from the first of `directories` that has it, of which there are
 /// none for a single graph. A handler has outputs of its own, so it has no `graph` here.
 pub fn load(
     model_file: &ModelFile,

@@ -1,4 +1,4 @@
-//! The settings of a model configuration that a client sends with a load, over those of `model.toml`.
+//! The settings of a model configuration that a client sends with a load, which replace keys of `model.toml`.
 //!
 //! The inputs and outputs of a configuration declare what the client expects. They are compared with the signature of
 //! the loaded version and change nothing.
@@ -75,7 +75,7 @@ pub(super) fn override_settings(
         // These are compared with the model.
         name: _,
         inputs: _,
-        // The main file is one of those of a version.
+        // The main file is one of the files of a version.
         default_model_filename: _,
         backend,
         gpu,
@@ -133,7 +133,7 @@ pub(super) fn policy(versions: &VersionSelection) -> VersionPolicy {
     }
 }
 
-/// Compares the declared inputs and outputs with those of the model.
+/// Compares the declared inputs and outputs with the model's.
 pub(super) fn check_declarations(
     config: &LoadConfig,
     model: &ModelDescription,

@@ -25,7 +25,7 @@ pub(crate) fn dormant_entry(selected: &SelectedVersions) -> ModelEntry {
     let unserved = unserved.map(UnservedVersion::skipped);
     let directory = selected.files.first();
     let directory = directory.and_then(|files| files.model_directory.as_deref());
-    // An error of the model file is that of the load.
+    // An error of the model file is reported by the load.
     let model_file = directory.and_then(|directory| ModelFile::load(directory).ok());
     ModelEntry {
         versions: versions.collect(),
@@ -71,7 +71,7 @@ impl Registry {
     pub(crate) fn evict(&self, model: &ModelName) -> Option<Arc<ModelEntry>> {
         let mut models = self.models.write().unwrap_or_else(PoisonError::into_inner);
         let entry = models.get_mut(model)?;
-        // Who holds the entry may be about to take a version from it. Nobody can get it from here meanwhile.
+        // A holder of the entry may be about to take a version from it. Nobody can get it from here meanwhile.
         if Arc::strong_count(entry) > 1 || !entry.is_evictable() {
             return None;
         }

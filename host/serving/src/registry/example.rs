@@ -1,4 +1,4 @@
-//! The example request of a version, which its documentation shows: that of a golden case, or inputs that its graph
+//! The example request of a version, which its documentation shows: a golden case, or inputs that its graph
 //! computes.
 
 use std::path::{Path, PathBuf};

@@ -15,7 +15,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use wisp_backend::{Backend, Device, LoadOptions};
-use wisp_sandbox::limited_process::{ChildAnswer, ChildError, ChildProgram, ProcessLimits};
+use wisp_sandbox::limited_process::{ChildError, ChildProgram, ChildResponse, ProcessLimits};
 use wisp_sandbox::worker_process::WorkerProcess;
 
 /// The number of files beside a graph whose state is recorded. A graph with more of them is not recorded.
@@ -34,7 +34,7 @@ pub struct GraphProbe {
     program: ChildProgram,
     limits: ProcessLimits,
     passed: Option<PathBuf>,
-    /// The tenant whose files these are; empty for those of public models.
+    /// The tenant whose files these are; empty for public models.
     tenant: String,
     children: Arc<Mutex<IdleChildren>>,
 }
@@ -105,7 +105,7 @@ impl GraphProbe {
         }
         let task = LoadTask::new(path, Some(backend.name()), options);
         let answer = self.perform(&task, path)?;
-        if let (ChildAnswer::Result(_), Some(record)) = (answer, record) {
+        if let (ChildResponse::Result(_), Some(record)) = (answer, record) {
             // A directory that cannot be written costs a child process at the next load and has no other effect.
             let _ = remember(&record);
         }
@@ -120,8 +120,8 @@ impl GraphProbe {
         }
         let task = LoadTask::new(path, None, options);
         match self.perform(&task, path) {
-            Ok(ChildAnswer::Result(selection)) => Some(selection),
-            Ok(ChildAnswer::Refusal(_)) | Err(_) => None,
+            Ok(ChildResponse::Result(selection)) => Some(selection),
+            Ok(ChildResponse::Refusal(_)) | Err(_) => None,
         }
     }
 
@@ -146,7 +146,7 @@ impl GraphProbe {
     }
 
     /// Performs the task in a child: one that has loaded small files before, if this file is small too.
-    fn perform(&self, task: &LoadTask, path: &Path) -> Result<ChildAnswer, ChildError> {
+    fn perform(&self, task: &LoadTask, path: &Path) -> Result<ChildResponse, ChildError> {
         let is_small = path
             .metadata()
             .is_ok_and(|file| file.len() <= MAX_SMALL_BYTES);
@@ -158,7 +158,7 @@ impl GraphProbe {
             self.keep(used);
             return Ok(answer);
         }
-        // Whatever an earlier file did to the child must not be held against this one.
+        // The effects of an earlier file on the child must not be held against this one.
         let mut fresh = WorkerProcess::start(&self.program, &self.limits)?;
         let answer = fresh.perform(&task)?;
         if is_small {

@@ -1,6 +1,6 @@
 //! The settings and files that `model.toml` names, for a handler to read.
 //!
-//! A file is that of the version, or else that of the model, so that versions can differ. It must be within
+//! A file is looked up in the directory of the version and then of the model, so that versions can differ. It must be within
 //! that directory, a regular file, and all of them together within a limit. They are read once, when the
 //! version is loaded.
 

@@ -9,7 +9,7 @@ pub enum InputFormatError {
     #[error("{FILE_NAME} has a format for input `{input}`, which the model does not have")]
     UnknownInput { input: String },
     #[error(
-        "inputs.{input}.format in {FILE_NAME} is that of an image, which has {} axes besides a batch axis, and the \
+        "inputs.{input}.format in {FILE_NAME} is for images, which have {} axes besides a batch axis, and the \
          input has shape {shape}: remove it, or correct `max_batch_size`",
         ImageLayout::AXES
     )]

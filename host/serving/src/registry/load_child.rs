@@ -4,15 +4,15 @@ use crate::registry::backend_selection::compare_backends;
 use crate::registry::graph_file::GraphFile;
 use crate::registry::load_task::LoadTask;
 use wisp_backend::{Backends, LoadOptions, ModelSource};
-use wisp_sandbox::limited_process::ChildAnswer;
+use wisp_sandbox::limited_process::ChildResponse;
 
 /// Performs a [`LoadTask`]: loads the file as a server would, and computes the graph once, as a server
 /// does to measure its time. Without a backend in the task, returns the selection among all of them as
 /// TOML.
-pub fn perform(task: &[u8], backends: &Backends) -> ChildAnswer {
+pub fn perform(task: &[u8], backends: &Backends) -> ChildResponse {
     match try_perform(task, backends) {
-        Ok(result) => ChildAnswer::Result(result),
-        Err(reason) => ChildAnswer::Refusal(reason),
+        Ok(result) => ChildResponse::Result(result),
+        Err(reason) => ChildResponse::Refusal(reason),
     }
 }
 

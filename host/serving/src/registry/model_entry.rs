@@ -116,7 +116,7 @@ impl ModelEntry {
         !self.versions.is_empty() && self.versions.values().all(is_ready)
     }
 
-    /// Returns the same entry with the failures of a load that left it in place: those of other versions than its own.
+    /// Returns the same entry with the failures of a load that left it in place, of other versions than its own.
     /// The next load reads the files again.
     pub fn with_failures(&self, failed: &ModelEntry) -> ModelEntry {
         let own = |number: &Version| self.versions.contains_key(number);
@@ -213,7 +213,7 @@ impl ModelEntry {
         }
     }
 
-    /// Returns the version that requests without a version get: that of an open release, or the one with the default
+    /// Returns the version that requests without a version get: the one of an open release, or the one with the default
     /// label, or else the newest.
     pub(crate) fn default_version(
         &self,

@@ -61,7 +61,7 @@ pub struct ModelFile {
     pub payload_log: Option<bool>,
     /// Texts for clients, by name, which its configuration and its metadata contain as `parameters`.
     pub parameters: BTreeMap<String, String>,
-    /// The settings of inputs, by name: shapes are those of its main graph, and values those that clients send.
+    /// The settings of inputs, by name: shapes belong to its main graph, and values are what clients send.
     pub inputs: BTreeMap<String, InputSection>,
     /// The settings of outputs, by name.
     pub outputs: BTreeMap<String, OutputSection>,
@@ -221,7 +221,7 @@ pub struct HandlerSection {
     /// The settings that the handler reads: strings, numbers, booleans and arrays of them.
     #[serde(deserialize_with = "config_value::values")]
     pub config: BTreeMap<String, ConfigValue>,
-    /// The capabilities that the handler has in addition to those of every handler.
+    /// The capabilities that the handler has beyond any other handler.
     #[serde(deserialize_with = "grants")]
     pub grants: BTreeSet<Grant>,
 }
@@ -498,7 +498,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_file_of_some_kilobytes_is_not_read() -> anyhow::Result<()> {
+    fn a_settings_file_that_is_no_small_file_is_not_read() -> anyhow::Result<()> {
         let directory = tempfile::tempdir()?;
         let path = directory.path().join(FILE_NAME);
         let refused = |kind| match ModelFile::load(directory.path()) {

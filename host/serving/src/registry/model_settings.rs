@@ -1,4 +1,4 @@
-//! The settings of a model from both of its files: those of `model.toml`, and those of Triton's `config.pbtxt` for the
+//! The settings of a model from both of its files: from `model.toml`, and from Triton's `config.pbtxt` for the
 //! keys that `model.toml` leaves out.
 //!
 //! A key of `model.toml` counts as set if the file has it, even with the value of its default. Parameters, the

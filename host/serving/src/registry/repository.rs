@@ -1,6 +1,6 @@
 //! Finds the models and versions below a path from directory and file names alone.
 //!
-//! The layout is that of Triton and TF Serving: `<model>/<version>/model.onnx`, with `handler.wasm`
+//! The layout is the same as in Triton and TF Serving: `<model>/<version>/model.onnx`, with `handler.wasm`
 //! beside it and an optional `model.toml` above. An unusable model is returned as an error in its own
 //! place; only an error of the path itself fails as a whole. This module loads no models.
 
@@ -40,14 +40,14 @@ pub struct VersionFiles {
     pub directory: Option<PathBuf>,
     /// The directory of `model.toml`. `None` for a single file, since files beside it do not belong to it.
     pub model_directory: Option<PathBuf>,
-    /// The settings of a client that replace those of `model.toml`.
+    /// The settings of a client that replace keys of `model.toml`.
     pub config: Option<Arc<LoadConfig>>,
     /// The baseline of the version, or else of the model, if there is one.
     pub baseline: Option<PathBuf>,
 }
 
 impl VersionFiles {
-    /// Returns the directories in which the settings name files: that of the version, and that of the model.
+    /// Returns the directories in which the settings name files: the version's and the model's.
     pub(crate) fn directories(&self) -> Vec<&Path> {
         let directories = [&self.directory, &self.model_directory].into_iter();
         directories.flatten().map(PathBuf::as_path).collect()
@@ -88,7 +88,7 @@ enum Holding {
     Repository(PathBuf),
 }
 
-/// Returns the models below `path`, by name: those of a repository, or the one at `path`.
+/// Returns the models below `path`, by name: the models of a repository, or the one at `path`.
 pub fn find_models(path: &Path) -> Result<Vec<FoundModel>, LoadError> {
     let path = match holding(path)? {
         Holding::Graph(path) => return Ok(vec![found(&path, single_file(&path).map(only))]),
@@ -126,7 +126,7 @@ pub fn model_path(path: &Path, name: &ModelName) -> Result<Option<PathBuf>, Load
 }
 
 /// Returns the versions to load of the model at `path`: a directory, or a single graph. The settings in `config`
-/// replace those of the model file.
+/// replace settings of the model file.
 pub fn model_versions(
     path: &Path,
     config: Option<&Arc<LoadConfig>>,
@@ -493,7 +493,7 @@ fn stem(path: &Path) -> PathBuf {
     }
 }
 
-/// Returns the name of the model in a single file, which is that of the file without its ending. Characters that a
+/// Returns the name of the model in a single file, from the name of the file without its ending. Characters that a
 /// model name cannot have, such as spaces, become `_`.
 fn single_file_name(path: &Path) -> Result<ModelName, LoadError> {
     let stem = stem(path);
@@ -576,7 +576,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_is_called_a_handler_is_one() -> anyhow::Result<()> {
+    fn any_entry_named_like_a_handler_is_one() -> anyhow::Result<()> {
         let repository = directory(&[
             "link/1/model.onnx",
             "folder/1/handler.wasm/file",

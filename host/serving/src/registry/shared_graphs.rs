@@ -1,10 +1,10 @@
 //! The graphs that are loaded now, so that equal files with equal settings are loaded once, and the memory of each.
 //!
-//! Two files are equal if their content and that of their external data are, as a hash shows. A graph stays loaded for
+//! Two files are equal if the hashes of their content and external data are. A graph stays loaded for
 //! as long as a version uses it. A file whose outline cannot be read may have external data that is not known here, and
 //! is not shared.
 //!
-//! The memory of a graph is what the loading thread has allocated and not freed, if the allocator tells, and at least
+//! The memory of a graph is what the loading thread has allocated and not freed, if the allocator counts it, and at least
 //! the size of its files. ONNX Runtime has an allocator of its own, so its graphs count as twice their files, and so do
 //! all graphs without a measurement.
 
@@ -29,7 +29,7 @@ const FOREIGN_ALLOCATOR: &str = "onnxruntime";
 const FILE_FACTOR: u64 = 2;
 
 /// A function that returns the bytes that the calling thread has allocated less those that it has freed, if the
-/// allocator tells.
+/// allocator counts them.
 pub type AllocationMeter = fn() -> Option<i64>;
 
 /// The graphs that are loaded now. Lifetime: the process.
@@ -112,7 +112,7 @@ impl SharedGraphs {
         let mut loaded = self.load(identity, load)?;
         *held = match identity.is_unchanged() {
             true => Some(SharedGraph::of(&loaded)),
-            // It may be another graph than its hash says.
+            // Its hash may belong to another graph.
             false => {
                 loaded.memory.key = None;
                 None
@@ -191,7 +191,7 @@ impl GraphIdentity {
             files: Vec::new(),
             bytes: 0,
         };
-        // What cannot be read is reported by the load.
+        // A file that cannot be read is reported by the load.
         identity.key = identity.hash(path, choice, options).ok();
         identity
     }

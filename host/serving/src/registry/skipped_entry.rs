@@ -22,7 +22,7 @@ pub struct SkippedEntry {
     pub reason: String,
 }
 
-/// Returns the entries of the repository at `path` that are skipped, by name; none if `path` is that of one model.
+/// Returns the entries of the repository at `path` that are skipped, by name; none if `path` is the directory of one model.
 pub fn skipped_entries(path: &Path) -> Result<Vec<SkippedEntry>, LoadError> {
     let mut skipped = Vec::new();
     if !is_repository(path)? {

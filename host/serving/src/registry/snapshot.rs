@@ -60,7 +60,7 @@ impl Snapshot {
 }
 
 /// Returns the reasons that entries in the directory of a model look like versions and are none. A model that is a graph has
-/// none, and nor has a directory that cannot be read, of which its load tells.
+/// none, and nor has a directory that cannot be read, which its load reports.
 pub(crate) fn reasons_for_skipping(path: &Path) -> Vec<String> {
     match path.is_dir() {
         true => skipped_versions(path).unwrap_or_default(),

@@ -4,7 +4,7 @@
 
 use serde::Deserialize;
 
-/// The rules for a feature of an input, which take precedence over those of the input.
+/// The rules for a feature of an input, which take precedence over the rules of the input.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct FeatureSection {

@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn what_looks_like_a_version_and_is_none_has_a_reason() -> anyhow::Result<()> {
+    fn an_entry_that_only_looks_like_a_version_has_a_reason() -> anyhow::Result<()> {
         let model = directory(&[
             "1/model.onnx",
             "0/model.onnx",

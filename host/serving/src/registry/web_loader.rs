@@ -1,4 +1,4 @@
-//! Loads a web component, whose graphs are loaded beside it as those of a handler are.
+//! Loads a web component, whose graphs are loaded beside it as for a handler.
 
 use crate::fair_pool::FairPool;
 use crate::guest_log_writer::GuestLogWriter;

@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_path_of_plain_segments_is_refused() {
+    fn a_route_without_plain_segments_is_refused() {
         for route in [
             "", "hello", "/hello/", "//", "/a//b", "/a/../b", "/ä", "/a?b", "/%41",
         ] {

@@ -44,7 +44,7 @@ impl OutputComparison {
     }
 }
 
-/// Compares the outputs of the stable version with those of the candidate. Further outputs of the candidate are ignored.
+/// Compares the outputs of the stable version with the candidate's. Further outputs of the candidate are ignored.
 pub fn compare(stable: &[NamedTensor], candidate: &[NamedTensor]) -> Vec<OutputComparison> {
     let compare_one = |stable: &NamedTensor| {
         let found = candidate.iter().find(|output| output.name == stable.name);

@@ -1,6 +1,6 @@
 //! The counts of a release: all requests, for its status, and the recent ones, by which the release is judged.
 //!
-//! The recent requests are those of the current period and of the one before. A period ends for both versions at the same
+//! The recent requests belong to the current period and the one before. A period ends for both versions at the same
 //! time, so that they are compared over the same time. It has a number of requests of the candidate: a candidate that begins to
 //! fail is judged by its last requests, however many have succeeded before.
 
@@ -38,7 +38,7 @@ pub enum Outcome {
     Rejected,
 }
 
-/// The counts of a release. Lifetime: that of the release, or of the process.
+/// The counts of a release. Lifetime: the release, or the process.
 #[derive(Debug, Default)]
 pub(super) struct Counts {
     stable: ArmCounts,

@@ -13,7 +13,7 @@ pub struct RollbackRule {
     pub min_requests: u64,
     /// The largest part of failed requests in percent, and the largest difference of the parts of invalid requests.
     pub max_error_percent: Option<f64>,
-    /// The largest ratio of the candidate's latency to that of the stable version.
+    /// The largest ratio of the candidate's latency to the stable version's.
     pub max_latency_ratio: Option<f64>,
     /// The measure of latency.
     pub latency: LatencyMeasure,
@@ -212,7 +212,7 @@ impl fmt::Display for RollbackReason {
                 max_ratio,
             } => write!(
                 f,
-                "the {measure} latency of the candidate is {candidate:.1?}, that of the stable version {stable:.1?}, \
+                "the {measure} latency of the candidate is {candidate:.1?}, the stable version's {stable:.1?}, \
                  and the largest ratio is {max_ratio}"
             ),
             RollbackReason::Disagreement {
@@ -306,7 +306,7 @@ mod tests {
         assert_eq!(verdict(evidence(9, 0, 10), candidate), None);
         assert_eq!(verdict(evidence(100, 0, 11), candidate), None);
         let reason = verdict(evidence(100, 0, 10), candidate);
-        let expected = "the p99 latency of the candidate is 21.0ms, that of the stable version 10.0ms, and the largest \
+        let expected = "the p99 latency of the candidate is 21.0ms, the stable version's 10.0ms, and the largest \
                         ratio is 2";
         assert_eq!(reason.as_deref(), Some(expected));
     }

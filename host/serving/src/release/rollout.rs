@@ -23,7 +23,7 @@ pub struct Rollout {
     model: ModelName,
     stable: Version,
     candidate: Version,
-    /// The number that makes the first keys of this release others than those of the next one.
+    /// The number that makes this release select other keys first than the next one.
     salt: u64,
     /// The share of the candidate now.
     share: AtomicU32,
@@ -201,7 +201,7 @@ impl Rollout {
             Phase::Promoted => (WHOLE, 0),
             Phase::Aborted | Phase::RolledBack => (0, 0),
         };
-        // Within the lock, so that the shares are those of the last change.
+        // Within the lock, so that the shares belong to the last change.
         self.share.store(share, Relaxed);
         self.shadow.store(shadow, Relaxed);
     }

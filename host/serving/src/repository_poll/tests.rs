@@ -111,7 +111,7 @@ async fn a_change_is_held_back_while_the_server_is_short_of_memory() -> anyhow::
     std::fs::remove_dir_all(polled.repository.path().join("gone"))?;
     assert_eq!(polled.poll_once().await?, NONE);
     polled.pressure.observe(90);
-    // What takes no memory is done.
+    // Changes that take no memory are made.
     assert_eq!(polled.poll_once().await?, ["gone Removed"]);
     assert_eq!(polled.poll_once().await?, NONE);
     let served = polled.poll.registry.resolve(&target)?;
@@ -146,7 +146,7 @@ async fn a_new_model_that_fails_is_told_of_until_it_goes() -> anyhow::Result<()>
 }
 
 #[tokio::test]
-async fn what_looks_like_a_version_is_entered_without_a_load() -> anyhow::Result<()> {
+async fn an_entry_that_looks_like_a_version_is_entered_without_a_load() -> anyhow::Result<()> {
     let mut polled = Polled::start(&[("m/1/model.onnx", "graph"), ("m/v2/model.onnx", "graph")])?;
     let model = ModelName::new("m")?;
     let first = polled.served()?;

@@ -19,7 +19,7 @@ pub(super) struct Flights<T> {
 }
 
 struct Table<T> {
-    /// The number of the next flight, which tells flights of one key apart.
+    /// The number of the next flight, which distinguishes flights of one key.
     next: u64,
     flights: HashMap<CacheKey, (u64, WeakShared<BoxFuture<'static, T>>)>,
 }

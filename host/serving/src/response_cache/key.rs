@@ -3,7 +3,7 @@
 //! Two requests have the same key exactly if they are of the same tenant, select the same outputs of the same version, with
 //! the same files and settings, and have the same inputs and parameters in any order. Each part is preceded by its length or number,
 //! so that no two sequences of parts have the same bytes. The digest is cryptographic: no client can make
-//! a request whose key is that of another one.
+//! a request with the key of another one.
 
 use crate::response_cache::policy::CachePolicy;
 use crate::tenants::tenant_id::TenantId;
@@ -33,7 +33,7 @@ impl CacheKey {
             hasher: blake3::Hasher::new(),
         };
         hasher.part(FORM);
-        // Servers without tenants share the responses of one Redis with those of releases that knew none.
+        // Servers without tenants share the responses of one Redis with older releases, which had no tenants.
         let tenant = match tenant.is_local() {
             true => "",
             false => tenant.as_str(),
@@ -67,7 +67,7 @@ impl CacheKey {
             hasher.part(parameter.name.as_bytes());
             hasher.value(&parameter.value);
         }
-        // Their order is that of the response.
+        // They are in the order of the response.
         hasher.length(request.outputs.len());
         for output in &request.outputs {
             hasher.part(output.as_bytes());

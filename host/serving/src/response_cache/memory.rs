@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_replaced_counts_no_more_and_what_exceeds_a_share_is_not_remembered() {
+    async fn replaced_responses_do_not_count_and_responses_beyond_a_share_are_not_remembered() {
         let cache = MemoryCache::new(40_000);
         let ttl = Duration::from_secs(9);
         let owner = Owner { id: 1, weight: 1 };

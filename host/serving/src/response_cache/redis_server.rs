@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_is_refused_without_a_repetition() {
+    fn an_invalid_address_is_refused_without_quoting_it() {
         for url in [
             "",
             "cache.example",

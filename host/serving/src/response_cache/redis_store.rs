@@ -31,9 +31,9 @@ pub(super) struct RedisStore {
     breaker: Mutex<CircuitBreaker>,
     connection: Mutex<Option<MultiplexedConnection>>,
     counters: RedisCounters,
-    /// Set if the log says that Redis cannot be used.
+    /// Set once the log contains that Redis cannot be used.
     has_reported: AtomicBool,
-    /// Set if the log says that Redis answers and refuses a command.
+    /// Set once the log contains that Redis responds and refuses a command.
     has_reported_refusal: AtomicBool,
 }
 
@@ -206,7 +206,7 @@ impl Operation<'_> {
 
     /// Records that there was no answer.
     fn fail(self, reason: &str) {
-        // Whatever the reason, a new connection is as likely to work.
+        // A new connection is as likely to work, for any reason.
         let lost = self.store.connection().take();
         drop(lost);
         self.count_failure(reason);

@@ -1,8 +1,8 @@
 //! The bytes that each tenant has in the cache, and what it loses when they are more than its share.
 //!
-//! The cache itself does not know whose a response is: one tenant that fills it would push out those of all others. A tenant
+//! The cache itself does not record the tenant of a response: one that fills it would push out those of all others. A tenant
 //! beyond its share loses its oldest responses instead. The local owner has no share. This module only counts: the cache
-//! tells it what it remembers and forgets.
+//! reports what it remembers and forgets.
 
 use crate::response_cache::key::CacheKey;
 use std::collections::{BTreeMap, HashMap};

@@ -3,7 +3,7 @@
 //! The bytes begin with the version of the form and the key of the response, so that a value of another program, of
 //! another release or of another key is not taken for it. Numbers are little-endian, and each length is checked
 //! against what is there before anything is allocated. Tensors are made by the constructor that checks their bytes.
-//! Whatever else is stored under a key is no response; decoding never fails in another way.
+//! Any other bytes under a key are no response; decoding never fails in another way.
 
 use crate::response_cache::key::CacheKey;
 use bytes::Bytes;

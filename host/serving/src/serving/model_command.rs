@@ -1,6 +1,6 @@
 //! The commands that change the models of a tenant, from its clients or from the operator.
 //!
-//! [`ModelControl`] runs them on the registry of the tenant's own models. The public models are those of the tenant
+//! [`ModelControl`] runs them on the registry of the tenant's own models. The public models belong to the tenant
 //! `local`.
 
 use super::Serving;

@@ -1,6 +1,6 @@
 //! The service as one tenant sees it: its own models, then the public ones, and nothing of other tenants.
 //!
-//! A name is looked up among the tenant's own models first. If they do not have it, the answer is that of the public
+//! A name is looked up among the tenant's own models first. If they do not have it, the response is that of the public
 //! models, so that a model of another tenant and one that does not exist have the same answer, made in the same way.
 //! Only its own models can be changed. The tenant `local` owns the public models, and has no others.
 
@@ -158,7 +158,7 @@ impl Serving {
         limits_document(&self.tenant)
     }
 
-    /// Returns the service that has the model of this name: this one, or that of the public models.
+    /// Returns the service that has the model of this name: this one, or the one of the public models.
     pub(crate) fn space(&self, model: &ModelName) -> &Serving {
         match &self.public {
             Some(public) if self.registry.entry(model).is_err() => public,

@@ -60,7 +60,7 @@ impl FromStr for KeyId {
 // === impl SecretHash ===
 
 impl SecretHash {
-    /// Returns a hash that is that of no secret, for comparisons whose result is known beforehand.
+    /// Returns a hash that no secret has, for comparisons whose result is known beforehand.
     pub(crate) fn of_nothing() -> SecretHash {
         SecretHash(blake3::Hash::from_bytes([0; blake3::OUT_LEN]))
     }

@@ -18,7 +18,7 @@ pub struct Limits {
     /// Inference requests that wait for their turn within `concurrency`. Without it, none waits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub queue: Option<u64>,
-    /// The size of a request body or message, at most that of the server.
+    /// The size of a request body or message, at most the server's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body_bytes: Option<u64>,
     /// The bytes of tensors that all requests hold at the same time.
@@ -75,7 +75,7 @@ impl Limits {
         }
     }
 
-    /// Returns the limits of the tenant's uploads, of which these are those of any tenant.
+    /// Returns the limits of the tenant's uploads, from the limits that apply to any tenant.
     pub(crate) fn uploads(&self, all: &UploadLimits) -> UploadLimits {
         let models = self.models.and_then(|models| usize::try_from(models).ok());
         let models = models.filter(|models| *models <= all.models);

@@ -31,7 +31,7 @@ pub struct TenantRecords {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TenantRecord {
-    /// The tenant's share of the processors in relation to those of others.
+    /// The tenant's share of the processors relative to the shares of others.
     #[serde(default = "one")]
     pub weight: u32,
     /// Set if requests without a key are this tenant's, with the role `infer`.
@@ -43,7 +43,7 @@ pub struct TenantRecord {
     /// Set if versions of the tenant's own models are loaded only with a valid signature.
     #[serde(default, skip_serializing_if = "is_false")]
     pub require_signature: bool,
-    /// The public keys of minisign whose signatures are trusted; none for those of the server.
+    /// The public keys of minisign whose signatures are trusted; none for the server's.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub signing_keys: Vec<String>,
     /// The capabilities that the tenant's own models may have.

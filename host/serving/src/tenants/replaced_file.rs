@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_spare_file_is_left_as_it_is() -> Result<()> {
+    fn a_file_that_is_no_spare_is_left_as_it_is() -> Result<()> {
         let directory = tempfile::tempdir()?;
         let path = directory.path().join("a.toml");
         let other = directory.path().join("other");

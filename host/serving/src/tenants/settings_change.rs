@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_record_may_have_is_refused() -> anyhow::Result<()> {
+    fn settings_that_no_record_may_have_are_refused() -> anyhow::Result<()> {
         let records = records()?;
         let refused = |id: &str, change: SettingsChange| -> anyhow::Result<String> {
             let changed = records.clone().set(&id.parse()?, &change);

@@ -1,6 +1,6 @@
 //! The keys whose signatures a tenant trusts, and its rules for the signatures of its own models.
 //!
-//! The rules of a tenant take the place of those of the server, and never weaken them: once a tenant has a key, only its
+//! The rules of a tenant take the place of the server's, and never weaken them: once a tenant has a key, only its
 //! keys count for its models, and a signature that the server requires stays required.
 
 use crate::registry::version_signature::{SignaturePolicy, TrustedKey, TrustedKeyError};
@@ -15,7 +15,7 @@ pub struct SigningKey {
 /// The rules of a tenant for the signatures of its own models. Lifetime: until the tenants change.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SigningRules {
-    /// The keys that may sign; none for those of the server.
+    /// The keys that may sign; none for the server's.
     pub keys: Vec<SigningKey>,
     /// Set if versions without a signature are refused, also where the server does not require one.
     pub is_required: bool,

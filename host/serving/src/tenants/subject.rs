@@ -7,12 +7,12 @@
 //! - `dn:` the whole distinguished name of the certificate's subject, as RFC 4514 writes it.
 //!
 //! Names are equal if their texts are, byte by byte: there are no patterns, no prefixes and no wildcards. A common name
-//! alone is not a name here, since the rest of the subject says whose it is.
+//! alone is not a name here, since only the whole subject identifies its owner.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// The longest URI, that of a SPIFFE id.
+/// The longest URI, as for a SPIFFE id.
 const MAX_URI_BYTES: usize = 2048;
 
 /// The longest DNS name.

@@ -6,7 +6,7 @@ use std::str::FromStr;
 /// The tenant of everyone on a server without tenants, and the owner of the public models on any server.
 const LOCAL: &str = "local";
 
-/// The longest name, that of a label in DNS.
+/// The longest name, as for a label in DNS.
 const MAX_BYTES: usize = 63;
 
 /// The name of a tenant: lower-case letters, digits and hyphens, of which the first and the last are no hyphens.

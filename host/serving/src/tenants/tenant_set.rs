@@ -3,8 +3,8 @@
 //! A key is found by its public id, so that no secret is the key of a map, and the hash of its secret is compared in
 //! constant time. A key that does not exist costs what a wrong secret costs, and both have the same error.
 //!
-//! A request may have both a key and a certificate. Then the key decides what it may do, and the certificate must not be
-//! that of another tenant: a stolen key is of no use on the connection of a client that is known to be somebody else.
+//! A request may have both a key and a certificate. Then the key decides what it may do, and the certificate must not
+//! belong to another tenant: a stolen key is of no use on the connection of another tenant's client.
 
 use crate::tenants::api_key::{ApiKey, KeyId, SecretHash};
 use crate::tenants::isolation::Isolation;
@@ -25,7 +25,7 @@ use std::time::SystemTime;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tenant {
     pub id: TenantId,
-    /// Its share of the processors in relation to those of others.
+    /// Its share of the processors relative to the shares of others.
     pub weight: u32,
     pub isolation: Isolation,
     pub limits: Limits,
@@ -44,7 +44,7 @@ pub struct TenantSet {
     anonymous: Option<Arc<Tenant>>,
 }
 
-/// A key as the server knows it.
+/// A key as the server stores it.
 #[derive(Debug)]
 struct StoredKey {
     hash: SecretHash,
@@ -53,7 +53,7 @@ struct StoredKey {
     expires: Option<u64>,
 }
 
-/// A name in client certificates as the server knows it.
+/// A name in client certificates as the server stores it.
 #[derive(Debug)]
 struct StoredSubject {
     tenant: Arc<Tenant>,
@@ -103,7 +103,7 @@ pub enum RecordError {
     KeyTwice(KeyId),
     #[error("`{name}` in the subjects of tenant `{tenant}` is no name of a client certificate")]
     Subject { tenant: String, name: String },
-    #[error("the certificate name `{0}` is that of two tenants, or twice that of one")]
+    #[error("the certificate name `{0}` is listed twice, in two tenants or in one")]
     SubjectTwice(Subject),
     #[error("signing key {number} of tenant `{tenant}` is not a public key of minisign")]
     SigningKey { tenant: String, number: usize },
@@ -271,7 +271,7 @@ impl TenantSet {
             (Some(key), Some(certificate)) if key.tenant.id != certificate.tenant.id => {
                 Err(NotAuthenticated)
             }
-            // The certificate of a client may be that of a machine, which is no tenant.
+            // The certificate of a client may identify a machine, which is no tenant.
             (Some(key), _) => Ok(key),
             (None, Some(certificate)) => Ok(certificate),
             (None, None) if subjects.is_some() => Err(NotAuthenticated),
@@ -283,11 +283,11 @@ impl TenantSet {
         }
     }
 
-    /// Returns the identity of a certificate with these names, if one of them is that of a tenant: with the strongest role
+    /// Returns the identity of a certificate with these names, if one of them belongs to a tenant: with the strongest role
     /// of its names.
     ///
     /// # Errors
-    /// Returns an error if the names are those of several tenants.
+    /// Returns an error if the names belong to several tenants.
     fn of_subjects(&self, subjects: &[Subject]) -> Result<Option<Identity>, NotAuthenticated> {
         let mut found: Option<Identity> = None;
         for stored in subjects.iter().filter_map(|name| self.subjects.get(name)) {

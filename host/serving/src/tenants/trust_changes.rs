@@ -49,7 +49,7 @@ impl TenantRecords {
         }
     }
 
-    /// Lets this key sign versions of the tenant's own models. With the first one, those of the server count no more.
+    /// Lets this key sign versions of the tenant's own models. From the first one on, the server's keys do not count.
     pub fn add_signing_key(&mut self, id: &TenantId, key: &SigningKey) -> Result<(), ChangeError> {
         if id.is_local() {
             return Err(ChangeError::LocalSignatures);
@@ -65,7 +65,7 @@ impl TenantRecords {
         Ok(())
     }
 
-    /// Removes a key that may sign. Without any, those of the server count again.
+    /// Removes a key that may sign. Without any, the server's keys count again.
     pub fn remove_signing_key(
         &mut self,
         id: &TenantId,

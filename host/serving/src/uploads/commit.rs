@@ -16,7 +16,7 @@ pub(super) const VERSION: &str = "version";
 /// The directory with the files of the model.
 pub(super) const MODEL: &str = "model";
 
-/// The directory of the golden cases in that of the model.
+/// The directory of the golden cases, in the model's.
 pub(super) const CASES: &str = "cases";
 
 /// The file that decides.

@@ -275,7 +275,7 @@ impl Staging {
         if let Some(parent) = directory.parent() {
             sync_directory(parent)?;
         }
-        // What cannot be removed now is removed at the next start.
+        // Files that cannot be removed now are removed at the next start.
         drop(trash);
         self.account.release(bytes);
         Ok(())

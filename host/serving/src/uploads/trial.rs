@@ -13,7 +13,7 @@ use std::path::{Component, Path, PathBuf};
 use tempfile::TempDir;
 use wisp_protocol::upload::VersionName;
 
-/// The maximum number of golden cases that are copied, which is that of computed ones.
+/// The maximum number of golden cases that are copied, the same as of computed ones.
 const MAX_CASES: usize = 64;
 
 /// The directory of one load. Lifetime: a commit.
@@ -25,7 +25,7 @@ pub(crate) struct Trial {
 }
 
 impl Trial {
-    /// Makes the directory below `trials`, from the directory of the upload and that of the model, which may not exist.
+    /// Makes the directory below `trials`, from the directories of the upload and of the model, which may not exist.
     pub(super) fn make(
         trials: &Path,
         (staged, current): (&Path, &Path),

@@ -65,7 +65,7 @@ fn a_bilinear_filter_interpolates_between_four_pixels_at_every_size() -> Result<
     for (sample, exact) in reduced.samples().iter().zip(exact) {
         assert!((f32::from(*sample) - exact).abs() < 1.0, "{reduced:?}");
     }
-    // Where nothing is reduced, both kinds of interpolation are the same.
+    // If nothing is reduced, both kinds of interpolation are the same.
     let enlarged = pattern()?.resize_with(9, 11, Filter::Bilinear)?;
     assert_eq!(enlarged, pattern()?.resize_with(9, 11, Filter::Triangle)?);
     Ok(())

@@ -106,7 +106,7 @@ pub(super) fn tile(operator: &mut Operator<'_>) -> Outputs {
     if operator.opset < TILE_OPSET || repeats.rank() != tensor.rank() {
         return None;
     }
-    // Repeated rows come in another order than those of one batch.
+    // Repeated rows come in another order than in one batch.
     if let Some(rows) = tensor.rows()
         && repeats.sizes()[rows].as_number() != Some(1)
     {

@@ -178,7 +178,7 @@ pub(super) fn recur(operator: &mut Operator<'_>) -> Outputs {
             .is_none_or(|input| input.is_constant())
     };
     let weights_are_constant = [1, 2, 3, 7].into_iter().all(is_constant);
-    // Lengths and states are those of the sequences; constant ones are for a fixed number of sequences.
+    // Lengths and states belong to the sequences; constant ones are for a fixed number of sequences.
     let are_aligned = |position: usize, axis: usize| match operator.input(position) {
         None => true,
         Some(value) => value.to_tensor().is_some_and(|state| {

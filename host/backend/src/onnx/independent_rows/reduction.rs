@@ -7,7 +7,7 @@ use super::value::{Tensor, Value};
 /// The opset from which `Softmax` and the like normalise a single axis.
 const SINGLE_AXIS_OPSET: i64 = 13;
 
-/// The opset from which batch normalisation does not learn unless an attribute says so.
+/// The opset from which batch normalisation does not learn unless an attribute is set.
 const INFERENCE_OPSET: i64 = 7;
 
 /// Infers a reduction over some axes.

@@ -30,7 +30,7 @@ pub(super) fn gather_elements(operator: &Operator<'_>) -> Outputs {
     alone(Some(indices).filter(|_| is_aligned && tensor.rows() != Some(axis)))
 }
 
-/// Infers `GatherND`, whose last axis of indices contains a place in the first axes after those of the batch.
+/// Infers `GatherND`, whose last axis of indices contains a place in the first axes after the batch.
 pub(super) fn gather_nd(operator: &Operator<'_>) -> Outputs {
     let (tensor, indices) = (operator.tensor(0)?, operator.tensor(1)?);
     let batch = usize::try_from(operator.integer("batch_dims", 0)).ok()?;

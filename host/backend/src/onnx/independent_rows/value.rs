@@ -110,7 +110,7 @@ impl Tensor {
         self.sizes.iter().all(|size| size.as_number() == Some(1))
     }
 
-    /// Returns the tensor with another size of one axis, which must not be that of the rows.
+    /// Returns the tensor with another size of one axis, which must not be the axis of the rows.
     pub(super) fn with_size(&self, axis: usize, size: Product) -> Option<Tensor> {
         if self.rows == Some(axis) || size.depends_on_rows() {
             return None;

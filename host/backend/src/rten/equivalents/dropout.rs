@@ -5,7 +5,7 @@ use crate::onnx::values::{Site, inner_graphs, is_onnx};
 use crate::pb::{GraphProto, NodeProto};
 use std::collections::HashSet;
 
-/// The first version in which Dropout has an input that tells training from inference.
+/// The first version in which Dropout has an input that selects training or inference.
 const TRAINING_INPUT_OPSET: i64 = 12;
 
 /// Replaces Dropout by Identity, unless it may be in training, or has a mask.

@@ -79,7 +79,7 @@ impl Bound {
         WORD.0 <= self.low && self.high <= WORD.1
     }
 
-    /// Returns the bound within that of `other`.
+    /// Returns the bound within `other`.
     pub(super) fn clamped(self, other: Bound) -> Bound {
         self.with(
             self.low.clamp(other.low, other.high),
@@ -166,7 +166,7 @@ impl Bound {
 
     /// Returns the bound of remainders.
     pub(super) fn modulo(self, other: Bound) -> Bound {
-        // The sign of the remainder is that of one of the two.
+        // The remainder has the sign of one of the two.
         let greatest = other.magnitude();
         let least = match self.low >= 0.0 && other.low >= 0.0 {
             true => 0.0,

@@ -1,4 +1,4 @@
-//! The bounds of the outputs of operators, given those of their inputs.
+//! The bounds of the outputs of operators, given the bounds of their inputs.
 //!
 //! Floats are followed too, since many sizes are computed in floats. An operator without an entry may
 //! return any number.

@@ -26,7 +26,7 @@ pub(super) struct Body {
 /// A node.
 #[derive(Debug)]
 pub(super) struct Step {
-    /// The name of the node, or that of its first output.
+    /// The name of the node, or of its first output.
     pub(super) name: String,
     pub(super) operator: String,
     pub(super) kind: Kind,
@@ -310,7 +310,7 @@ impl Builder {
         Some(slot)
     }
 
-    /// Returns whether rten knows the value while it loads the innermost graph. Of the graphs around it,
+    /// Returns whether the value is available to rten while it loads the innermost graph. Of the graphs around it,
     /// rten has only the tensors at that time.
     fn is_constant(&self, slot: usize) -> bool {
         let is_tensor = self.constants.get(slot).is_some_and(Option::is_some);

@@ -160,7 +160,7 @@ impl Walk<'_> {
         }
         let once = self.multiplications.saturating_sub(before);
         self.multiplications = before.saturating_add(once.saturating_mul(most));
-        // The condition that one iteration returns is that of the next.
+        // The condition that one iteration returns applies to the next.
         let goes_on = start.condition.is_some() && iteration.condition == start.condition;
         let trips = match start.trips {
             Trips::Exactly(trips) if goes_on => {

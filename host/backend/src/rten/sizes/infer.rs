@@ -1,7 +1,7 @@
-//! The sizes of a node's outputs, from those of its inputs.
+//! The sizes of a node's outputs, from the sizes of its inputs.
 //!
-//! Most rules are those of the crate `rten-shape-inference`, which rten itself uses while it loads a model.
-//! Some are written here, because the crate treats floats as integers, may allocate as much as a size says,
+//! Most rules come from the crate `rten-shape-inference`, which rten itself uses while it loads a model.
+//! Some are written here, because the crate treats floats as integers, may allocate any size that it is given,
 //! or follows no elements. A size that an operator finds in its data has a bound wherever there is one: all
 //! elements for `NonZero`, all boxes for `NonMaxSuppression`, and the whole axis for `TopK` and `Slice`.
 //! Sizes computed from it are bounds as well.

@@ -1,4 +1,4 @@
-//! The operators whose sizes are known: those of rten 0.27 without its optional features, and without
+//! The operators whose sizes are known: the ones of rten 0.27 without its optional features, and without
 //! sequences.
 
 use crate::pb::NodeProto;

@@ -5,7 +5,7 @@ use crate::onnx::test_graphs::{inner, model, node, number, numbers, tensor, text
 use crate::pb::tensor_proto::DataType;
 use crate::pb::{GraphProto, NodeProto, TensorProto, ValueInfoProto};
 
-/// Returns a graph with the input `x`, and as output that of the last node.
+/// Returns a graph with the input `x` and the output of the last node.
 fn graph(nodes: Vec<NodeProto>, tensors: Vec<TensorProto>) -> GraphProto {
     let output = nodes.last().and_then(|node| node.output.first()).cloned();
     GraphProto {
@@ -39,7 +39,7 @@ fn cost(nodes: Vec<NodeProto>, tensors: Vec<TensorProto>, x: &[u32]) -> Result<C
     outline(nodes, tensors)?.cost(&[("x", x)])
 }
 
-/// Returns the bytes of the result of the last node, whose memory is more than that of `x`.
+/// Returns the bytes of the result of the last node, which take more memory than `x`.
 fn result_bytes(
     nodes: Vec<NodeProto>,
     tensors: Vec<TensorProto>,
@@ -257,7 +257,7 @@ fn selections_are_bounded_by_what_they_select_from() -> anyhow::Result<()> {
 }
 
 #[test]
-fn what_is_computed_from_a_bound_is_a_bound() -> anyhow::Result<()> {
+fn a_size_computed_from_a_bound_is_a_bound() -> anyhow::Result<()> {
     // 100 less what was found: up to 100.
     let nodes = vec![
         node("NonZero", &["x"], "found"),
@@ -366,7 +366,7 @@ fn a_loop_whose_iterations_a_request_chooses_is_refused() {
 }
 
 #[test]
-fn what_rten_does_not_compute_is_refused_while_loading() {
+fn operators_that_rten_does_not_compute_are_refused_while_loading() {
     let refusal = |nodes| outline(nodes, Vec::new()).err().unwrap_or_default();
     assert_eq!(
         refusal(vec![node("SequenceAt", &["x"], "y")]),
@@ -399,7 +399,7 @@ fn constants_that_are_too_large_are_refused_while_loading() {
 }
 
 #[test]
-fn what_follows_from_declared_sizes_is_checked_while_loading() {
+fn consequences_of_declared_sizes_are_checked_while_loading() {
     let load = |sizes: &[i64]| {
         let nodes = vec![
             node("Shape", &["x"], "s"),

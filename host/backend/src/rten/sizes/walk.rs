@@ -18,7 +18,7 @@ const MAX_STEPS: usize = 300_000;
 /// The maximum number of bounds on sizes, which are kept until the end.
 const MAX_SYMBOLS: usize = 200_000;
 
-/// rten stores every element in 4 bytes, except those of 8-bit integers.
+/// rten stores every element in 4 bytes, except 8-bit integers.
 const ELEMENT_BYTES: u64 = 4;
 
 /// The state between two nodes.

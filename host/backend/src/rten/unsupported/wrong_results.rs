@@ -354,7 +354,7 @@ fn is_fractional_range(site: &Site<'_>) -> bool {
     site.input_type(0).is_some_and(is_float) && !(is_whole(0) && is_whole(2))
 }
 
-/// Returns whether the updates may be smaller than the data along another axis than that of the operator.
+/// Returns whether the updates may be smaller than the data along another axis than the operator's.
 fn scatters_into_part(site: &Site<'_>) -> bool {
     let shapes = [0, 1].map(|position| site.values.shape(site.input(position)));
     // With two axes, the updates are a prefix of the rows or columns.

@@ -98,7 +98,7 @@ fn a_package_is_installed_once_and_again_on_request() -> anyhow::Result<()> {
 }
 
 #[test]
-fn what_is_installed_is_only_ours_to_write() -> anyhow::Result<()> {
+fn an_installation_is_writable_by_its_owner_only() -> anyhow::Result<()> {
     let sample = Sample::new()?;
     sample.install(&sample.wheel, false)?;
     let place = sample.cache().join("backends/sample-1.0");
@@ -157,7 +157,8 @@ fn a_failed_replacement_keeps_what_was_there() -> anyhow::Result<()> {
 }
 
 #[test]
-fn what_an_interrupted_process_has_left_is_no_installation_and_is_removed() -> anyhow::Result<()> {
+fn files_left_by_an_interrupted_process_are_no_installation_and_are_removed() -> anyhow::Result<()>
+{
     let sample = Sample::new()?;
     let left = sample.cache().join("backends/.partial-1x2y3z");
     fs::create_dir_all(&left)?;

@@ -155,7 +155,7 @@ fn worker_name(model: &str) -> String {
     name.trim_end_matches('-').to_owned()
 }
 
-/// Returns whether the manifest is that of a Worker with this entry module.
+/// Returns whether the manifest belongs to a Worker with this entry module.
 fn names_entry(manifest: &toml::Table) -> bool {
     manifest.get("main").and_then(Value::as_str) == Some(ENTRY)
 }

@@ -159,7 +159,7 @@ fn the_process_that_starts_workers_makes_processes_and_no_sockets() -> Result<()
     const WORKERS: Profile = Profile::WorkerSpawner;
     let process = [number(libc::CLONE_VM | libc::CLONE_VFORK), 0, 0, 0, 0, 0];
     ensure!(of(WORKERS, libc::SYS_clone, process)? == Outcome::Allowed);
-    // What its workers need, for they can only lock themselves in further.
+    // The calls that its workers need, since they can only restrict themselves further.
     for call in [
         libc::SYS_execve,
         libc::SYS_epoll_create1,

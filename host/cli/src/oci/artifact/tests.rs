@@ -1,4 +1,4 @@
-//! Tests of manifests: those that are written, those of others, and hostile ones.
+//! Tests of manifests: written ones, foreign ones and hostile ones.
 
 use super::*;
 use anyhow::{Result, anyhow};

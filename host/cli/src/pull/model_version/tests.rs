@@ -88,7 +88,7 @@ fn a_version_is_added_to_a_model_with_the_same_settings() -> anyhow::Result<()> 
 }
 
 #[test]
-fn what_exists_is_replaced_only_by_force() -> anyhow::Result<()> {
+fn existing_files_are_replaced_only_by_force() -> anyhow::Result<()> {
     for (file, expected) in [
         ("m/2/old.onnx", "m/2` exists"),
         ("m/002/old.onnx", "m/002` exists"),

@@ -77,7 +77,7 @@ impl Members {
         let _ = write!(self.0, "{separator}{name}:{value}");
     }
 
-    /// Adds a field of the event. Its name stays distinct from those of the other members.
+    /// Adds a field of the event. Its name stays distinct from the names of the other members.
     fn push_field(&mut self, field: &Field, value: impl Into<Value>) {
         match field.name() {
             name @ ("timestamp" | "level" | "target") => self.push(&format!("field.{name}"), value),

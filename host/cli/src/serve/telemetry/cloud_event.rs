@@ -1,6 +1,6 @@
 //! A payload as a CloudEvent (version 1.0) in structured mode: one JSON object.
 //!
-//! The types are those of KServe's payload logger, and both events of a call have the same id, so that what reads its
+//! The types are the same as in KServe's payload logger, and both events of a call have the same id, so that what reads its
 //! events reads these. The data are the members of a V2 request or response.
 
 use super::timestamp::rfc3339;

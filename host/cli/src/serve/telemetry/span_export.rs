@@ -88,7 +88,7 @@ pub(super) fn exporter(endpoint: Option<&CollectorUrl>) -> anyhow::Result<Option
     }))
 }
 
-/// Returns the description of this server: that of the standard's variables, with the name `wisp` if they have none.
+/// Returns the description of this server, from the standard's variables, with the name `wisp` if they have none.
 fn resource() -> Resource {
     let version = opentelemetry::KeyValue::new("service.version", env!("CARGO_PKG_VERSION"));
     let builder = || Resource::builder().with_attribute(version.clone());

@@ -28,7 +28,7 @@ pub(super) fn scope() -> InstrumentationScope {
         .build()
 }
 
-/// Returns the span of a request, followed by those of its phases.
+/// Returns the span of a request, followed by the spans of its phases.
 pub(super) fn spans_of(span: RequestSpan, scope: &InstrumentationScope) -> Vec<SpanData> {
     let mut spans = Vec::with_capacity(span.phases.len().saturating_add(1));
     let data = SpanData {

@@ -124,7 +124,7 @@ pub(super) struct Counted {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum ElementLimit {
     Elements(u32),
-    /// Limited by the size of the decoded message; the elements are those of tensors.
+    /// Limited by the size of the decoded message; the elements belong to tensors.
     Content,
     /// Limited by the size of the decoded message; the elements are rows.
     Rows,
@@ -163,7 +163,7 @@ impl Layouts {
         &self.layouts[position]
     }
 
-    /// Fills in the layout at this position, after those of its nested messages.
+    /// Fills in the layout at this position, after the layouts of its nested messages.
     fn fill(&mut self, position: usize, schema: &Schema, depth: usize) {
         if self.layouts[position].size > 0 {
             return;

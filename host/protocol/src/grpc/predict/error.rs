@@ -13,7 +13,7 @@ pub(super) enum DecodeError {
     )]
     Inputs { required: usize },
     #[error(
-        "`features` take an input of whole numbers, FP32 or FP64, that of this model is {0}: use ModelInfer"
+        "`features` need an input of whole numbers, FP32 or FP64, and the input of this model is {0}: use ModelInfer"
     )]
     Datatype(ElementType),
     #[error("the model takes one row at a time: use Predict")]

@@ -16,7 +16,7 @@ pub fn selection(message: &PredictRequest) -> Result<Selection, TargetError> {
     select(model_name, model_version, version_label)
 }
 
-/// Returns the version that a batch selects: the model and the version are its own, or else those of the first
+/// Returns the version that a batch selects: the model and the version are its own, or else taken from the first
 /// row that has one.
 pub fn batch_selection(message: &BatchPredictRequest) -> Result<Selection, TargetError> {
     let rows = message.requests.iter();

@@ -194,7 +194,7 @@ fn the_error_for_an_unsuitable_model_names_another_method() {
         ),
         (
             vec![spec("t", ElementType::Bytes, &[-1])],
-            "`features` take an input of whole numbers, FP32 or FP64, that of this model is BYTES: use ModelInfer",
+            "`features` need an input of whole numbers, FP32 or FP64, and the input of this model is BYTES: use ModelInfer",
         ),
         (
             vec![spec("x", ElementType::Fp32, &[-1, -1, -1])],

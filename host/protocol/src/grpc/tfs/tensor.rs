@@ -49,7 +49,7 @@ pub(super) fn filled_bytes(proto: &TensorProto) -> usize {
     elements.saturating_mul(size)
 }
 
-/// Returns the number of bytes of `tensor_content` that are copied unless they are 0 and 1: those of BOOLs.
+/// Returns the number of bytes of `tensor_content` that are copied unless they are 0 and 1, for BOOLs.
 pub(super) fn copied_bytes(proto: &TensorProto) -> usize {
     match element_type(proto.dtype) {
         Some(ElementType::Bool) => proto.tensor_content.len(),

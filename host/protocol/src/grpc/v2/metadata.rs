@@ -14,7 +14,7 @@ use crate::v2::index as names;
 use crate::v2::metadata::EXTENSIONS;
 use wisp_tensor::TensorSpec;
 
-/// Returns the server's metadata; `version` is that of the program.
+/// Returns the server's metadata; `version` is the program's.
 pub fn server_metadata(version: &str) -> ServerMetadataResponse {
     ServerMetadataResponse {
         name: "wisp".to_owned(),

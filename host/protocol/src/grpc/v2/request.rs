@@ -218,7 +218,7 @@ fn decode_shape(sizes: &[i64]) -> Result<Shape, InputError> {
     Ok(shape.map_err(TensorError::from)?)
 }
 
-/// Returns the requested outputs, and those of them to be returned as classes.
+/// Returns the requested outputs, and the ones to be returned as classes.
 fn decode_outputs(
     outputs: Vec<InferRequestedOutputTensor>,
     model: &ModelDescription,

@@ -11,7 +11,7 @@ use crate::grpc::target::TargetError;
 use crate::v2::LogSettings;
 use crate::v2::settings::{FixedSetting, LogValue, TRACE_SETTINGS};
 
-/// Returns the model whose traces a message is about; `None` for those of the server.
+/// Returns the model whose traces a message is about; `None` for the server's.
 pub fn trace_target(message: &TraceSettingRequest) -> Result<Option<Target>, TargetError> {
     match message.model_name.as_str() {
         "" => Ok(None),

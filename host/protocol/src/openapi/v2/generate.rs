@@ -30,7 +30,7 @@ fn add_routes(document: &mut Document, variant: &RouteVariant) {
         &reference(&schema_name(model, "GenerateResponse")),
     );
     let events = json!({
-        "description": "A stream with one event, whose data are those of `generate`.",
+        "description": "A stream with one event, which contains the response of `generate`.",
         "content": {"text/event-stream": {}},
     });
     for (verb, doing, success) in [

@@ -1,4 +1,4 @@
-//! Tests of the supervision of workers, with processes that are threads of the test. `frames` has those of the connection.
+//! Tests of the supervision of workers, with processes that are threads of the test. `frames` has the tests of the connection.
 
 mod frames;
 

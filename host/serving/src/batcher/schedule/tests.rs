@@ -371,7 +371,7 @@ fn a_request_whose_client_has_left_takes_no_place_in_a_batch() {
     assert_eq!(schedule.outlook(at(5)), Outlook::Ready);
     assert_eq!(schedule.remove(first), Some(0));
     assert_eq!(schedule.remove(first), None);
-    // The delay is now that of the other request.
+    // The delay of the other request applies now.
     assert_eq!(schedule.outlook(at(5)), Outlook::Held(at(15)));
     assert_eq!(schedule.take(Owner::LOCAL, at(15)), [1]);
 }

@@ -249,7 +249,7 @@ fn further_trials(contenders: &[Contender], first: &FirstTrial, basis: &Basis) -
             selects_branch: false,
         }
     };
-    // What all compute together, they also compute apart.
+    // Rows that all backends compute together are also computed apart by all.
     let together = inputs_together(first_inputs, signature).filter(|inputs| {
         let growth = elements(inputs) / elements(first_inputs);
         best.mul_f64(growth) <= TOGETHER_BUDGET
@@ -354,7 +354,7 @@ fn exclude_refusing_among(
     }
 }
 
-/// Excludes the contenders whose outputs are not those of the reference, of the majority, or of the ones
+/// Excludes the contenders whose outputs differ from the reference, the majority, or the ones
 /// that pass a second look.
 fn settle(
     contenders: &mut [Contender],
@@ -413,7 +413,7 @@ fn largest(groups: &[Vec<usize>]) -> Option<usize> {
     }
 }
 
-/// Excludes the contenders whose outputs differ from those of `right`.
+/// Excludes the contenders whose outputs differ from the outputs of `right`.
 fn exclude_differing(
     contenders: &mut [Contender],
     (trials, tolerance): (&[Trial], Tolerance),

@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_stored_is_not_known_later() -> anyhow::Result<()> {
+    fn a_cost_that_cannot_be_stored_is_not_found_later() -> anyhow::Result<()> {
         let directory = tempfile::tempdir()?;
         let file = directory.path().join("file");
         std::fs::write(&file, "")?;

@@ -8,7 +8,7 @@ use wisp_backend::{BackendError, MISSING_OPERATORS};
 use wisp_tensor::number::{from_numbers, numbers};
 use wisp_tensor::{ElementType, NamedTensor, TensorSpec};
 
-/// The value of the input `rate` that selects another branch, as the file of [`branching`] says.
+/// The value of the input `rate` that selects another branch, as the file of [`branching`] declares.
 const RATE: i16 = 16_000;
 
 /// A backend whose graphs add `plus` to every number of their input, after computing for `work`.

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 const KEY: &str = "untrusted comment: minisign public key 6CB1E244DE0D43FF\n\
     RWT/Qw3eROKxbCtt2k6dy/PjviRvwuHJ6l8IanN37K7Dis0Cl6/cip6f\n";
 
-/// A key of somebody else: that of minisign's own releases.
+/// A foreign key: the one of minisign's own releases.
 const OTHER_KEY: &str = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3";
 
 const SIGNATURE: &str = "untrusted comment: signature from minisign secret key\n\
@@ -99,7 +99,7 @@ fn files_cannot_be_added_removed_or_taken_to_another_version() -> Result<()> {
     };
     for (reason, expected) in [
         (
-            change(&|model| fs::write(model.join("1/handler.wasm"), "evil"))?,
+            change(&|model| fs::write(model.join("1/handler.wasm"), "hostile"))?,
             "`m/1/handler.wasm` is not in the signed",
         ),
         (

@@ -125,7 +125,7 @@ fn without_a_key_only_an_anonymous_tenant_may_infer() -> anyhow::Result<()> {
 }
 
 #[test]
-fn who_has_or_may_deploy_models_is_isolated_as_the_server_says_unless_its_record_says_more()
+fn a_tenant_with_models_is_isolated_as_the_server_unless_its_record_asks_for_more()
 -> anyhow::Result<()> {
     let infer = NewKey {
         role: Role::Infer,
@@ -356,13 +356,13 @@ fn names_and_signing_keys_with_an_error_are_no_tenants() -> anyhow::Result<()> {
     for (name, part) in [
         ("dns:*.example", "`dns:*.example`"),
         ("acme", "no name of a client certificate"),
-        ("dn:CN=a", "that of two tenants"),
+        ("dn:CN=a", "is listed twice"),
     ] {
         let error = changed("acme", &rename(name));
         assert!(error.contains(part), "{error}");
     }
     let error = changed("other", &rename("dns:deploy.acme.example"));
-    assert!(error.contains("that of two tenants"), "{error}");
+    assert!(error.contains("is listed twice"), "{error}");
     let error = changed("acme", &|record| record.signing_keys.push("a".to_owned()));
     assert!(error.contains("signing key 1 of tenant `acme`"), "{error}");
     let mut local = TenantRecords::default();

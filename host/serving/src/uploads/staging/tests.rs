@@ -75,7 +75,7 @@ fn an_upload_whose_commit_has_failed_halfway_does_not_change() -> Result<()> {
     let name = VersionName::parse("m", "2")?;
     put(&staging, ("m", "2"), "model.onnx")?;
     commit::decide(&staging.staged(&name))?;
-    // Whatever is added now would be moved into the repository without a check.
+    // A file added now would be moved into the repository without a check.
     let refused = put(&staging, ("m", "2"), "handler.wasm");
     assert!(matches!(refused, Err(UploadError::InUse(_))), "{refused:?}");
     let refused = staging.discard(&name);

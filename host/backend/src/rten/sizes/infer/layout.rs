@@ -78,7 +78,7 @@ pub(super) fn squeeze(operands: Operands<'_>) -> Result<Known, Refusal> {
     let sizes = data.sizes();
     let removed = match axes(operands, sizes.len())? {
         Some(axes) => axes,
-        // Whether an axis is removed depends on its size.
+        // The size of an axis decides whether it is removed.
         None => {
             let is_known = |size: &SymExpr| matches!(size, SymExpr::Value(_));
             if !sizes.iter().all(is_known) {

@@ -141,7 +141,7 @@ fn without_helper_module(script: &str) -> anyhow::Result<String> {
     };
     let unknown = || {
         format!(
-            "the JavaScript that jco has written is not that of {PACKAGE}, the version that Wisp is tested with"
+            "the JavaScript that jco has written differs from the output of {PACKAGE}, with which Wisp is tested"
         )
     };
     let rest = rest.strip_prefix(COMPILATION).with_context(unknown)?;

@@ -170,7 +170,7 @@ async fn a_worker_that_takes_no_body_makes_its_server_hold_little_of_it() -> Res
     let (mut sender, connection) = connect(server).await?;
     let mut tasks = JoinSet::new();
     tasks.spawn(async move { drop(connection.await) });
-    // The largest windows: the setting of streams, and an update of that of the connection.
+    // The largest windows: the setting of streams, and an update of the connection's.
     let largest = (u32::MAX >> 1).to_be_bytes();
     let setting = [&[0, 4][..], &largest].concat();
     let update = ((u32::MAX >> 1) - 65_535).to_be_bytes();

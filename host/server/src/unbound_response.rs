@@ -9,24 +9,24 @@ use http::{Response, StatusCode};
 
 /// A response that is not yet bound to a connection. Lifetime: one request.
 #[derive(Debug)]
-pub(crate) enum Reply {
+pub(crate) enum UnboundResponse {
     Document(HttpResponse),
     Component(ComponentResponse),
 }
 
-impl Reply {
+impl UnboundResponse {
     pub(crate) fn status(&self) -> StatusCode {
         match self {
-            Reply::Document(response) => response.status(),
-            Reply::Component(response) => response.status(),
+            UnboundResponse::Document(response) => response.status(),
+            UnboundResponse::Component(response) => response.status(),
         }
     }
 
     /// Returns the bytes of the body, if they are known before it is sent.
     pub(crate) fn bytes(&self) -> Option<u64> {
         match self {
-            Reply::Document(response) => u64::try_from(response.bytes()).ok(),
-            Reply::Component(_) => None,
+            UnboundResponse::Document(response) => u64::try_from(response.bytes()).ok(),
+            UnboundResponse::Component(_) => None,
         }
     }
 
@@ -36,11 +36,11 @@ impl Reply {
         guard: RequestGuard,
     ) -> Response<ResponseBody> {
         match self {
-            Reply::Document(response) => {
+            UnboundResponse::Document(response) => {
                 let response = response.into_response(framing, guard);
                 response.map(ResponseBody::Document)
             }
-            Reply::Component(response) => {
+            UnboundResponse::Component(response) => {
                 let response = response.into_response(guard);
                 response.map(ResponseBody::Component)
             }
