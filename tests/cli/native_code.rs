@@ -19,6 +19,8 @@ const PATIENT: &str = r#"{"inputs":[{"name":"features","datatype":"FP32","shape"
 /// A server with ONNX Runtime and a tenant `acme` whose record names no isolation.
 struct Native {
     server: Serve,
+    /// The public models, which the processes of tenants read too.
+    _public: Repository,
     directory: Repository,
     deploy: String,
 }
@@ -37,6 +39,7 @@ impl Native {
             .stderr(Stdio::inherit());
         Ok(Native {
             server: Serve::spawn(command)?,
+            _public: public,
             directory,
             deploy,
         })

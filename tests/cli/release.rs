@@ -125,7 +125,7 @@ fn change(address: SocketAddr, number: u64) -> bool {
         _ => ("abort", String::new()),
     };
     let request = format!(
-        "POST /v2/repository/models/m/release/{verb} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\
+        "POST /v2/repository/models/m/release/{verb} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\
          content-length: {}\r\n\r\n{body}",
         body.len()
     );

@@ -136,6 +136,7 @@ fn plan(models: &Path, image: &Path) -> Result<Value> {
     Ok(json!({
         "source": root().display().to_string(),
         "program": env!("CARGO_BIN_EXE_wisp"),
+        "modules": wisp_artifacts::EDGE_MODULES,
         "models": models.display().to_string(),
         "root": image.display().to_string(),
         "build": built,

@@ -42,9 +42,10 @@ def run(*command, **options):
 
 
 def install(plan, root):
-    """Takes the steps that follow the compilation, with the given program."""
+    """Takes the steps that follow the compilation, with the given program and modules of edge bundles."""
     for command in plan["build"]:
         changed = command.replace("target/release/wisp", plan["program"]).replace("/image/", f"{root}/")
+        changed = changed.replace("guest-models/target/wisp/edge", plan["modules"])
         run("sh", "-c", changed, cwd=plan["source"])
         print(f"ran: {changed}")
 
