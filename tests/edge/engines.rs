@@ -29,7 +29,7 @@ fn host_with(repository: &Repository, engine: &str, modules: &Path) -> Result<Wa
     let mut command = bundle(&repository.path().join("m"), &path);
     command.env("WISP_EDGE_MODULES", modules);
     let text = cli::stdout(&cli::run(&mut command)?)?;
-    ensure!(text.contains(&format!("  engine   {engine}\n")), "{text}");
+    ensure!(text.contains(&format!("  backend  {engine}\n")), "{text}");
     ensure!(text.contains("a sample request"), "{text}");
     WasmtimeServer::start(&path).map_err(anyhow::Error::msg)
 }

@@ -50,7 +50,10 @@ fn a_bundle_that_answers_otherwise_than_the_native_backend_is_not_written() -> R
         .with_file("m/model.toml", settings)?;
     let output = repository.path().join("m.wasm");
     let mut command = bundle(&repository.path().join("m"), &output);
-    let words = ["sample request", "differ from those of the native backend"];
+    let words = [
+        "sample request",
+        "the outputs of the bundle and of the native backend differ",
+    ];
     refused(&mut command, &output, (1, &words))
 }
 
