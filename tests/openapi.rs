@@ -256,7 +256,7 @@ fn every_execute_button_of_the_page_succeeds_in_chromium() -> Result<()> {
 
 #[test]
 fn every_execute_button_of_models_without_a_handler_succeeds_in_chromium() -> Result<()> {
-    click_all(&TestServer::start(triton::models::repository()?)?)
+    click_all(&TestServer::start(triton::models::repository_of_kinds()?)?)
 }
 
 #[test]

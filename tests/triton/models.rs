@@ -139,6 +139,20 @@ pub(crate) fn repository() -> Result<Repository> {
 }
 
 /// Returns the repository that the calls of gRPC are about.
+/// Creates one model of each kind: with a batch axis, with inputs of a fixed size, and with inputs of several datatypes.
+pub(crate) fn repository_of_kinds() -> Result<Repository> {
+    Repository::empty()?
+        .with_file("simple/model.toml", BATCHED)?
+        .with_file(
+            "simple/1/model.onnx",
+            sum_and_difference(INT32, &[None, Some(16)]),
+        )?
+        .with_file("addsub/model.toml", UNBATCHED)?
+        .with_file("addsub/1/model.onnx", sum_and_difference(FLOAT, &[Some(4)]))?
+        .with_file("mixed/model.toml", UNBATCHED)?
+        .with_file("mixed/1/model.onnx", mixed())
+}
+
 pub(super) fn repository_of_calls() -> Result<Repository> {
     let mut repository = repository()?;
     for (model, element_type) in TYPES {
