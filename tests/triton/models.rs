@@ -138,7 +138,6 @@ pub(crate) fn repository() -> Result<Repository> {
     Ok(repository)
 }
 
-/// Returns the repository that the calls of gRPC are about.
 /// Creates one model of each kind: with a batch axis, with inputs of a fixed size, and with inputs of several datatypes.
 pub(crate) fn repository_of_kinds() -> Result<Repository> {
     Repository::empty()?
@@ -153,6 +152,7 @@ pub(crate) fn repository_of_kinds() -> Result<Repository> {
         .with_file("mixed/1/model.onnx", mixed())
 }
 
+/// Returns the repository that the calls of gRPC are about.
 pub(super) fn repository_of_calls() -> Result<Repository> {
     let mut repository = repository()?;
     for (model, element_type) in TYPES {

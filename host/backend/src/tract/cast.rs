@@ -9,8 +9,8 @@
 //! - for UINT32, the low 32 bits of the number as INT64 (onnxruntime's vectorised loop differs beyond the type);
 //! - for 8 and 16 bits, the low bits of the number as INT32.
 //!
-//! Integers wrap, as they do in tract. As a string, a float has 8 significant digits, one of 64 bits 17, and a bool is 0
-//! or 1.
+//! Integers wrap, as they do in tract. As a string, a float has 8 significant digits, also one of 64 bits, and a bool is
+//! 0 or 1.
 
 use super::draft::{Draft, build_theirs};
 use tract_onnx::Onnx;
@@ -124,10 +124,6 @@ fn converted(input: &Tensor, to: DatumType) -> TractResult<Tensor> {
         DatumType::Bool => return mapped(input, |x: &bool| u8::from(*x).to_string()),
         _ => {}
     }
-    let digits = match input.datum_type() {
-        DatumType::F64 => 17,
-        _ => 8,
-    };
     let input = input.cast_to::<f64>()?;
     match to {
         DatumType::TDim => mapped(&input, |x: &f64| TDim::Val(to_i64(*x))),
@@ -139,7 +135,7 @@ fn converted(input: &Tensor, to: DatumType) -> TractResult<Tensor> {
         DatumType::U16 => mapped(&input, |x: &f64| low_bits(*x)),
         DatumType::I8 => mapped(&input, |x: &f64| lowest_bits(*x).cast_signed()),
         DatumType::U8 => mapped(&input, |x: &f64| lowest_bits(*x)),
-        DatumType::String => mapped(&input, |x: &f64| text(*x, digits)),
+        DatumType::String => mapped(&input, |x: &f64| text(*x)),
         other => bail!("Cast of numbers to {other:?}"),
     }
 }
@@ -194,26 +190,29 @@ fn lowest_bits(x: f64) -> u8 {
     to_i32(x).to_le_bytes()[0]
 }
 
-/// Returns a float with this number of significant digits, as `%g` of C prints it.
-fn text(x: f64, digits: usize) -> String {
+/// The significant digits of a float that becomes a string.
+const DIGITS: usize = 8;
+
+/// Returns a float as `%g` of C prints it, with [`DIGITS`].
+fn text(x: f64) -> String {
     if x.is_nan() {
         return "NaN".to_owned();
     }
     if x.is_infinite() {
         return if x > 0.0 { "INF" } else { "-INF" }.to_owned();
     }
-    let scientific = format!("{x:.*e}", digits.saturating_sub(1));
+    let scientific = format!("{x:.*e}", DIGITS - 1);
     let Some((mantissa, exponent)) = scientific.split_once('e') else {
         return scientific;
     };
     let exponent: i32 = exponent.parse().unwrap_or_default();
     match usize::try_from(exponent) {
-        Ok(exponent) if exponent < digits => {
-            without_zeros(&format!("{x:.*}", digits - 1 - exponent)).to_owned()
+        Ok(exponent) if exponent < DIGITS => {
+            without_zeros(&format!("{x:.*}", DIGITS - 1 - exponent)).to_owned()
         }
         Err(_) if exponent >= -4 => {
             let zeros = usize::try_from(exponent.unsigned_abs()).unwrap_or_default();
-            let decimals = digits.saturating_sub(1).saturating_add(zeros);
+            let decimals = zeros.saturating_add(DIGITS - 1);
             without_zeros(&format!("{x:.decimals$}")).to_owned()
         }
         _ => {
@@ -279,20 +278,19 @@ mod tests {
 
     #[test]
     fn floats_are_printed_as_in_c() {
-        for (number, single, double) in [
-            (1.5, "1.5", "1.5"),
-            (-0.0, "-0", "-0"),
-            (1e20, "1e+20", "1e+20"),
-            (1e-7, "1e-07", "9.9999999999999995e-08"),
-            (0.000_012_34, "1.234e-05", "1.234e-05"),
-            (0.0001, "0.0001", "0.0001"),
-            (99_999_999.9, "1e+08", "99999999.900000006"),
-            (123_456_792.0, "1.2345679e+08", "123456792"),
-            (f64::NEG_INFINITY, "-INF", "-INF"),
-            (f64::NAN, "NaN", "NaN"),
+        for (number, expected) in [
+            (1.5, "1.5"),
+            (-0.0, "-0"),
+            (1e20, "1e+20"),
+            (1e-7, "1e-07"),
+            (0.000_012_34, "1.234e-05"),
+            (0.0001, "0.0001"),
+            (99_999_999.9, "1e+08"),
+            (123_456_792.0, "1.2345679e+08"),
+            (f64::NEG_INFINITY, "-INF"),
+            (f64::NAN, "NaN"),
         ] {
-            assert_eq!(text(number, 8), single);
-            assert_eq!(text(number, 17), double);
+            assert_eq!(text(number), expected);
         }
     }
 

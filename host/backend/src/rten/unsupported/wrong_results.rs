@@ -299,8 +299,18 @@ fn is_saturated(site: &Site<'_>) -> bool {
         name = rounding.input.first().map_or("", String::as_str);
         producer = site.values.producer(name);
     }
-    let is_clipped = producer.is_some_and(|node| is_onnx(node, &["Clip"]));
+    let is_clipped = producer.is_some_and(|node| is_clip(node, site));
     is_narrow && !is_clipped && !site.input_type(0).is_some_and(is_exact)
+}
+
+/// Returns whether the node bounds its input. `inner_nan` writes such nodes in two steps.
+fn is_clip(node: &NodeProto, site: &Site<'_>) -> bool {
+    let raised = node
+        .input
+        .first()
+        .and_then(|name| site.values.producer(name));
+    let is_raised = raised.is_some_and(|node| is_onnx(node, &["Max"]));
+    is_onnx(node, &["Clip"]) || (is_onnx(node, &["Min"]) && is_raised)
 }
 
 fn is_exact(data_type: DataType) -> bool {
