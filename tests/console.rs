@@ -180,8 +180,8 @@ fn busy_server() -> Result<TestServer> {
         .request(path, &[], &serde_json::to_vec(&start)?)?
         .ok()?;
     for number in 0..20 {
-        // So many rows that version 1 has observations enough to be compared.
-        let request = equal_rows(16, &[number, number % 3, 900]);
+        // So many rows that both versions have observations enough to be compared.
+        let request = equal_rows(64, &[number, number % 3, 900]);
         server.infer("m", &request)?.ok()?;
     }
     let path = "POST /v2/models/m/versions/1/infer";
