@@ -433,7 +433,7 @@ fn without_a_tenant_everyone_is_local_and_keys_have_no_meaning() -> Result<()> {
     tenants.infer("shared", "any")?.ok()?;
     let limits = tenants.server.get("/v1/limits")?.ok()?;
     ensure!(
-        limits == json!({ "tenant": "local", "weight": 1, "limits": {} }),
+        limits == json!({ "tenant": "local", "weight": 1, "grants": [], "limits": {} }),
         "{limits}"
     );
     let request = "POST /v2/repository/models/shared/load";
