@@ -33,7 +33,7 @@ fn with_app(repository: Repository, name: &str) -> Result<Repository> {
 fn short() -> TestOptions {
     TestOptions {
         limits: Limits {
-            guest_time: Duration::from_millis(300),
+            guest_time: Duration::from_millis(100),
             memory_bytes: 16 << 20,
             ..Limits::default()
         },
