@@ -14,8 +14,8 @@ impl Handler for EnsembleGuest {
     fn signature() -> Signature {
         let signature = Signature::new().input("features", Datatype::Fp32, &[-1, 10]);
         GRAPHS.iter().fold(signature, |signature, name| {
-            signature.output(*name, Datatype::Fp32, &[-1, 1]).graph(
-                GraphSpec::new(*name)
+            signature.output(name, Datatype::Fp32, &[-1, 1]).graph(
+                GraphSpec::new(name)
                     .input("features", Datatype::Fp32, &[-1, 10])
                     .output("progression", Datatype::Fp32, &[-1, 1]),
             )
