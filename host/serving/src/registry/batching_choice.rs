@@ -19,6 +19,9 @@ use wisp_protocol::statistics::{BatchMeasurement, GraphBatching};
 /// instance.
 const MAX_BATCHED_CALLS: usize = 256;
 
+/// The part of all instances that these calls may hold, so that a version whose calls do not end leaves instances to others.
+const SHARE_OF_INSTANCES: usize = 2;
+
 /// A function that returns the cost of a graph.
 type CostSource<'a> = &'a dyn Fn() -> Result<KnownCost, Unmeasured>;
 
@@ -91,14 +94,15 @@ impl VersionBatching {
     }
 
     /// Returns the number of calls of a handler that may run at the same time, of which `usual` is the number without
-    /// batching: enough for one batch to wait while another is computed.
-    pub(super) fn slots(&self, usual: usize) -> usize {
+    /// batching: enough for one batch to wait while another is computed, within a share of all `instances`.
+    pub(super) fn slots(&self, usual: usize, instances: usize) -> usize {
         let rows = self.policies().map(|policy| policy.max_batch_size.get());
         let most = rows.max().unwrap_or(0);
         let calls = usize::try_from(most)
             .unwrap_or(usize::MAX)
             .saturating_mul(2);
-        usual.max(calls.min(MAX_BATCHED_CALLS))
+        let most = MAX_BATCHED_CALLS.min(instances / SHARE_OF_INSTANCES);
+        usual.max(calls.min(most))
     }
 
     /// Adds the batching that is set to the configuration of the version. What was chosen by measurement differs
@@ -504,10 +508,21 @@ mod tests {
     }
 
     #[test]
+    fn calls_for_large_batches_leave_instances_to_other_versions() {
+        let large = BatchPolicy {
+            max_batch_size: NonZeroU32::new(64).unwrap(),
+            ..BatchPolicy::default()
+        };
+        let large = version(&[("model", Some(large))]);
+        assert_eq!((large.slots(8, 128), large.slots(8, 24)), (64, 12));
+        assert_eq!(large.slots(8, 4), 8, "the threads are used anyway");
+    }
+
+    #[test]
     fn calls_are_queued_if_a_graph_may_hold_them() {
         let greedy = version(&[("model", Some(BatchPolicy::default())), ("other", None)]);
         assert_eq!(greedy.mode(ExecutionMode::Direct), ExecutionMode::Direct);
-        assert_eq!((greedy.slots(8), greedy.slots(100)), (64, 100));
+        assert_eq!((greedy.slots(8, 1000), greedy.slots(100, 1000)), (64, 100));
         let delayed = BatchPolicy {
             max_batch_size: NonZeroU32::new(5000).unwrap(),
             max_queue_delay: Duration::from_millis(10),
@@ -515,8 +530,8 @@ mod tests {
         };
         let delayed = version(&[("model", None), ("other", Some(delayed))]);
         assert_eq!(delayed.mode(ExecutionMode::Direct), ExecutionMode::Queued);
-        assert_eq!(delayed.slots(8), MAX_BATCHED_CALLS);
-        assert_eq!(version(&[]).slots(8), 8);
+        assert_eq!(delayed.slots(8, 1000), MAX_BATCHED_CALLS);
+        assert_eq!(version(&[]).slots(8, 1000), 8);
         assert_eq!(delayed.policy("model"), None);
         assert!(delayed.policy("other").is_some());
     }

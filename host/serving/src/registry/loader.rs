@@ -275,7 +275,7 @@ impl Loader {
                 let is_batched = signatures.all(Signature::has_batch_axis);
                 let description = describe.version(declared.model.clone(), is_batched)?;
                 let slots = 2 * (self.pool.threads_per_flow().get() + threads.get());
-                let slots = batching.slots(slots);
+                let slots = batching.slots(slots, self.engine.max_instances() as usize);
                 let writer = GuestLogWriter::new(files.model.clone(), files.version);
                 let handler = LoggedHandler::new(handler, writer);
                 let handler = HandlerExecutor::new(handler, mode, &self.pool, slots);
