@@ -86,6 +86,11 @@ impl FeatureQuality {
         let values = self.observations as f64 * (1.0 - self.missing);
         values.round() >= MIN_OBSERVATIONS
     }
+
+    /// Returns the PSI, if there are enough observations to judge it.
+    pub fn judged_psi(&self) -> Option<f64> {
+        self.psi.filter(|_| self.has_enough_observations())
+    }
 }
 
 /// The counters and sums of a version.

@@ -67,8 +67,6 @@ pub struct ComponentSummary {
 /// The error for a file that is not accepted as a handler.
 #[derive(Debug, thiserror::Error)]
 pub enum ComponentError {
-    #[error("the component has more than {max_bytes} bytes")]
-    TooLarge { max_bytes: usize },
     #[error(
         "this is a core module, not a component; `wisp build` creates a component from a \
          handler's crate"

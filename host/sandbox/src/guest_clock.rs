@@ -135,7 +135,7 @@ impl Reading {
 }
 
 /// Returns the processor time that the calling thread has used.
-fn processor_time() -> Duration {
+pub fn processor_time() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
     Duration::try_from(time).unwrap_or_default()
 }

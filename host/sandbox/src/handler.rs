@@ -166,7 +166,6 @@ impl Handler {
         let mut store = queued_store(parties, &self.limits, graphs, options.deadline);
         store.data_mut().priority = call.options.priority;
         store.data_mut().queue_timeout = call.options.queue_timeout;
-        store.data_mut().payer = call.options.payer.clone();
         store
             .data_mut()
             .configuration

@@ -23,7 +23,7 @@ pub mod compute;
 pub mod configuration;
 pub mod engine;
 pub mod grants;
-mod guest_clock;
+pub mod guest_clock;
 pub mod guest_run;
 pub mod handler;
 mod instance;

@@ -73,7 +73,7 @@ pub(crate) struct RequestGuard {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
     Working,
-    Replying,
+    Responding,
 }
 
 /// The way in which requests use the connection: in turn or concurrently.
@@ -273,7 +273,7 @@ impl RequestGuard {
     /// Records that the response is ready and is being sent.
     pub(crate) fn start_responding(&mut self) {
         if self.stage == Stage::Working {
-            self.stage = Stage::Replying;
+            self.stage = Stage::Responding;
             // In this order, so that the connection does not appear idle in between.
             self.activity.responding.fetch_add(1, Relaxed);
             self.activity.working.fetch_sub(1, Relaxed);
@@ -283,7 +283,7 @@ impl RequestGuard {
 
     /// Records that the client has received all of the response so far, and that more is being made.
     pub(crate) fn resume_working(&mut self) {
-        if self.stage == Stage::Replying {
+        if self.stage == Stage::Responding {
             self.stage = Stage::Working;
             self.activity.working.fetch_add(1, Relaxed);
             self.activity.responding.fetch_sub(1, Relaxed);
@@ -305,7 +305,7 @@ impl Drop for RequestGuard {
     fn drop(&mut self) {
         let counter = match self.stage {
             Stage::Working => &self.activity.working,
-            Stage::Replying => &self.activity.responding,
+            Stage::Responding => &self.activity.responding,
         };
         // The idle time begins here, even if the request has had no response.
         self.record_progress();

@@ -81,11 +81,7 @@ impl Charge {
         };
         // The size of the body is bounded where it is read.
         let permit = account.quota.admit(Instant::now(), 0)?;
-        Ok(Charge {
-            permit: Some(permit),
-            meter: None,
-            has_succeeded: false,
-        })
+        Ok(Charge::admitted(permit))
     }
 
     /// Admits a request of this account as [`Charge::begin`] does, and lets it wait for its turn for as long as its
@@ -98,12 +94,16 @@ impl Charge {
             return Ok(Charge::default());
         };
         let deadline = tokio::time::Instant::now() + patience;
-        let permit = account.quota.admit_in_turn(0, deadline).await?;
-        Ok(Charge {
+        let permit = account.quota.admit_in_turn(deadline).await?;
+        Ok(Charge::admitted(permit))
+    }
+
+    fn admitted(permit: QuotaPermit) -> Charge {
+        Charge {
             permit: Some(permit),
             meter: None,
             has_succeeded: false,
-        })
+        }
     }
 
     /// Charges what this meter shows from now on.

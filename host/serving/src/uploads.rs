@@ -49,7 +49,7 @@ pub struct Uploads {
 /// given up.
 #[derive(Debug)]
 struct Directory {
-    target: UploadTarget,
+    repository: PathBuf,
     /// The limits now.
     limits: Mutex<UploadLimits>,
     state: Mutex<DirectoryState>,
@@ -88,10 +88,11 @@ impl Uploads {
     }
 
     fn unopened(target: UploadTarget) -> Uploads {
+        let UploadTarget { repository, limits } = target;
         Uploads {
             directory: Arc::new(Directory {
-                limits: Mutex::new(target.limits.clone()),
-                target,
+                repository,
+                limits: Mutex::new(limits),
                 state: Mutex::new(DirectoryState::Waiting),
             }),
             places: Arc::new(Semaphore::new(UPLOADS_AT_ONCE)),
@@ -173,7 +174,7 @@ impl Directory {
             DirectoryState::Open(staging) => Ok(Arc::clone(staging)),
             DirectoryState::GivenUp => Err(OpenUploadsError::GivenUp),
             DirectoryState::Waiting => {
-                let opened = Staging::open(&self.target.repository, &self.limits())?;
+                let opened = Staging::open(&self.repository, &self.limits())?;
                 let staging = Arc::new(opened);
                 *state = DirectoryState::Open(Arc::clone(&staging));
                 Ok(staging)

@@ -2,13 +2,14 @@
 //!
 //! `tests/clients/onnxruntime_operators.py` writes the list from the release that the tests use.
 
+use crate::onnx::values::MICROSOFT;
 use std::sync::LazyLock;
 
 /// The domain of the operators of scikit-learn's converter: trees, scalers, encoders.
 pub(super) const ML_DOMAIN: &str = "ai.onnx.ml";
 
 /// The domains whose operators ONNX Runtime has. The empty one is that of the standard operators.
-const DOMAINS: [&str; 4] = ["", "ai.onnx", ML_DOMAIN, "com.microsoft"];
+const DOMAINS: [&str; 4] = ["", "ai.onnx", ML_DOMAIN, MICROSOFT];
 
 /// The operators, in order: the domain, if it is another than that of the standard operators, and the name.
 static OPERATORS: LazyLock<Vec<&'static str>> =

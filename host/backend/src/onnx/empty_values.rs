@@ -7,8 +7,9 @@
 //! If there are none along the others, no size fits, and the library returns an error of the run, which names
 //! the node. In all other cases the value stays the same, and nothing is copied.
 
-use super::node_builder::{constant_tensor, int64s, integer, operator};
+use super::node_builder::{int64s, integer, operator, tensor_constant};
 use super::value_types::{ValueTypes, add_node_types, add_types};
+use super::values::MICROSOFT;
 use crate::pb::tensor_proto::DataType;
 use crate::pb::{GraphProto, ModelProto, NodeProto, OperatorSetIdProto};
 use std::collections::{HashMap, HashSet};
@@ -44,8 +45,6 @@ const fn entry(domain: &'static str, op_type: &'static str, input: usize, axes: 
         axes,
     }
 }
-
-const MICROSOFT: &str = "com.microsoft";
 
 const FRAGILE_OPS: [FragileOp; 14] = [
     // With a kernel that has no elements.
@@ -233,7 +232,7 @@ impl Rewriter {
                 "flat" => format!("{reason} along its axes"),
                 _ => reason.clone(),
             };
-            [constant_tensor(&shape, int64s(sizes)), reshape]
+            [tensor_constant(&shape, int64s(sizes)), reshape]
         };
         // The sizes of the axes: 0 copies the size of the value, and -1 is inferred.
         match fragile.axes {

@@ -2,8 +2,8 @@
 //! operators with the same results.
 
 use super::rewriter::{
-    NewNames, Rule, floats_constant, operator, rewrite as rewrite_nodes, with_integer,
-    with_integers,
+    NewNames, Rule, floats_constant, integers_constant, operator, rewrite as rewrite_nodes,
+    with_integer, with_integers,
 };
 use super::values::{Site, attribute, is_onnx};
 use crate::pb::tensor_proto::DataType;
@@ -103,11 +103,6 @@ fn derived_padding(site: &Site<'_>, _: &mut NewNames) -> Option<Vec<NodeProto>> 
     let mut node = site.node.clone();
     node.attribute.retain(|attribute| attribute.name != "pads");
     Some(vec![node])
-}
-
-/// Returns a constant with a vector of INT64.
-fn integers_constant(output: &str, numbers: Vec<i64>) -> NodeProto {
-    with_integers(operator("Constant", &[], output), "value_ints", numbers)
 }
 
 #[cfg(test)]

@@ -10,8 +10,9 @@
 //! type of the operands does not follow from the file, they may be floats, whose results must not change
 //! either; the guard then compares as FLOAT64, which has -1 and no other number that rounds to it.
 
-use super::node_builder::{constant_tensor, integer, operator};
+use super::node_builder::{integer, operator, tensor_constant};
 use super::value_types::{ValueTypes, add_node_types, add_types};
+use super::values::{is_onnx, opset};
 use crate::pb::tensor_proto::{DataLocation, DataType};
 use crate::pb::{
     AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto,
@@ -36,7 +37,7 @@ pub(crate) fn guard_integer_divisions(model: &mut ModelProto) -> Result<bool, St
         rewriter.rewrite_graph(graph, &Scope::default())?;
     }
     for function in &mut model.functions {
-        rewriter.opset = opset(&function.opset_import);
+        rewriter.opset = opset(&function.opset_import).unwrap_or(0);
         rewriter.rewrite_function(function)?;
     }
     Ok(rewriter.rewritten > 0)
@@ -64,7 +65,7 @@ struct Scope {
 impl Rewriter {
     fn of(imports: &[OperatorSetIdProto]) -> Rewriter {
         Rewriter {
-            opset: opset(imports),
+            opset: opset(imports).unwrap_or(0),
             rewritten: 0,
         }
     }
@@ -263,15 +264,6 @@ impl Guard<'_> {
     }
 }
 
-fn opset(imports: &[OperatorSetIdProto]) -> i64 {
-    let own = |import: &&OperatorSetIdProto| ["", "ai.onnx"].contains(&import.domain.as_str());
-    imports.iter().find(own).map_or(0, |import| import.version)
-}
-
-fn is_onnx(node: &NodeProto, operators: &[&str]) -> bool {
-    ["", "ai.onnx"].contains(&node.domain.as_str()) && operators.contains(&node.op_type.as_str())
-}
-
 /// Returns whether the node or a node of its inner graphs divides.
 fn divides_somewhere(node: &NodeProto) -> bool {
     let attributes = node.attribute.iter();
@@ -321,7 +313,7 @@ fn constant(name: &str, number: i64, element_type: i32) -> NodeProto {
         raw_data: bytes,
         ..Default::default()
     };
-    constant_tensor(name, scalar)
+    tensor_constant(name, scalar)
 }
 
 fn cast(input: &str, output: &str, element_type: i32) -> NodeProto {

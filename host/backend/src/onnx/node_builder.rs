@@ -5,7 +5,7 @@ use crate::pb::tensor_proto::DataType;
 use crate::pb::{AttributeProto, NodeProto, TensorProto};
 
 /// Returns a node of ONNX with one output, which is also its name.
-pub(super) fn operator(op_type: &str, inputs: &[&str], output: &str) -> NodeProto {
+pub(crate) fn operator(op_type: &str, inputs: &[&str], output: &str) -> NodeProto {
     NodeProto {
         op_type: op_type.to_owned(),
         name: output.to_owned(),
@@ -26,7 +26,7 @@ pub(super) fn integer(name: &str, number: i64) -> AttributeProto {
 }
 
 /// Returns a node whose output is `tensor`.
-pub(super) fn constant_tensor(output: &str, tensor: TensorProto) -> NodeProto {
+pub(crate) fn tensor_constant(output: &str, tensor: TensorProto) -> NodeProto {
     let mut node = operator("Constant", &[], output);
     node.attribute.push(AttributeProto {
         name: "value".to_owned(),

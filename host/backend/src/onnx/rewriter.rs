@@ -2,6 +2,7 @@
 //!
 //! All replacements are found first and then made, since they depend on the values around a node.
 
+pub(crate) use super::node_builder::{operator, tensor_constant};
 use super::values::{Site, Values, inner_graphs, opset};
 use crate::pb::attribute_proto::AttributeType;
 use crate::pb::tensor_proto::DataType;
@@ -119,17 +120,6 @@ impl NewNames {
 
 // === nodes and attributes ===
 
-/// Returns a node of ONNX with one output.
-pub(crate) fn operator(op_type: &str, inputs: &[&str], output: &str) -> NodeProto {
-    NodeProto {
-        op_type: op_type.to_owned(),
-        name: output.to_owned(),
-        input: inputs.iter().map(|name| (*name).to_owned()).collect(),
-        output: vec![output.to_owned()],
-        ..Default::default()
-    }
-}
-
 /// Returns a constant with the number. Only small numbers occur, which every type has.
 pub(crate) fn constant(output: &str, number: u8, data_type: DataType) -> NodeProto {
     let raw_data = match data_type {
@@ -167,16 +157,9 @@ pub(crate) fn floats_constant(output: &str, dims: Vec<i64>, numbers: Vec<f32>) -
     )
 }
 
-/// Returns a node whose output is `tensor`.
-pub(crate) fn tensor_constant(output: &str, tensor: TensorProto) -> NodeProto {
-    let mut node = operator("Constant", &[], output);
-    node.attribute.push(AttributeProto {
-        name: "value".to_owned(),
-        r#type: AttributeType::Tensor as i32,
-        t: Some(tensor),
-        ..Default::default()
-    });
-    node
+/// Returns a constant with a vector of INT64.
+pub(crate) fn integers_constant(output: &str, numbers: Vec<i64>) -> NodeProto {
+    with_integers(operator("Constant", &[], output), "value_ints", numbers)
 }
 
 /// Returns the node with an attribute, which replaces one of the same name.

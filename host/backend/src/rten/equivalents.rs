@@ -7,7 +7,8 @@ mod dropout;
 mod local_response;
 
 use crate::onnx::rewriter::{
-    NewNames, Rule, constant, operator, rewrite as rewrite_nodes, with_integer, with_integers,
+    NewNames, Rule, constant, integers_constant, operator, rewrite as rewrite_nodes, with_integer,
+    with_integers,
 };
 use crate::onnx::values::{Site, attribute, is_float, is_onnx};
 use crate::pb::tensor_proto::DataType;
@@ -68,7 +69,7 @@ fn squeeze(site: &Site<'_>, (value, axis): (&str, i64), names: &mut NewNames) ->
         return vec![with_integers(squeezed, "axes", vec![axis])];
     }
     let axes = names.name(output, "axes");
-    let constant = with_integers(operator("Constant", &[], &axes), "value_ints", vec![axis]);
+    let constant = integers_constant(&axes, vec![axis]);
     vec![constant, operator("Squeeze", &[value, &axes], output)]
 }
 

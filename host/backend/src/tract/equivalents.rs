@@ -4,8 +4,8 @@
 //! [`super::unsupported_ops`] refuses what is left.
 
 use crate::onnx::rewriter::{
-    NewNames, Rule, floats_constant, operator, rewrite as rewrite_nodes, with_integer,
-    with_integers, with_text,
+    NewNames, Rule, floats_constant, integers_constant, operator, rewrite as rewrite_nodes,
+    with_integer, with_text,
 };
 use crate::onnx::values::{Site, attribute, is_onnx};
 use crate::pb::tensor_proto::DataType;
@@ -135,9 +135,6 @@ fn reversed_sequence(site: &Site<'_>, names: &mut NewNames) -> Option<Vec<NodePr
     let (start, end, axis) = (name("start"), name("end"), name("axis"));
     let (reversed, backwards) = (name("reversed"), name("backwards"));
     // One step back from the last element, to before the first.
-    let constant = |name: &str, number| {
-        with_integers(operator("Constant", &[], name), "value_ints", vec![number])
-    };
     let flip = |from: &str, to: &str| operator("Slice", &[from, &start, &end, &axis, &start], to);
     let mut node = site.node.clone();
     (node.attribute).retain(|attribute| attribute.name != "direction");
@@ -145,9 +142,9 @@ fn reversed_sequence(site: &Site<'_>, names: &mut NewNames) -> Option<Vec<NodePr
         input.clone_from(&reversed);
     }
     let mut nodes = vec![
-        constant(&start, -1),
-        constant(&end, i64::MIN),
-        constant(&axis, 0),
+        integers_constant(&start, vec![-1]),
+        integers_constant(&end, vec![i64::MIN]),
+        integers_constant(&axis, vec![0]),
         flip(site.input(0), &reversed),
     ];
     let output = site.output(0);

@@ -5,7 +5,7 @@
 //! component can serve several.
 
 use super::cargo::TARGET;
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use std::fmt;
 use wasmparser::{Parser, Payload};
 use wisp_sandbox::component::{ComponentError, ComponentSummary, MODEL_INTERFACE};
@@ -131,10 +131,10 @@ fn foreign_import(module: &[u8]) -> anyhow::Result<Option<ForeignImport>> {
 }
 
 fn check(component: &[u8]) -> anyhow::Result<()> {
-    if component.len() > MAX_COMPONENT_BYTES {
-        let max_bytes = MAX_COMPONENT_BYTES;
-        return Err(ComponentError::TooLarge { max_bytes }.into());
-    }
+    ensure!(
+        component.len() <= MAX_COMPONENT_BYTES,
+        "the component has more than {MAX_COMPONENT_BYTES} bytes"
+    );
     let outline = ComponentSummary::read(component)?;
     if let Some(import) = outline.forbidden_import() {
         let import = import.to_owned();

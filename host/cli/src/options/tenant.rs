@@ -121,7 +121,7 @@ pub(crate) struct TenantSetArgs {
     /// The name of the tenant.
     pub(crate) id: TenantId,
 
-    /// The tenant's share of the processors in relation to those of others, from 1 to 1000.
+    /// The tenant's share of the processors relative to the shares of others, from 1 to 1000.
     #[arg(long, value_name = "N")]
     pub(crate) weight: Option<u32>,
 

@@ -87,7 +87,6 @@ impl GuestCall {
         let hosts = Arc::clone(&parts.allowed_hosts);
         let context = WebContext::new(hosts, deadline, limits.log_bytes);
         store.data_mut().web = Some(Box::new(context));
-        store.data_mut().payer = payer;
         let clock = store.data().clock.clone();
         let has_responded = Arc::new(AtomicBool::new(false));
         let responded = Arc::clone(&has_responded);

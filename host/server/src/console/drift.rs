@@ -43,7 +43,7 @@ pub(super) fn add_quality(page: &mut PageText, quality: &DataQuality) {
     if features.is_empty() {
         return;
     }
-    let psi = |feature: &FeatureQuality| judged_psi(feature).unwrap_or(-1.0);
+    let psi = |feature: &FeatureQuality| feature.judged_psi().unwrap_or(-1.0);
     features.sort_by(|(_, one), (_, other)| psi(other).total_cmp(&psi(one)));
     page.markup("<div class=\"wide\"><table class=\"drift\"><caption>");
     page.text(&format!(
@@ -77,7 +77,8 @@ pub(super) fn add_quality(page: &mut PageText, quality: &DataQuality) {
 }
 
 fn add_feature(page: &mut PageText, input: &str, feature: &FeatureQuality) {
-    let level = Level::of(judged_psi(feature));
+    let psi = feature.judged_psi();
+    let level = Level::of(psi);
     page.markup("<tr");
     page.attribute("data-feature", &feature.feature);
     page.attribute("data-level", level.name());
@@ -86,7 +87,7 @@ fn add_feature(page: &mut PageText, input: &str, feature: &FeatureQuality) {
     page.markup("<td class=\"plot\">");
     let part = Part {
         class: level.name(),
-        share: judged_psi(feature).unwrap_or(0.0) / (2.0 * LARGE),
+        share: psi.unwrap_or(0.0) / (2.0 * LARGE),
         title: level.name().to_owned(),
     };
     stack(page, "drift", &[part]);
@@ -98,11 +99,6 @@ fn add_feature(page: &mut PageText, input: &str, feature: &FeatureQuality) {
     page.element("td", &share(feature.baseline_missing));
     page.element("td", &count(feature.observations));
     page.markup("</tr>");
-}
-
-/// Returns the PSI of a feature whose observations are enough to judge it.
-fn judged_psi(feature: &FeatureQuality) -> Option<f64> {
-    feature.psi.filter(|_| feature.has_enough_observations())
 }
 
 /// Returns a share from 0 to 1 in percent.

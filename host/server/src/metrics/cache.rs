@@ -40,9 +40,7 @@ pub(super) fn write(page: &mut Page, versions: &[VersionNumbers]) {
         page.family(Kind::Counter, name, help);
         for version in versions {
             let number = number(&version.totals.sums);
-            if version.has_counter(number) {
-                version.labelled(&[], |labels| page.sample(name, labels, number));
-            }
+            version.counter(page, (name, number), &[]);
         }
     }
 }

@@ -78,12 +78,7 @@ pub(super) fn write(page: &mut Page, versions: &[VersionNumbers]) {
     for version in versions {
         for reason in FailureReason::ALL {
             let number = version.totals.failures.get(reason);
-            if !version.has_counter(number) {
-                continue;
-            }
-            version.labelled(&[("reason", reason.name())], |labels| {
-                page.sample(FAILURES, labels, number);
-            });
+            version.counter(page, (FAILURES, number), &[("reason", reason.name())]);
         }
     }
     let help = "Number of requests that have a model and no response yet";
@@ -96,10 +91,7 @@ pub(super) fn write(page: &mut Page, versions: &[VersionNumbers]) {
         page.family(Kind::Counter, name, help);
         for version in versions {
             let microseconds = nanoseconds(&version.totals.sums) / 1_000;
-            if !version.has_counter(microseconds) {
-                continue;
-            }
-            version.labelled(&[], |labels| page.sample(name, labels, microseconds));
+            version.counter(page, (name, microseconds), &[]);
         }
     }
     write_histograms(page, versions);

@@ -24,7 +24,7 @@ const GAUGES: [(&str, &str, Number); 3] = [
     (
         "wisp_input_psi",
         "Population stability index of a feature against the baseline, from 100 observations on",
-        |feature| feature.psi.filter(|_| feature.has_enough_observations()),
+        FeatureQuality::judged_psi,
     ),
     (
         "wisp_input_ks",

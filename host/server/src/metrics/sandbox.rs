@@ -61,12 +61,7 @@ pub(super) fn write(page: &mut Page, versions: &[VersionNumbers]) {
     );
     for version in versions.iter().filter(has_guest) {
         for (cause, count) in version.totals.guests.traps() {
-            if !version.has_counter(count) {
-                continue;
-            }
-            version.labelled(&[("cause", cause.name())], |labels| {
-                page.sample(TRAPS, labels, count);
-            });
+            version.counter(page, (TRAPS, count), &[("cause", cause.name())]);
         }
     }
 }

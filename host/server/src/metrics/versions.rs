@@ -1,6 +1,6 @@
 //! The numbers of all served versions, read once for a page.
 
-use super::page::Labels;
+use super::page::{Labels, Page};
 use std::time::Duration;
 use wisp_serving::Serving;
 use wisp_serving::namespaces::Namespaces;
@@ -33,6 +33,13 @@ impl VersionNumbers {
     /// first increase visible, of which a version that is not loaded has none.
     pub(super) fn has_counter(&self, value: u64) -> bool {
         self.is_loaded || value > 0
+    }
+
+    /// Writes a counter of the current family, if it has a series.
+    pub(super) fn counter(&self, page: &mut Page, (name, value): (&str, u64), more: Labels<'_>) {
+        if self.has_counter(value) {
+            self.labelled(more, |labels| page.sample(name, labels, value));
+        }
     }
 
     /// Calls `write` with Triton's labels of the version, and the tenant if it is not a public one, followed by `more`.

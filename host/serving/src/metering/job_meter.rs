@@ -1,8 +1,8 @@
 //! The processor time of the jobs of a thread.
 
-use super::processor_time::processor_time;
 use std::cell::RefCell;
 use std::time::Duration;
+use wisp_sandbox::guest_clock::processor_time;
 
 /// The time by the clock from which the processor time of a job is read.
 const LONG_JOB: Duration = Duration::from_micros(500);

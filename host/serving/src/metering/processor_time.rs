@@ -4,7 +4,7 @@ use super::call_meter::CallMeter;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use wisp_sandbox::guest_clock::processor_time;
 
 /// Runs the call of a guest, and adds the processor time of the threads that poll it to its meter, also that of a call
 /// which is dropped before its end.
@@ -25,18 +25,13 @@ pub(crate) async fn metered<F: Future>(meter: Option<Arc<CallMeter>>, call: F) -
     .await
 }
 
-/// Returns the processor time that the calling thread has used.
-pub(crate) fn processor_time() -> Duration {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-    Duration::try_from(time).unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::metering::usage_cell::{UsageCell, UsageKey};
     use crate::tenants::tenant_id::TenantId;
     use futures_util::FutureExt;
+    use std::time::Duration;
     use wisp_protocol::call::{ModelName, Version};
 
     fn cell() -> anyhow::Result<Arc<UsageCell>> {

@@ -9,6 +9,9 @@ use std::sync::Arc;
 use std::time::Instant;
 use tokio::time::timeout_at;
 
+/// The bytes of a request that waits. Its body is bounded where it is read.
+const UNREAD: u64 = 0;
+
 /// The outcome of a first attempt.
 enum Entry {
     Admitted(QuotaPermit),
@@ -26,10 +29,9 @@ impl Quota {
     /// Returns the first limit that the request would exceed, the concurrency if it has waited in vain.
     pub async fn admit_in_turn(
         self: &Arc<Quota>,
-        bytes: u64,
         deadline: tokio::time::Instant,
     ) -> Result<QuotaPermit, OverQuota> {
-        let waiting = match self.enter(bytes)? {
+        let waiting = match self.enter()? {
             Entry::Admitted(permit) => return Ok(permit),
             Entry::Waiting(waiting) => waiting,
         };
@@ -37,7 +39,7 @@ impl Quota {
             let mut freed = pin!(self.freed.notified());
             // Before the attempt, so that a place that becomes free after it is not missed.
             freed.as_mut().enable();
-            match waiting.try_turn(bytes) {
+            match waiting.try_turn() {
                 Ok(permit) => return Ok(permit),
                 Err(refusal) if refusal.limit == limits::CONCURRENCY => {
                     if timeout_at(deadline, freed).await.is_err() {
@@ -54,9 +56,9 @@ impl Quota {
     }
 
     /// Admits a request, or gives it a place in the queue.
-    fn enter(self: &Arc<Quota>, bytes: u64) -> Result<Entry, OverQuota> {
+    fn enter(self: &Arc<Quota>) -> Result<Entry, OverQuota> {
         let mut state = self.lock();
-        match state.admit(Instant::now(), bytes, Turn::New) {
+        match state.admit(Instant::now(), UNREAD, Turn::New) {
             Ok(estimate) => Ok(Entry::Admitted(self.permit(estimate))),
             Err(refusal) => {
                 let places = state.limits.queue.unwrap_or(0);
@@ -77,8 +79,8 @@ impl Quota {
 }
 
 impl Waiting {
-    fn try_turn(&self, bytes: u64) -> Result<QuotaPermit, OverQuota> {
-        let admitted = self.0.lock().admit(Instant::now(), bytes, Turn::Next);
+    fn try_turn(&self) -> Result<QuotaPermit, OverQuota> {
+        let admitted = self.0.lock().admit(Instant::now(), UNREAD, Turn::Next);
         admitted.map(|estimate| self.0.permit(estimate))
     }
 }
@@ -117,7 +119,7 @@ mod tests {
 
     fn ask(quota: &Arc<Quota>) -> Admission<'_> {
         let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
-        Box::pin(quota.admit_in_turn(0, deadline))
+        Box::pin(quota.admit_in_turn(deadline))
     }
 
     /// Returns the limit that has refused the request, once it is known.

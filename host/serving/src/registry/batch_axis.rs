@@ -21,14 +21,12 @@ pub struct NoBatchAxis {
 /// Checks that every required input and every output has a batch axis, if the maximum batch size is not 0. An axis
 /// that is always 1 holds batches of one.
 pub(super) fn check_batch_axis(signature: &Signature, size: u32) -> Result<(), NoBatchAxis> {
-    let holds_batches = |spec: &TensorSpec| match spec.shape.first() {
-        Some(Dimension::Variable) => true,
-        Some(Dimension::Fixed(1)) => size == 1,
-        Some(Dimension::Fixed(_)) | None => false,
-    };
     if size == 0 {
         return Ok(());
     }
+    let holds_one = |spec: &TensorSpec| spec.shape.first() == Some(&Dimension::Fixed(1));
+    let holds_batches =
+        |spec: &TensorSpec| spec.has_variable_first_axis() || (size == 1 && holds_one(spec));
     let required = signature.inputs.iter().filter(|spec| !spec.optional);
     let inputs = required.map(|spec| ("input", spec));
     let outputs = signature.outputs.iter().map(|spec| ("output", spec));

@@ -102,7 +102,7 @@ impl MemoryCache {
             return;
         };
         let weight = u32::try_from(weight(&copy)).unwrap_or(u32::MAX);
-        let Some((place, forgotten)) = self.shares.add((key, owner.id), weight) else {
+        let Some((place, forgotten)) = self.shares.add((key, owner), weight) else {
             return;
         };
         for oldest in &forgotten {

@@ -4,6 +4,7 @@
 //! beyond its share loses its oldest responses instead. The local owner has no share. This module only counts: the cache
 //! reports what it remembers and forgets.
 
+use crate::owner::Owner;
 use crate::response_cache::key::CacheKey;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -50,10 +51,10 @@ impl CacheShares {
     /// forget for it. `None` if it is larger than the share.
     pub(super) fn add(
         &self,
-        (key, owner): (CacheKey, u32),
+        (key, owner): (CacheKey, Owner),
         bytes: u32,
     ) -> Option<(SharePlace, Vec<CacheKey>)> {
-        if owner == 0 {
+        if owner.is_local() {
             return Some((SharePlace(None), Vec::new()));
         }
         if u64::from(bytes) > self.limit {
@@ -62,7 +63,7 @@ impl CacheShares {
         let mut state = self.lock();
         let number = state.next;
         state.next = state.next.wrapping_add(1);
-        let own = state.owners.entry(owner).or_default();
+        let own = state.owners.entry(owner.id).or_default();
         let mut forgotten = Vec::new();
         while own.bytes.saturating_add(u64::from(bytes)) > self.limit {
             let Some((_, (oldest, freed))) = own.responses.pop_first() else {
@@ -73,7 +74,7 @@ impl CacheShares {
         }
         own.bytes = own.bytes.saturating_add(u64::from(bytes));
         own.responses.insert(number, (key, bytes));
-        Some((SharePlace(Some((owner, number))), forgotten))
+        Some((SharePlace(Some((owner.id, number))), forgotten))
     }
 
     /// Counts the response of this place no more, since the cache has forgotten it.

@@ -44,7 +44,7 @@ const MAX_FILES: usize = 256;
 /// The maximum depth of folders of which the files are counted.
 const MAX_DEPTH: usize = 16;
 
-/// The uploads into one repository. Lifetime: the process.
+/// The uploads into one repository. Lifetime: until the repository is given up.
 #[derive(Debug)]
 pub(crate) struct Staging {
     repository: PathBuf,

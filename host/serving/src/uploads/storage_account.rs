@@ -7,7 +7,7 @@ use crate::uploads::limits::UploadLimits;
 use crate::uploads::upload_error::UploadError;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// The bytes of a repository. Lifetime: the process.
+/// The bytes of a repository. Lifetime: until the repository is given up.
 #[derive(Debug)]
 pub(crate) struct StorageAccount {
     state: Mutex<State>,
