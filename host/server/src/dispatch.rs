@@ -2,13 +2,14 @@
 //!
 //! It only returns success or failure. Logging, request ids and responses belong to `service`.
 
-use crate::access::{Access, Admission, Requirement};
+use crate::access::{Access, Admission};
 use crate::body::RequestBody;
 use crate::console;
 use crate::docs::Docs;
 use crate::failure::Failure;
 use crate::http_response::HttpResponse;
 use crate::log;
+use crate::operation::{Operation, Requirement};
 use crate::unbound_response::UnboundResponse;
 use crate::upload;
 use crate::web_response::ComponentResponse;
@@ -60,6 +61,9 @@ pub(crate) async fn dispatch(
     };
     let call = with_query(call, head.uri.query())?;
     body.set_coding(content_coding::of_body(&head.headers)?);
+    if Operation::of_call(&call).changes_models() {
+        check_origin(head)?;
+    }
     let response = match call {
         RestCall::Infer(call) => {
             let routing = serving.routing().key(&head.headers, head.uri.query());
@@ -141,7 +145,6 @@ pub(crate) async fn dispatch(
         }
         RestCall::ModelList => HttpResponse::document(v2::model_list(&serving.models())),
         RestCall::RepositoryLoad(model) => {
-            check_origin(head)?;
             // A client that may not load need not send its files first.
             serving.check_control()?;
             let (request, _memory) = load_request(serving, &model, body).await?;
@@ -151,23 +154,19 @@ pub(crate) async fn dispatch(
             HttpResponse::document(v2::loaded(&model, &ignored))
         }
         RestCall::RepositoryUnload(model) => {
-            check_origin(head)?;
             check_unload(body).await?;
             serving.unload(&model).await?;
             HttpResponse::document(v2::unloaded(&model))
         }
         RestCall::UploadFile(name, file) => {
-            check_origin(head)?;
             upload::receive_file(serving, body, (&name, &file)).await?
         }
         RestCall::CommitVersion(name) => {
-            check_origin(head)?;
             read_control(body).await?;
             let committed = serving.commit_version(&name).await?;
             HttpResponse::document(committed_document(&name, &committed))
         }
         RestCall::DeleteVersion(name) => {
-            check_origin(head)?;
             read_control(body).await?;
             serving.delete_version(&name).await?;
             HttpResponse::document(deleted_document(&name))
@@ -176,14 +175,12 @@ pub(crate) async fn dispatch(
             HttpResponse::document(release::status_document(&serving.release(&model)?))
         }
         RestCall::ReleaseStart(model) => {
-            check_origin(head)?;
             serving.check_control()?;
             let start = release_start(body).await?;
             let status = serving.start_release(model, start).await?;
             HttpResponse::document(release::status_document(&status))
         }
         RestCall::ReleaseChange(model, change) => {
-            check_origin(head)?;
             // The body of a change has no meaning, as for an unload.
             check_unload(body).await?;
             let status = serving.change_release(model, change).await?;
