@@ -107,10 +107,6 @@ fn the_memory_of_the_process_stays_within_the_budget() -> Result<()> {
         call(&server, number)?;
         peak = peak.max(resident(&server)?);
     }
-    eprintln!(
-        "{peak} bytes with a budget of {budget} for {} models",
-        count / 10
-    );
     ensure!(
         peak <= limit,
         "{peak} bytes with a budget of {budget}, and the limit {limit}"
