@@ -98,7 +98,8 @@ impl Forwarder {
         } = request;
         let serving = caller.serving();
         let call = serving.admit_forwarded(is_inference).await?;
-        let (slot, worker) = self.slot(serving.tenant());
+        // The tenant may have changed while the request waited for its turn, and its worker must be that of the tenant now.
+        let (slot, worker) = self.slot(caller.renewed()?.tenant());
         let progress = body.progress();
         let mut unsent = head::forwarded((head, caller.role()), id, body);
         for _ in 0..ATTEMPTS {
@@ -149,8 +150,8 @@ impl Forwarder {
     /// Returns the worker of a tenant, and its use by a request, without which it might be ended at once.
     fn slot(&self, tenant: &Arc<Tenant>) -> (Arc<WorkerSlot>, Use) {
         let mut slots = self.slots();
-        // Until the next look, the worker may still have other rules for signatures.
-        let is_stale = |slot: &Arc<WorkerSlot>| slot.tenant().signatures != tenant.signatures;
+        // Until the next look, the worker may still have other rules for signatures, or other grants.
+        let is_stale = |slot: &Arc<WorkerSlot>| !slot.tenant().loads_as(tenant);
         if slots.current.get(&tenant.id).is_some_and(is_stale) {
             let stale = slots.current.remove(&tenant.id);
             slots.retired.extend(stale);

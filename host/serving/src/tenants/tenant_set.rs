@@ -131,6 +131,12 @@ impl Tenant {
             grants: BTreeSet::new(),
         }
     }
+
+    /// Returns whether the same versions may be loaded for both, with the same capabilities. If not, a version that was
+    /// loaded for one of them must not be called for the other.
+    pub fn loads_as(&self, other: &Tenant) -> bool {
+        self.signatures == other.signatures && self.grants == other.grants
+    }
 }
 
 // === impl TenantSet ===
