@@ -1,15 +1,16 @@
 //! Tests of the worker processes of tenants: what they answer, what their end costs, and when they end.
 //!
 //! A request is in flight in a worker when its client is asked for the body: the server asks once the head has been
-//! passed on. `grpc` has the tests of gRPC, `pages` those of what browsers open, and `clients` those with unmodified
-//! clients.
+//! passed on. `changes` has the tests of tenants whose settings change, `grpc` those of gRPC, `pages` those of what browsers
+//! open, and `clients` those with unmodified clients.
 
+mod changes;
 mod clients;
 mod grpc;
 mod pages;
 
 use super::serve::{Serve, serve};
-use crate::harness::{Repository, Response, TIMEOUT, component, exchange, root, wait_until};
+use crate::harness::{Repository, Response, TIMEOUT, exchange, root, wait_until};
 use crate::minisign::SigningKey;
 use crate::python;
 use anyhow::{Context, Result, bail, ensure};
@@ -23,9 +24,7 @@ use wisp_serving::tenants::isolation::Isolation;
 use wisp_serving::tenants::limits::Limits;
 use wisp_serving::tenants::records::{NewKey, NewTenant};
 use wisp_serving::tenants::role::Role;
-use wisp_serving::tenants::settings_change::SettingsChange;
 use wisp_serving::tenants::tenant_file::TenantFile;
-use wisp_serving::tenants::tenant_grant::TenantGrant;
 use wisp_serving::tenants::tenant_id::TenantId;
 
 /// A request for `progression` without its handler.
@@ -276,49 +275,6 @@ fn a_worker_loads_only_what_the_keys_of_its_tenant_have_signed() -> Result<()> {
     let listed = String::from_utf8(listed.stdout)?;
     ensure!(listed.contains("\"require_signature\":true"), "{listed}");
     Ok(())
-}
-
-#[test]
-fn no_request_reaches_a_worker_with_grants_that_its_tenant_has_lost() -> Result<()> {
-    let tenants = Tenants::start(Isolation::Worker, &[])?;
-    let model = tenants.directory.path().join("tenants/acme/models/granted");
-    fs::create_dir_all(model.join("1"))?;
-    fs::write(
-        model.join("1/handler.wasm"),
-        fs::read(component("granted_guest")?)?,
-    )?;
-    fs::write(
-        model.join("model.toml"),
-        "[handler]\ngrants = ['random', 'clock']\n",
-    )?;
-    let file = TenantFile::new(tenants.directory.path());
-    let acme: TenantId = "acme".parse()?;
-    let set = |grants: &[TenantGrant]| -> Result<()> {
-        let change = SettingsChange {
-            grants: Some(grants.iter().copied().collect()),
-            ..SettingsChange::default()
-        };
-        file.change(|records| records.set(&acme, &change))?;
-        Ok(())
-    };
-    let body = br#"{"inputs":[{"name":"length","datatype":"UINT32","shape":[1],"data":[8]}]}"#;
-    let infer = || tenants.ask("POST /v2/models/granted/infer", &tenants.acme, body);
-    let becomes = |status: u16| infer().is_ok_and(|response| response.status == status);
-    ensure!(infer()?.status == 503, "it has no grants yet");
-    set(&[TenantGrant::Random, TenantGrant::Clock])?;
-    wait_until("the grants hold", || becomes(200))?;
-    let granted = tenants.workers();
-    set(&[TenantGrant::Random])?;
-    wait_until("the grant is gone", || becomes(503))?;
-    // The first refusal comes from another worker, and so do all that follow.
-    for _ in 0..10 {
-        ensure!(becomes(503));
-    }
-    wait_until("the worker with the grants has ended", || {
-        let running = tenants.workers();
-        let mut running = running.iter();
-        !running.any(|worker| granted.contains(worker))
-    })
 }
 
 #[test]

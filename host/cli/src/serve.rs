@@ -28,6 +28,7 @@ mod tenancy;
 mod usage_amounts;
 mod watch;
 mod worker;
+mod worker_memory;
 mod worker_task;
 mod worker_usage;
 mod workers;

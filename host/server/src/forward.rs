@@ -135,9 +135,15 @@ impl Forwarder {
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             looks.tick().await;
-            let tenants = isolated_tenants(namespaces);
-            self.slots().retire(&tenants);
+            self.look(namespaces);
         }
+    }
+
+    /// Looks at the tenants as they are now. Until the first look, their number is unknown.
+    pub(crate) fn look(&self, namespaces: &Namespaces) {
+        let tenants = isolated_tenants(namespaces);
+        self.counts.set_isolated(tenants.len());
+        self.slots().retire(&tenants);
     }
 
     /// Ends all workers.

@@ -13,6 +13,7 @@ use crate::options::{
     TlsArgs,
 };
 use anyhow::Context;
+use rustix::process::{Resource, getrlimit};
 use std::cell::RefCell;
 use std::io::Write;
 use std::net::SocketAddr;
@@ -152,6 +153,13 @@ pub(super) fn load_certificate(args: &TlsArgs) -> anyhow::Result<Option<Arc<Tls>
 /// Loads every model of the repository.
 pub(super) fn load(args: &ServeArgs, spawner: Option<&Spawner>) -> anyhow::Result<StartedModels> {
     let options = serving_options(args)?;
+    if args.max_memory_bytes.is_none() {
+        tracing::info!(
+            bytes = options.memory.capacity(),
+            limit = available_memory(),
+            "limit on the memory of all requests together; set it with --max-memory-bytes"
+        );
+    }
     let cache = args.cache.cache_dir.as_deref();
     let loader = server_loader(args, &options, (cache, spawner))?;
     let uploads = open_uploads(args)?;
@@ -268,23 +276,24 @@ fn memory_bytes(args: &ServeArgs) -> usize {
     if let Some(bytes) = args.max_memory_bytes {
         return bytes;
     }
-    let limit = process_memory();
-    let bytes = limit.map(|limit| limit / 2);
+    let bytes = available_memory().map(|limit| limit / 2);
     let bytes = bytes.unwrap_or_else(|| ServingOptions::default().memory.capacity());
-    let bytes = bytes.max(MIN_MEMORY_BYTES);
-    tracing::info!(
-        bytes,
-        limit,
-        "limit on the memory of all requests together; set it with --max-memory-bytes"
-    );
-    bytes
+    bytes.max(MIN_MEMORY_BYTES)
+}
+
+/// Returns the memory that this process can get: that of the machine or of its control group, or less with a limit on its
+/// data, which a worker has from its start.
+fn available_memory() -> Option<usize> {
+    let own = getrlimit(Resource::Data).current;
+    let own = own.and_then(|bytes| usize::try_from(bytes).ok());
+    process_memory().into_iter().chain(own).min()
 }
 
 /// Returns the limits on loading a model file. Those who load may be strangers once there are tenants: unless the operator
 /// sets a limit, all loads at the same time then share the memory that one has otherwise.
 pub(super) fn load_limits(args: &ServeArgs) -> ProcessLimits {
     let shared = args.tenancy.tenants.as_ref().and_then(|_| {
-        let limit = args.memory_limit_bytes.or_else(process_memory)?;
+        let limit = args.memory_limit_bytes.or_else(available_memory)?;
         Some(shared_load_bytes(limit))
     });
     let bytes = args.model_load_memory_bytes.or(shared);
@@ -300,8 +309,8 @@ fn shared_load_bytes(limit: usize) -> usize {
 }
 
 /// Returns the memory at which the kernel would end the process, or the lower limit that the operator sets.
-fn memory_limit_bytes(args: &ServeArgs) -> Option<u64> {
-    let limit = args.memory_limit_bytes.or_else(process_memory);
+pub(super) fn memory_limit_bytes(args: &ServeArgs) -> Option<u64> {
+    let limit = args.memory_limit_bytes.or_else(available_memory);
     limit.and_then(|bytes| u64::try_from(bytes).ok())
 }
 

@@ -12,7 +12,7 @@ use wisp_serving::tenants::tenant_grant::TenantGrant;
 struct Unused;
 
 impl StartWorker for Unused {
-    fn start(&self, _: &Tenant) -> io::Result<StartedWorker> {
+    fn start(&self, _: &Tenant, _: usize) -> io::Result<StartedWorker> {
         Err(io::ErrorKind::Unsupported.into())
     }
 }
