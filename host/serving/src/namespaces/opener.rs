@@ -122,10 +122,16 @@ impl NamespaceOpener {
         let handed_over = before
             .as_ref()
             .and_then(|before| before.hand_over_uploads());
-        let uploads = handed_over.or_else(|| self.open_uploads(tenant, &models));
-        if let (Some(uploads), Some(limits)) = (&uploads, self.upload_limits(tenant)) {
-            uploads.set_limits(&limits);
-        }
+        let uploads = match handed_over {
+            // They were opened with the limits of before. Changes of the tenants come one after another.
+            Some(uploads) => {
+                if let Some(limits) = self.upload_limits(tenant) {
+                    uploads.set_limits(&limits);
+                }
+                Some(uploads)
+            }
+            None => self.open_uploads(tenant, &models),
+        };
         let registry = match loader.start_repository(&models, Start::Dormant, &self.observer) {
             Ok(registry) => registry,
             Err(error) => {
