@@ -20,6 +20,7 @@ mod ending;
 mod hangup;
 mod load_failures;
 mod log_lines;
+mod memory_limits;
 mod notification;
 mod preflight;
 mod startup;

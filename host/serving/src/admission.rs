@@ -1,9 +1,10 @@
 //! Admission control: grants a [`Permit`] for a request or refuses it at once.
 //!
 //! Counts requests and sandbox instances, both in total and for each model version. A version's [`Share`]
-//! is a part of the total, so that no version can use the whole capacity, or has [`InstanceSlots`] apart from it; an [`OwnerShare`] is one too, so that no
-//! tenant can, however many versions it uses. Admission does not depend on
-//! the content of a request. Running a model requires a permit; dropping the permit frees its capacity.
+//! is a part of the total, so that no version can use the whole capacity; an [`OwnerShare`] is one too, so that no
+//! tenant can, however many versions it uses. The instances of a version may have [`InstanceSlots`] apart from those of the
+//! server. Admission does not depend on the content of a request. Running a model requires a permit; dropping the permit
+//! frees its capacity.
 
 use crate::fair_slots::{FairSlot, FairSlots};
 use crate::metering::call_meter::CallMeter;

@@ -4,7 +4,8 @@
 //! last calls that only the start needs are taken from it when it is ready. [`Cage::enter`] and [`Cage::close`] are
 //! these two steps; `confinement` applies the rules.
 
-use super::startup::{load_limits, state_directory};
+use super::memory_limits::load_limits;
+use super::startup::state_directory;
 use super::worker_memory::WorkerMemory;
 use super::workers;
 use crate::confinement::{FileRules, Ports, Profile, Reading, Sockets, confine, end_start, places};

@@ -5,7 +5,7 @@
 //! model takes. A limit cannot be changed while its process runs, so a worker keeps its part until it ends. The workers of
 //! one tenant, of which an old one ends while a new one serves, count as one.
 
-use super::startup;
+use super::memory_limits::memory_limit_bytes;
 use crate::options::ServeArgs;
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
@@ -68,7 +68,7 @@ impl WorkerMemory {
             .map_or(processors, |threads| threads.max(processors));
         WorkerMemory::by(match configured {
             Some(bytes) => Rule::Each(bytes),
-            None => Rule::divided(startup::memory_limit_bytes(args), threads),
+            None => Rule::divided(memory_limit_bytes(args), threads),
         })
     }
 
