@@ -2,7 +2,7 @@
 
 use super::{Tenants, add, new_tenant};
 use crate::harness::{Repository, TestOptions, component, wait_until};
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use serde_json::{Value, json};
 use std::io::Write;
 use std::net::TcpStream;
@@ -87,7 +87,7 @@ fn nobody_else_can_hold_the_instances_of_a_tenant_that_is_cordoned_off() -> Resu
     for _ in 0..3 {
         honest("own", acme)?.ok()?;
     }
-    ensure!(live(1), "the loop has not ended meanwhile");
+    wait_until("only the loop is left", || live(1))?;
     // The tenant holds all of its own, and with them none of the server.
     let own_loop = begin_loop(&tenants, ("own", acme))?;
     wait_until("the own loop has an instance too", || live(2))?;
@@ -96,7 +96,7 @@ fn nobody_else_can_hold_the_instances_of_a_tenant_that_is_cordoned_off() -> Resu
     for key in [other, acme] {
         honest("public", key)?.ok()?;
     }
-    ensure!(live(1), "the own loop has not ended meanwhile");
+    wait_until("only the own loop is left", || live(1))?;
     drop(own_loop);
     wait_until("nothing runs", || live(0))
 }

@@ -98,8 +98,7 @@ impl Forwarder {
         } = request;
         let serving = caller.serving();
         let call = serving.admit_forwarded(is_inference).await?;
-        // The tenant may have changed while the request waited for its turn, and its worker must be that of the tenant now.
-        let (slot, worker) = self.slot(caller.renewed()?.tenant());
+        let (slot, worker) = self.slot(&tenant_now(caller)?);
         let progress = body.progress();
         let mut unsent = head::forwarded((head, caller.role()), id, body);
         for _ in 0..ATTEMPTS {
@@ -199,6 +198,17 @@ impl Slots {
                 false => self.retired.push(slot),
             }
         }
+    }
+}
+
+/// Returns the tenant of a request as it is now: it may have changed while the request waited for its turn. One that is
+/// answered elsewhere by now is refused, and another attempt goes there.
+fn tenant_now(caller: &RequestCaller) -> Result<Arc<Tenant>, Failure> {
+    let serving = caller.renewed()?;
+    let (before, now) = (caller.serving().tenant(), serving.tenant());
+    match now.id == before.id && now.isolation == Isolation::Worker {
+        true => Ok(Arc::clone(now)),
+        false => Err(WorkerError::Ended.into()),
     }
 }
 
