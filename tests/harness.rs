@@ -464,6 +464,7 @@ pub(crate) fn loader(options: &TestOptions) -> Result<Loader> {
         ),
         graphs: graph_loader(options, &store, threads)?,
         pool: FairPool::spawn("wisp-handler", PoolOptions::with_threads_per_flow(threads))?,
+        own_instances: None,
         instances: threads,
         limits: options.limits.clone(),
         direct_calls: options.direct_calls,

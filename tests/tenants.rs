@@ -4,10 +4,11 @@
 //! `foreign_names` the names of others' models. `memory` is about what the memory of one leaves to the others. `pages`
 //! are what browsers open; `sharing` is about caches and batches; `streams` are open while keys change. `certificates`
 //! identify tenants too, `signatures` are those of the keys of one tenant, and `settings` are the changes of what a tenant
-//! may.
+//! may. `cordon` is about tenants with instances of their own.
 
 mod audit;
 mod certificates;
+mod cordon;
 mod foreign_names;
 mod identity;
 mod memory;

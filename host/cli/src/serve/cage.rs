@@ -4,7 +4,9 @@
 //! last calls that only the start needs are taken from it when it is ready. [`Cage::enter`] and [`Cage::close`] are
 //! these two steps; `confinement` applies the rules.
 
-use super::startup::{load_limits, state_directory};
+use super::memory_limits::load_limits;
+use super::startup::state_directory;
+use super::worker_memory::WorkerMemory;
 use super::workers;
 use crate::confinement::{FileRules, Ports, Profile, Reading, Sockets, confine, end_start, places};
 use crate::loading::optional_cache_directory;
@@ -105,7 +107,7 @@ impl Cage {
         let of_workers = files.map(|files| {
             spawner::start_workers(WorkerSpawnerOptions {
                 arguments: workers::arguments(args),
-                memory_bytes: workers::memory_bytes(args),
+                memory_bytes: WorkerMemory::of(args).most(),
                 files: &files,
                 moves: args.upload.allow_upload,
             })

@@ -3,6 +3,7 @@
 //! All workers have the same command. It contains only the settings of the server that a worker needs: no addresses,
 //! certificates or passwords. `worker` is the process itself.
 
+use super::worker_memory::{MemoryPart, WorkerMemory};
 use super::worker_task::WorkerTask;
 use super::worker_usage;
 use crate::backend::installed;
@@ -14,7 +15,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::sync::Arc;
-use wisp_backend::process_memory::process_memory;
 use wisp_sandbox::limited_process::ChildProgram;
 use wisp_sandbox::serving_child::{ServingChild, ServingProcess};
 use wisp_sandbox::spawner::{SpawnTask, Spawner};
@@ -54,20 +54,20 @@ const SETTINGS: [&str; 27] = [
     "cage",
 ];
 
-/// The limit on the memory of a worker if the memory of the machine is unknown.
-const DEFAULT_MEMORY: u64 = 4 << 30;
-
 /// The source of workers. Lifetime: the process.
 #[derive(Debug)]
 struct Workers {
     program: ChildProgram,
-    memory_bytes: u64,
+    memory: WorkerMemory,
     /// The usage of all tenants.
     usage: Arc<UsageBook>,
 }
 
 #[derive(Debug)]
-struct Process(ServingProcess);
+struct Process {
+    process: ServingProcess,
+    memory: MemoryPart,
+}
 
 /// Returns the source of workers, if there can be tenants. What they meter is added to `usage`.
 pub(super) fn starter(
@@ -84,7 +84,7 @@ pub(super) fn starter(
     };
     Some(Arc::new(Workers {
         program,
-        memory_bytes: memory_bytes(args),
+        memory: WorkerMemory::of(args),
         usage: Arc::clone(usage),
     }))
 }
@@ -98,17 +98,8 @@ pub(super) fn owners(args: &ServeArgs) -> Isolation {
     }
 }
 
-/// Returns the limit on the memory of a worker, in bytes.
-pub(super) fn memory_bytes(args: &ServeArgs) -> u64 {
-    let configured = args.tenancy.worker_memory_bytes;
-    let bytes = configured.or_else(|| process_memory().map(|limit| limit / 2));
-    let bytes = bytes.map(|bytes| u64::try_from(bytes).unwrap_or(u64::MAX));
-    bytes.unwrap_or(DEFAULT_MEMORY)
-}
-
-/// Returns the arguments of a worker.
+/// Returns the arguments of a worker. Its limit on memory is not among them: the worker reads the one that its process has.
 pub(super) fn arguments(args: &ServeArgs) -> Vec<OsString> {
-    let memory_bytes = memory_bytes(args);
     let mut arguments: Vec<OsString> = vec![CHILD.into(), "worker".into()];
     arguments.extend(args.effective.arguments(&SETTINGS));
     if let Some(tenants) = &args.tenancy.tenants {
@@ -123,9 +114,6 @@ pub(super) fn arguments(args: &ServeArgs) -> Vec<OsString> {
     if let Some(bytes) = args.model_load_memory_bytes {
         arguments.push(format!("--model-load-memory-bytes={bytes}").into());
     }
-    // The memory that ends a worker is its own, and half of it is for requests, as in a server.
-    arguments.push(format!("--memory-limit-bytes={memory_bytes}").into());
-    arguments.push(format!("--max-memory-bytes={}", (memory_bytes / 2).max(1)).into());
     arguments.extend(["--".into(), args.repository.clone().into_os_string()]);
     arguments
 }
@@ -149,8 +137,19 @@ fn native_library(args: &ServeArgs) -> Option<PathBuf> {
 // === impl Workers ===
 
 impl StartWorker for Workers {
-    fn start(&self, tenant: &Tenant) -> io::Result<StartedWorker> {
-        let child = ServingChild::start(&self.program, self.memory_bytes)?;
+    fn start(&self, tenant: &Tenant, tenants: usize) -> io::Result<StartedWorker> {
+        let memory = self.memory.take(&tenant.id, tenants);
+        let memory_bytes = memory.bytes();
+        tracing::info!(tenant = %tenant.id, memory_bytes, "starting the worker process of the tenant");
+        if !memory.is_equal() {
+            tracing::warn!(
+                tenant = %tenant.id,
+                memory_bytes,
+                "the worker has less memory than an equal part until it starts again, because those of other tenants \
+                 have started with more; `--worker-memory-bytes` gives all the same"
+            );
+        }
+        let child = ServingChild::start(&self.program, memory_bytes)?;
         let ServingChild {
             socket,
             output,
@@ -160,7 +159,7 @@ impl StartWorker for Workers {
         worker_usage::start_receiving(output, &tenant.id, &self.usage)?;
         Ok(StartedWorker {
             socket,
-            process: Box::new(Process(process)),
+            process: Box::new(Process { process, memory }),
         })
     }
 }
@@ -169,8 +168,11 @@ impl StartWorker for Workers {
 
 impl WorkerProcess for Process {
     fn end(self: Box<Self>) -> io::Result<ExitStatus> {
-        let Process(process) = *self;
-        process.end()
+        let Process { process, memory } = *self;
+        let ended = process.end();
+        // Free once the process has ended.
+        drop(memory);
+        ended
     }
 }
 
@@ -202,6 +204,8 @@ mod tests {
             "--usage-header",
             "--response-cache-url=redis://:secret@h:1",
             "--worker-memory-bytes=1000000",
+            "--memory-limit-bytes=9000000000",
+            "--max-memory-bytes=4000000000",
             "--onnxruntime-library=/l/o.so",
             "--trusted-key=/a.pub,/b.pub",
             "models",
@@ -223,8 +227,9 @@ mod tests {
         assert!(worker.metering.usage_header);
         assert!(!worker.cage.is_caged());
         assert_eq!(worker.threads.map(|threads| threads.get()), Some(3));
-        assert_eq!(worker.memory_limit_bytes, Some(1_000_000));
-        assert_eq!(worker.max_memory_bytes, Some(500_000));
+        // Those of its process hold.
+        let limits = [worker.memory_limit_bytes, worker.max_memory_bytes];
+        assert_eq!(limits, [None, None]);
         assert_eq!(worker.repository, Path::new("models"));
         assert_eq!(worker.tenancy.tenants.as_deref(), Some(Path::new("/t")));
         assert_eq!(worker.upload.trusted_key.len(), 2);

@@ -3,6 +3,7 @@
 //! The loader loads the versions of each model that `repository` selects. A version that fails to load is
 //! entered as unavailable, with the reason, and the rest are served.
 
+use crate::admission::InstanceSlots;
 use crate::batcher::graph_statistics::GraphStatistics;
 use crate::batcher::{Batcher, BatcherParts};
 use crate::call_durations::ExecutionMode;
@@ -77,6 +78,8 @@ pub struct Loader {
     pub graphs: GraphLoader,
     /// The threads that handlers run on, shared by all versions.
     pub pool: Arc<FairPool>,
+    /// The places for instances of handlers in the engine, if they are not those of the server.
+    pub own_instances: Option<InstanceSlots>,
     /// The number of concurrent computations of a graph, unless its model sets it.
     pub instances: NonZeroUsize,
     /// The limits of every handler, unless its model file lowers them.
@@ -256,6 +259,7 @@ impl Loader {
                     memory.push(expected_code(wasm.len()));
                     return Ok(LoadedParts {
                         version: version
+                            .with_instances(self.own_instances.clone())
                             .with_batching(batching)
                             .with_statistics_of(graphs.statistics),
                         memory,
@@ -290,6 +294,7 @@ impl Loader {
             .and_then(|directory| example::of_golden_cases(directory, version.description()));
         let quality = quality_loader::load(files, &model_file, version.description())?;
         let version = version
+            .with_instances(self.own_instances.clone())
             .with_payload_log(model_file.payload_log.unwrap_or(true))
             .with_batching(batching)
             .with_statistics_of(graphs.statistics)
