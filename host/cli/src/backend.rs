@@ -1,13 +1,14 @@
 //! `wisp backend`: the backends of this machine, and the shared libraries that some of them need.
 //!
 //! `package` is the table of installable packages. `install` installs and removes them: `index` finds a
-//! file, `fetch` downloads it, `wheel` unpacks it. `installed` locates installed packages for the rest
+//! file, `fetch` downloads it, `wheel` unpacks it, and `link` is for the URLs of both. `installed` locates installed packages for the rest
 //! of the program, and `list` reports the backends. Of these commands, only `install` uses the network.
 
 mod fetch;
 mod index;
 mod install;
 pub(crate) mod installed;
+mod link;
 mod list;
 mod package;
 mod wheel;

@@ -3,10 +3,8 @@
 //! An index has a page for each project, in JSON (PEP 691). Only the location of a file is taken from the
 //! index; digests come from the table in `package`.
 
-pub(super) mod link;
-
-use super::fetch;
 use super::package::Wheel;
+use super::{fetch, link};
 use crate::options::IndexUrl;
 use anyhow::{Context, ensure};
 use serde::Deserialize;
