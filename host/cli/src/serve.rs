@@ -3,7 +3,7 @@
 //! [`run_server`] is the sequence:
 //!
 //! - `cage` locks the process in, `activation` takes the sockets that are passed to the program, and `startup` has the
-//!   other steps before the first request. `preflight` checks a configuration without a server.
+//!   other steps before the first request. `preflight` checks the configuration, also without a server.
 //! - `telemetry` reports on requests. `control`, `hangup` and `watch` change the models and the settings while the
 //!   server runs.
 //! - `tenancy` has the tenants, and `workers` starts their processes. `worker` is such a process: it reads its
@@ -34,7 +34,6 @@ mod workers;
 
 use crate::build::watch::SourceWatch;
 use crate::build::{self, Rebuild};
-use crate::failure::bad_configuration;
 use crate::options::ServeArgs;
 use activation::PassedSockets;
 use anyhow::Context;
@@ -44,7 +43,6 @@ use ending::Signals;
 use log_lines::LogLevels;
 use startup::StartedModels;
 use std::convert::Infallible;
-use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -79,9 +77,7 @@ pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     // Before the first thread: it changes the environment.
     let passed = PassedSockets::take()?;
     let log = log_lines::start(args.log.as_deref(), args.log_format)?;
-    expect_path(&args.repository)?;
-    expect_build(args)?;
-    tenancy::check(args)?;
+    preflight::check(args)?;
     // Before the cage, in which no program can be run.
     if args.build {
         build::build_repository(&args.repository, Rebuild::Changed)?;
@@ -190,25 +186,4 @@ async fn run_server(args: &ServeArgs, prepared: Prepared) -> anyhow::Result<Infa
         Ok(()) => ending::end(0, || tracing::info!("drained")),
         Err(error) => ending::end_early(error.to_string()),
     }
-}
-
-/// Rejects a watch without a build.
-fn expect_build(args: &ServeArgs) -> anyhow::Result<()> {
-    match args.watch && !args.build {
-        true => Err(bad_configuration(
-            "--watch rebuilds handlers and needs --build: give both, or neither",
-        )),
-        false => Ok(()),
-    }
-}
-
-/// Rejects a path that is neither a directory nor a regular file.
-fn expect_path(path: &Path) -> anyhow::Result<()> {
-    let problem = match path.exists() {
-        true if path.is_dir() || path.is_file() => return Ok(()),
-        true => "is neither a directory nor a model file",
-        false => "does not exist",
-    };
-    let path = path.display();
-    Err(bad_configuration(format!("`{path}` {problem}")))
 }
