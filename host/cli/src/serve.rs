@@ -34,6 +34,7 @@ mod workers;
 
 use crate::build::watch::SourceWatch;
 use crate::build::{self, Rebuild};
+use crate::configuration::EffectiveConfiguration;
 use crate::options::ServeArgs;
 use activation::PassedSockets;
 use anyhow::Context;
@@ -70,9 +71,12 @@ struct Prepared {
 
 /// Serves until SIGTERM or SIGINT, or until the server has been idle for the time of `--idle-exit`. A second
 /// signal ends the process at once.
-pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(
+    args: &ServeArgs,
+    effective: &EffectiveConfiguration,
+) -> anyhow::Result<ExitCode> {
     if args.check_config {
-        return preflight::run(args);
+        return preflight::run(args, effective);
     }
     // Before the first thread: it changes the environment.
     let passed = PassedSockets::take()?;
@@ -83,13 +87,13 @@ pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         build::build_repository(&args.repository, Rebuild::Changed)?;
     }
     // Before the second thread: the rules hold for threads that are started afterwards.
-    let cage = Cage::enter(args)?;
+    let cage = Cage::enter(args, effective)?;
     let default = ServerOptions::default();
     // Installed before any other long operation.
     let signals = Signals::receive(default.drain_delay + args.drain_timeout_secs.0 + END)?;
     let usage: Arc<UsageBook> = Arc::default();
     let options = ServerOptions {
-        workers: workers::starter(args, cage.worker_spawner(), &usage),
+        workers: workers::starter(args, effective, cage.worker_spawner(), &usage),
         ..startup::server_options(args, default)?
     };
     let (telemetry, options) = Telemetry::of_server(&args.telemetry, options)?;
@@ -111,7 +115,7 @@ pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         cage,
         usage,
     };
-    let outcome = runtime.block_on(run_server(args, prepared));
+    let outcome = runtime.block_on(run_server(args, effective, prepared));
     // Dropping the runtime would wait for its threads.
     runtime.shutdown_background();
     match outcome? {}
@@ -124,7 +128,11 @@ pub(crate) fn run_worker(args: &ServeArgs) -> anyhow::Result<ExitCode> {
 
 /// Returns only if the server could not be started. After the start, the process exits without
 /// returning.
-async fn run_server(args: &ServeArgs, prepared: Prepared) -> anyhow::Result<Infallible> {
+async fn run_server(
+    args: &ServeArgs,
+    effective: &EffectiveConfiguration,
+    prepared: Prepared,
+) -> anyhow::Result<Infallible> {
     let Prepared {
         options,
         passed,
@@ -139,7 +147,7 @@ async fn run_server(args: &ServeArgs, prepared: Prepared) -> anyhow::Result<Infa
     let sockets = startup::bind(args, passed)?;
     let addresses = Addresses::of(&sockets)?;
     // A SIGHUP while the models are loaded has its effect after that.
-    let reload = hangup::reload_on_hangup(args, sockets.tls.clone(), log)?;
+    let reload = hangup::reload_on_hangup(args, effective, sockets.tls.clone(), log)?;
     let models = startup::load(args, cage.spawner())?;
     let StartedModels {
         registry,

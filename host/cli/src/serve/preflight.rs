@@ -2,6 +2,7 @@
 //! `wisp serve --check-config`.
 
 use super::{log_lines, startup, tenancy};
+use crate::configuration::EffectiveConfiguration;
 use crate::failure::bad_configuration;
 use crate::loading::{checked_backends, optional_cache_directory};
 use crate::options::ServeArgs;
@@ -12,8 +13,11 @@ use wisp_server::ServerOptions;
 
 /// Prints the effective configuration, then checks what the parsers of the values cannot: the files and
 /// the limits of this machine. Fails with the first problem.
-pub(super) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
-    write!(std::io::stdout(), "{}", args.effective)?;
+pub(super) fn run(
+    args: &ServeArgs,
+    effective: &EffectiveConfiguration,
+) -> anyhow::Result<ExitCode> {
+    write!(std::io::stdout(), "{effective}")?;
     log_lines::filter(args.log.as_deref())?;
     check(args)?;
     startup::server_options(args, ServerOptions::default())?;
