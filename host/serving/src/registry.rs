@@ -53,6 +53,7 @@ pub mod triton_config;
 pub(crate) mod uploaded_model;
 pub mod value_section;
 mod version_content;
+pub mod version_description;
 pub mod version_directory;
 pub mod version_signature;
 mod web_loader;
