@@ -28,6 +28,7 @@ use crate::registry::quick_graph::compute_is_quick;
 use crate::registry::repository::{self, MAIN_GRAPH, SelectedVersions, VersionFiles};
 use crate::registry::version_content::VersionContent;
 use crate::registry::version_description::{DescriptionParts, platform, properties};
+use crate::registry::version_files::foreign_file;
 use crate::registry::version_signature::SignaturePolicy;
 use crate::registry::web_loader::WebLoading;
 use crate::registry::{LoadedVersion, ModelEntry, UnservedVersion};
@@ -445,7 +446,7 @@ fn check_files(files: &VersionFiles, model_file: &ModelFile) -> Result<(), LoadE
         }
         if files.handler.is_none() {
             let directory = files.directory.as_deref();
-            let foreign = directory.and_then(repository::foreign_file);
+            let foreign = directory.and_then(foreign_file);
             return Err(foreign.unwrap_or(LoadError::Empty { version }));
         }
     }
