@@ -7,16 +7,20 @@
 //! settings, its external data or the backends have changed. [`selection`] is what is recorded and shown,
 //! [`refusal`] the reasons that there is none, and [`cost_record`] the cost of batches, which is stored too.
 
+mod basis;
 mod choice;
 mod comparison;
+mod contender;
 mod cost_record;
 mod inputs;
 mod refusal;
 mod rule;
 mod selection;
+mod trial;
+mod verdict;
 
+use self::basis::Basis;
 use self::choice::{Attempt, choose, no_backend};
-use self::comparison::Basis;
 use self::rule::{holds, rule};
 use crate::file_state::FileState;
 use crate::registry::graph_file::GraphFile;

@@ -1,6 +1,8 @@
 //! The choice among backends that have tried to load a graph: the fastest that agrees with the others.
 
-use super::comparison::{Basis, Contender, compare};
+use super::basis::Basis;
+use super::comparison::compare;
+use super::contender::Contender;
 use super::refusal::{Advice, BackendSelectionError, Refusal, is_fault_of_file};
 use super::selection::{BackendSelection, Candidate};
 use crate::registry::graph_file::GraphFile;

@@ -1,7 +1,7 @@
 //! Tests of selections among backends whose graphs add a constant to their input.
 
 use super::choice::fastest;
-use super::comparison::Contender;
+use super::contender::Contender;
 use super::*;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::SeqCst;
