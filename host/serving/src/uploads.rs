@@ -13,6 +13,7 @@ pub mod limits;
 pub mod staging;
 pub(crate) mod storage_account;
 mod trial;
+pub(crate) mod upload_directory;
 pub mod upload_error;
 
 use incoming_file::{IncomingFile, NewFile, run};

@@ -8,6 +8,7 @@ use super::memory_limits::load_limits;
 use super::startup::state_directory;
 use super::worker_memory::WorkerMemory;
 use super::workers;
+use crate::configuration::EffectiveConfiguration;
 use crate::confinement::{FileRules, Ports, Profile, Reading, Sockets, confine, end_start, places};
 use crate::loading::optional_cache_directory;
 use crate::options::{PayloadDestination, ServeArgs};
@@ -74,7 +75,10 @@ struct Entered {
 
 impl Cage {
     /// Starts the spawner, then locks the process in. Must be called before the process has a second thread.
-    pub(super) fn enter(args: &ServeArgs) -> anyhow::Result<Cage> {
+    pub(super) fn enter(
+        args: &ServeArgs,
+        effective: &EffectiveConfiguration,
+    ) -> anyhow::Result<Cage> {
         if !args.cage.is_caged() {
             tracing::warn!(
                 "the server is not caged (--no-cage): an attacker in control of it has all rights of its user"
@@ -106,7 +110,7 @@ impl Cage {
         let files = args.tenancy.tenants.as_deref().map(tenant_files);
         let of_workers = files.map(|files| {
             spawner::start_workers(WorkerSpawnerOptions {
-                arguments: workers::arguments(args),
+                arguments: workers::arguments(args, effective),
                 memory_bytes: WorkerMemory::of(args).most(),
                 files: &files,
                 moves: args.upload.allow_upload,

@@ -7,6 +7,7 @@ use super::worker_memory::{MemoryPart, WorkerMemory};
 use super::worker_task::WorkerTask;
 use super::worker_usage;
 use crate::backend::installed;
+use crate::configuration::EffectiveConfiguration;
 use crate::loading::{optional_cache_directory, this_program};
 use crate::options::{CHILD, ServeArgs};
 use crate::spawner::hidden_variables;
@@ -72,15 +73,15 @@ struct Process {
 /// Returns the source of workers, if there can be tenants. What they meter is added to `usage`.
 pub(super) fn starter(
     args: &ServeArgs,
+    effective: &EffectiveConfiguration,
     spawner: Option<&Spawner>,
     usage: &Arc<UsageBook>,
 ) -> Option<Arc<dyn StartWorker>> {
     args.tenancy.tenants.as_ref()?;
     let program = match spawner {
         Some(spawner) => ChildProgram::spawned(spawner, SpawnTask::Worker),
-        None => {
-            ChildProgram::new(this_program(), arguments(args)).without_variables(hidden_variables())
-        }
+        None => ChildProgram::new(this_program(), arguments(args, effective))
+            .without_variables(hidden_variables()),
     };
     Some(Arc::new(Workers {
         program,
@@ -99,9 +100,9 @@ pub(super) fn owners(args: &ServeArgs) -> Isolation {
 }
 
 /// Returns the arguments of a worker. Its limit on memory is not among them: the worker reads the one that its process has.
-pub(super) fn arguments(args: &ServeArgs) -> Vec<OsString> {
+pub(super) fn arguments(args: &ServeArgs, effective: &EffectiveConfiguration) -> Vec<OsString> {
     let mut arguments: Vec<OsString> = vec![CHILD.into(), "worker".into()];
-    arguments.extend(args.effective.arguments(&SETTINGS));
+    arguments.extend(effective.arguments(&SETTINGS));
     if let Some(tenants) = &args.tenancy.tenants {
         arguments.push(with_path("--tenants", tenants));
     }
@@ -179,15 +180,16 @@ impl WorkerProcess for Process {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::configuration::parse;
+    use crate::configuration::{Configuration, parse};
     use crate::options::{ChildTask, Command};
     use anyhow::{Result, bail};
 
     /// Returns the settings of a server with these arguments.
-    fn serve(arguments: &[&str]) -> Result<ServeArgs> {
+    fn serve(arguments: &[&str]) -> Result<(ServeArgs, EffectiveConfiguration)> {
         let arguments = ["wisp", "serve"].iter().chain(arguments);
-        match parse(arguments.map(OsString::from).collect())?.command {
-            Command::Serve(args) => Ok(*args),
+        let Configuration { options, effective } = parse(arguments.map(OsString::from).collect())?;
+        match options.command {
+            Command::Serve(args) => Ok((*args, effective)),
             _ => bail!("another command"),
         }
     }
@@ -195,7 +197,7 @@ mod tests {
     #[test]
     fn a_worker_has_the_settings_of_its_server_and_none_of_its_addresses_and_secrets() -> Result<()>
     {
-        let args = serve(&[
+        let (args, effective) = serve(&[
             "--tenants=/t",
             "--http=0.0.0.0:80",
             "--max-body-bytes=7000",
@@ -211,13 +213,13 @@ mod tests {
             "models",
         ])?;
         let mut line = vec![OsString::from("wisp")];
-        line.extend(arguments(&args));
+        line.extend(arguments(&args, &effective));
         let text = format!("{line:?}");
         assert!(
             !text.contains("secret") && !text.contains("0.0.0.0"),
             "{text}"
         );
-        let Command::Child(child) = parse(line)?.command else {
+        let Command::Child(child) = parse(line)?.options.command else {
             bail!("{text}");
         };
         let ChildTask::Worker(worker) = child.task else {
@@ -241,7 +243,7 @@ mod tests {
         let library = "--onnxruntime-library=/l/o.so";
         let empty = tempfile::tempdir()?;
         let cache = format!("--cache-dir={}", empty.path().display());
-        let of = |arguments: &[&str]| Ok::<_, anyhow::Error>(owners(&serve(arguments)?));
+        let of = |arguments: &[&str]| Ok::<_, anyhow::Error>(owners(&serve(arguments)?.0));
         assert_eq!(of(&["--allow-upload", library, "."])?, Isolation::Worker);
         assert_eq!(of(&[library, "."])?, Isolation::Worker);
         let none = of(&["--allow-upload", &cache, "."])?;

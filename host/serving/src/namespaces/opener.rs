@@ -12,7 +12,7 @@ use crate::serving::tenant_view::OwnModels;
 use crate::tenants::isolation::Isolation;
 use crate::tenants::tenant_set::Tenant;
 use crate::uploads::limits::UploadLimits;
-use crate::uploads::staging::has_content;
+use crate::uploads::upload_directory::has_content;
 use crate::uploads::{UploadTarget, Uploads};
 use std::fs::DirBuilder;
 use std::io;
