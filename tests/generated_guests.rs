@@ -14,12 +14,12 @@ use self::driven_module::driven;
 use self::mutation::Original;
 use self::neighborhood::{Counts, Neighborhood, Shares, limits};
 use crate::harness::numbers::Numbers;
-use crate::harness::wat_handler::{WatHandler, dummy_module, from_module, generated_module};
+use crate::harness::wat_handler::{
+    WatHandler, beside, dummy_module, from_module, generated_module,
+};
 use crate::harness::{TIMEOUT, component, scale};
 use anyhow::{Context, Result, bail, ensure};
 use std::sync::mpsc::{RecvTimeoutError, channel};
-use wasm_encoder::{Component, RawSection};
-use wisp_sandbox::component::ComponentSummary;
 use wisp_sandbox::limits::Limits;
 use wisp_serving::fair_pool::STACK_BYTES;
 
@@ -54,10 +54,6 @@ const MUTATED_REAL: Shares = Shares {
     loaded: 2,
     answered: usize::MAX,
 };
-
-/// The sections of a component that contain a core module, and that instantiate core modules.
-const CORE_MODULE: u8 = 1;
-const CORE_INSTANCE: u8 = 2;
 
 /// Runs the cases on a thread of its own, in order, and fails if one does not end.
 fn each_ends(
@@ -119,24 +115,6 @@ fn random_functions_behind_the_contract_are_called_and_spare_their_neighbor() ->
             false => Ok(()),
         }
     })
-}
-
-/// Returns a component with a further core module, which is instantiated without imports.
-fn beside(component: &[u8], module: &[u8]) -> Result<Vec<u8>> {
-    let number = ComponentSummary::read(component)?.core_modules;
-    let mut sections = Component::new();
-    sections.section(&RawSection {
-        id: CORE_MODULE,
-        data: module,
-    });
-    // One instance: of this module, with no arguments.
-    sections.section(&RawSection {
-        id: CORE_INSTANCE,
-        data: &[1, 0, u8::try_from(number)?, 0],
-    });
-    // The header of eight bytes is that of the component.
-    let sections = sections.finish();
-    Ok([component, sections.get(8..).unwrap_or_default()].concat())
 }
 
 #[test]
