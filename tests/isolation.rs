@@ -1,6 +1,7 @@
 //! Tests of hostile handlers: each gets a clean error within its limit, and its neighbors are not
 //! affected.
 
+use crate::harness::metric::sample;
 use crate::harness::sandbox::{Sandbox, call_inline};
 use crate::harness::victim::victim_is_well;
 use crate::harness::wat_handler::WatHandler;
@@ -71,7 +72,22 @@ fn is_refused_within(limits: Limits, behaviour: &str, status: u16, text: &str) -
     }
     let honest = server.infer("hostile", &behave("honest"))?.ok()?;
     ensure!(outcome(&honest)? == "honest");
-    Ok(())
+    nothing_is_left(&server)
+}
+
+/// Checks that no request, instance or byte is left after all requests have responses. The last of them is released with a
+/// connection or with a job of a graph, a little after the response.
+fn nothing_is_left(server: &TestServer) -> Result<()> {
+    let serving = server.serving();
+    let left = || {
+        [
+            serving.admitted_requests(),
+            serving.live_instances(),
+            serving.memory().reserved(),
+        ]
+    };
+    wait_until("nothing is left", || left() == [0; 3])
+        .with_context(|| format!("{:?} requests, instances and bytes", left()))
 }
 
 /// Checks that the guest receives a wasi:nn error and continues to run.
@@ -79,7 +95,47 @@ fn guest_is_told(behaviour: &str, code: &str) -> Result<()> {
     let server = server(Limits::default())?;
     let response = server.infer("hostile", &behave(behaviour))?.ok()?;
     ensure!(outcome(&response)? == code, "{behaviour}: {response}");
-    victim_is_well(&server)
+    victim_is_well(&server)?;
+    nothing_is_left(&server)
+}
+
+#[test]
+fn the_end_of_a_guest_is_counted_once_by_its_cause_and_its_memory_ends_at_the_limit() -> Result<()>
+{
+    const CALLS: u8 = 3;
+    let limits = Limits::default();
+    let server = server(limits.clone())?;
+    let of_model = |name: &str, more: &str| {
+        let series = format!("{name}{{model=\"hostile\",version=\"1\"{more}}}");
+        sample(&server, &series)
+    };
+    for (behaviour, cause) in [
+        ("grow", "memory_limit"),
+        ("recurse", "stack_overflow"),
+        ("trap", "panic"),
+        ("handles", "other_limit"),
+        ("misfits", "other_limit"),
+    ] {
+        let ends = || of_model("wisp_sandbox_traps_total", &format!(",cause=\"{cause}\""));
+        let before = ends()?;
+        for _ in 0..CALLS {
+            server.infer("hostile", &behave(behaviour))?.error(502)?;
+            victim_is_well(&server)?;
+        }
+        let counted = ends()? - before;
+        ensure!(
+            counted == f64::from(CALLS),
+            "{behaviour}: {counted} of {cause}"
+        );
+    }
+    let peak = of_model("wisp_sandbox_peak_memory_bytes", "")?;
+    let limit = limits.memory_bytes as f64;
+    // It grows in steps of 1 MiB.
+    ensure!(
+        (limit - 1_048_576.0..=limit).contains(&peak),
+        "{peak} bytes, the limit is {limit}"
+    );
+    nothing_is_left(&server)
 }
 
 #[test]
