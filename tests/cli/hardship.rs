@@ -1,7 +1,7 @@
 //! Tests of a server under adverse conditions: killed at any moment, a full disk, few file descriptors,
 //! a clock that jumps.
 
-use super::floods::resident_bytes;
+use super::footprint::resident_bytes;
 use super::serve::{Serve, read_up_to, serve};
 use super::{failure, run};
 use crate::harness::{Repository, Response, TIMEOUT, component, wait_until};

@@ -1,7 +1,7 @@
 //! A soak test: many kinds of requests at once for a while. Only expected statuses are returned, and
 //! resources do not grow.
 
-use super::floods::resident_bytes;
+use super::footprint::resident_bytes;
 use super::serve::{Serve, serve};
 use crate::harness::{Repository, Response, TIMEOUT, component, scale};
 use anyhow::{Context, Result, ensure};

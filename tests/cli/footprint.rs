@@ -47,7 +47,7 @@ impl Footprint {
 }
 
 /// Returns the resident memory of a process, in bytes.
-fn resident_bytes(process: u32) -> Result<u64> {
+pub(super) fn resident_bytes(process: u32) -> Result<u64> {
     let sizes = fs::read_to_string(format!("/proc/{process}/statm"))?;
     let pages = sizes.split_whitespace().nth(1).context("no resident set")?;
     let page = u64::try_from(rustix::param::page_size())?;
