@@ -54,6 +54,14 @@ pub(super) fn resident_bytes(process: u32) -> Result<u64> {
     Ok(pages.parse::<u64>()? * page)
 }
 
+/// Returns the most resident memory that a process has had, in bytes.
+pub(super) fn peak_resident_bytes(process: u32) -> Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{process}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kib = line.and_then(|line| line.split_whitespace().next());
+    Ok(kib.context("no peak")?.parse::<u64>()? << 10)
+}
+
 /// Returns the number of processes of a tree. Those that end meanwhile may be missing.
 fn processes(root: u32) -> usize {
     let mut count = 0;
