@@ -7,7 +7,7 @@
 
 use crate::harness::sandbox::{Sandbox, call_inline, call_with_log};
 use crate::harness::wat_handler::{
-    RESPONSE, SIGNATURE, WatHandler, beside, from_module, static_memory,
+    RESPONSE, SIGNATURE, WatHandler, bare_beside, from_module, static_memory,
 };
 use anyhow::{Context, Result, bail, ensure};
 use std::time::Duration;
@@ -186,12 +186,6 @@ fn memories_and_tables_end_at_their_limits() -> Result<()> {
     neighbor_is_well(&sandbox)
 }
 
-/// Returns a handler with a core module beside its own, which has these fields.
-fn with_module(fields: &str) -> Result<Vec<u8>> {
-    let module = wat::parse_str(format!("(module {fields})"))?;
-    beside(&WatHandler::BARE.component()?, &module)
-}
-
 /// Returns the error of loading a handler with its causes, or `None` if it is loaded.
 fn refusal(sandbox: &Sandbox, wasm: &[u8]) -> Option<String> {
     match sandbox.load(wasm, ample()) {
@@ -207,11 +201,11 @@ fn modules_with_more_than_the_pool_has_are_refused_before_they_run() -> Result<(
     let sandbox = Sandbox::with_one_instance()?;
     // A function that traps as soon as its module runs.
     let start = "(func $start unreachable) (start $start)";
-    let ran = refusal(&sandbox, &with_module(start)?).context("it does not run")?;
+    let ran = refusal(&sandbox, &bare_beside(start)?).context("it does not run")?;
     ensure!(ran.contains(UNREACHABLE), "{ran}");
     let little = refusal(
         &sandbox,
-        &with_module("(table 1 funcref) (memory 1) (func)")?,
+        &bare_beside("(table 1 funcref) (memory 1) (func)")?,
     );
     ensure!(little.is_none(), "{little:?}");
     let (tables, memories) = ("(table 1 funcref)", "(memory 1)");
@@ -228,14 +222,14 @@ fn modules_with_more_than_the_pool_has_are_refused_before_they_run() -> Result<(
             "(table 0xffffffff funcref)".to_owned(),
         ),
     ] {
-        let wasm = with_module(&format!("{fields} {start}"))?;
+        let wasm = bare_beside(&format!("{fields} {start}"))?;
         let refused = refusal(&sandbox, &wasm).with_context(|| format!("{what} are accepted"))?;
         ensure!(!refused.contains(UNREACHABLE), "{what} run: {refused}");
         neighbor_is_well(&sandbox).context(what)?;
     }
     // All memories of a handler count towards one limit, also those that it has from the beginning.
     for memories in ["(memory 2048)", "(memory 1024) (memory 1024)"] {
-        let wasm = with_module(&format!("{memories} {start}"))?;
+        let wasm = bare_beside(&format!("{memories} {start}"))?;
         let refused = refusal(&sandbox, &wasm).context(memories)?;
         ensure!(
             refused.contains("limits.memory_bytes"),

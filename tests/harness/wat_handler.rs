@@ -110,6 +110,12 @@ pub(crate) fn beside(component: &[u8], module: &[u8]) -> Result<Vec<u8>> {
     Ok([component, sections.get(8..).unwrap_or_default()].concat())
 }
 
+/// Returns a handler that does nothing but respond, and has a core module with these fields beside its own.
+pub(crate) fn bare_beside(fields: &str) -> Result<Vec<u8>> {
+    let module = wat::parse_str(format!("(module {fields})"))?;
+    beside(&WatHandler::BARE.component()?, &module)
+}
+
 /// Returns the random module that these bytes produce, or `None` if they do not produce one.
 pub(crate) fn generated_module(
     config: wasm_smith::Config,

@@ -83,7 +83,8 @@ fn load_all_corrupted(backend: &str, step: usize, flips: u64) -> Result<()> {
         std::fs::write(file.path(), corruption.apply(content))?;
         let outcome = load_with(backend, child, file.path())?;
         if let Corruption::Truncate(_) = corruption {
-            let is_refused = matches!(&outcome, Outcome::Response(text) if text.starts_with(REFUSED));
+            let is_refused =
+                matches!(&outcome, Outcome::Response(text) if text.starts_with(REFUSED));
             cut.fetch_add(1, Relaxed);
             refused.fetch_add(usize::from(is_refused), Relaxed);
         }
