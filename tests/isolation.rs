@@ -453,25 +453,41 @@ fn many_concurrent_hoarders_release_their_memory() -> Result<()> {
 
 #[test]
 fn a_component_with_an_import_that_is_not_granted_is_not_served() -> Result<()> {
-    let wasm =
-        wat::parse_str(r#"(component (import "wasi:filesystem/preopens@0.2.0" (instance)))"#)?;
-    let repository = Repository::of(&["wine"])?
-        .with_model("thief", "progression", None)?
-        .with_file("thief/1/handler.wasm", wasm)?;
+    let mut repository = Repository::of(&["wine"])?;
+    let imports = [
+        "wasi:filesystem/preopens@0.2.0",
+        "wasi:sockets/tcp@0.2.0",
+        "wasi:cli/environment@0.2.0",
+        "wasi:http/outgoing-handler@0.2.0",
+        "wasi:keyvalue/store@0.2.0-draft",
+        "wasi:nn/graph@0.2.0-rc-2024-08-19",
+        "evil:library/door@1.0.0",
+    ];
+    for (number, import) in imports.iter().enumerate() {
+        let wasm = wat::parse_str(format!(r#"(component (import "{import}" (instance)))"#))?;
+        let name = format!("thief{number}");
+        repository = repository
+            .with_model(&name, "progression", None)?
+            .with_file(&format!("{name}/1/handler.wasm"), wasm)?;
+    }
     let server = TestServer::start(repository)?;
-    let error = server.infer("thief", &behave("honest"))?.error(503)?;
-    ensure!(error.contains("wasi:filesystem/preopens@0.2.0"), "{error}");
     let index = server
         .request("POST /v2/repository/index", &[], b"")?
         .ok()?;
-    let thief = index
-        .as_array()
-        .and_then(|index| index.iter().find(|m| m["name"] == "thief"));
-    ensure!(
-        thief.is_some_and(|thief| thief["state"] == "UNAVAILABLE"),
-        "{index}"
-    );
-    victim_is_well(&server)
+    for (number, import) in imports.iter().enumerate() {
+        let name = format!("thief{number}");
+        let error = server.infer(&name, &behave("honest"))?.error(503)?;
+        ensure!(error.contains(import), "{import}: {error}");
+        let thief = index
+            .as_array()
+            .and_then(|index| index.iter().find(|model| model["name"] == *name));
+        ensure!(
+            thief.is_some_and(|thief| thief["state"] == "UNAVAILABLE"),
+            "{import}: {index}"
+        );
+        victim_is_well(&server)?;
+    }
+    Ok(())
 }
 
 /// Checks that a secret planted by one call is found by no later call, although a call finds its own
