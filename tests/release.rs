@@ -219,6 +219,14 @@ fn a_candidate_that_disagrees_is_rolled_back_with_the_reason() -> Result<()> {
     let reason = events.last().and_then(|event| event["reason"].as_str());
     let reason = reason.context("no reason")?;
     ensure!(reason.contains("compared responses disagree"), "{reason}");
+    // The version before it responds to all requests, correctly.
+    ensure!(rolled_back["default_version"] == "1", "{rolled_back}");
+    for _ in 0..20 {
+        let answer = server.infer("m", &row())?.ok()?;
+        ensure!(answer["model_version"] == "1", "{answer}");
+        let last = answer["outputs"][0]["data"][2].as_f64();
+        ensure!(last == Some(1.0), "{answer}");
+    }
     Ok(())
 }
 
