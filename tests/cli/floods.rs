@@ -11,8 +11,8 @@ use crate::harness::frames::{
     CANCEL, CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, NONE, PADDED, PING,
     PREFACE, PRIORITY, RESET, SETTINGS, WINDOW_UPDATE, frame, header_block, read_frame,
 };
-use crate::harness::victim::wine;
-use crate::harness::{Repository, Response, TIMEOUT, output, scale, wait_until};
+use crate::harness::victim::{check_class, wine};
+use crate::harness::{Repository, Response, TIMEOUT, scale, wait_until};
 use anyhow::{Context, Result, ensure};
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -257,13 +257,6 @@ fn classify(server: &Serve) -> Result<Response> {
     let mut reply = Vec::new();
     stream.read_to_end(&mut reply)?;
     Response::parse(&reply)
-}
-
-fn check_class(response: &Response) -> Result<()> {
-    let answer = response.ok()?;
-    let class = &output(&answer, "class")?["data"][0];
-    ensure!(*class == "class_1", "{answer}");
-    Ok(())
 }
 
 /// Classifies a wine on a new connection, and checks the class.
