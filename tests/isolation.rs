@@ -180,8 +180,12 @@ fn many_concurrent_endless_loops_end_while_other_models_respond() -> Result<()> 
         }
         let honest = server.infer("hostile", &behave("honest"))?.ok()?;
         ensure!(outcome(&honest)? == "honest");
-        Ok(())
-    })
+        anyhow::Ok(())
+    })?;
+    let series = r#"wisp_sandbox_traps_total{model="hostile",version="1",cause="time_limit"}"#;
+    let ended = sample(&server, series)?;
+    ensure!(ended >= LOOPERS as f64, "{ended} of {LOOPERS} were ended");
+    nothing_is_left(&server)
 }
 
 #[test]

@@ -16,6 +16,7 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::thread::scope;
 use std::time::{Duration, SystemTime};
+use wisp_sandbox::limits::Limits;
 
 const REQUEST: &str = r#"{"inputs":[{"name":"features","datatype":"FP32","shape":[1,10],"data":[59,2,32.1,101,157,93.2,38,4,4.8598,87]}]}"#;
 
@@ -386,7 +387,8 @@ fn memory_is_given_back_after_a_burst() -> Result<()> {
     let server = Serve::start(repository.path())?;
     infer(&server)?;
     let before = resident_bytes(server.child.id())?;
-    // Handlers that hold the maximum amount of tensors, 256 MiB each.
+    let limits = Limits::default();
+    // Handlers that hold the maximum amount of tensors.
     let body =
         r#"{"inputs":[{"name":"behaviour","datatype":"BYTES","shape":[1],"data":["hoard"]}]}"#;
     let mut hoarded = 0;
@@ -415,6 +417,10 @@ fn memory_is_given_back_after_a_burst() -> Result<()> {
     ensure!(hoarded > 0, "no handler has held tensors");
     let peak = peak_resident_bytes(server.child.id())?;
     ensure!(peak > before + (64 << 20), "{peak} bytes, before {before}");
+    // Four handlers at once, each with all the memory and all the tensors of its limits, and a tenth more.
+    let each = u64::try_from(limits.memory_bytes + limits.tensor_bytes)?;
+    let most = before + 4 * each / 10 * 11;
+    ensure!(peak < most, "{peak} bytes instead of {most}");
     wait_until("less than 64 MiB are kept", || {
         let resident = resident_bytes(server.child.id());
         resident.is_ok_and(|resident| resident < before + (64 << 20))
