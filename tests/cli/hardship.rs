@@ -427,6 +427,26 @@ fn memory_is_given_back_after_a_burst() -> Result<()> {
     })
 }
 
+#[test]
+fn the_axes_of_invalid_tensors_are_not_kept() -> Result<()> {
+    let hostile = component("hostile_guest")?;
+    let repository =
+        Repository::of(&["progression"])?.with_model("hostile", "progression", Some(hostile))?;
+    let server = Serve::start(repository.path())?;
+    let body =
+        r#"{"inputs":[{"name":"behaviour","datatype":"BYTES","shape":[1],"data":["honest"]}]}"#;
+    post(&server, "/v2/models/hostile/infer", body)?.ok()?;
+    let before = peak_resident_bytes(server.id())?;
+    // Sixteen tensors of a million axes, which are 64 MiB.
+    let body = body.replace("honest", "wide_misfits");
+    let answer = post(&server, "/v2/models/hostile/infer", &body)?.ok()?;
+    let outcome = &output(&answer, "outcome")?["data"][0];
+    ensure!(*outcome == "cut", "{answer}");
+    let growth = peak_resident_bytes(server.id())?.saturating_sub(before);
+    ensure!(growth < 40 << 20, "{growth} bytes more");
+    infer(&server)
+}
+
 /// Returns a library that fakes the clock of a process, downloaded from Debian's archive.
 fn faketime() -> Result<PathBuf> {
     let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join("faketime");
