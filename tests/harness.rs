@@ -13,6 +13,7 @@ pub(crate) mod fixture;
 pub(crate) mod frames;
 pub(crate) mod gate;
 pub(crate) mod grpc;
+pub(crate) mod metric;
 pub(crate) mod numbers;
 pub(crate) mod onnx;
 pub(crate) mod sandbox;

@@ -23,6 +23,13 @@ pub(super) struct Neighborhood {
 /// The counts that show that a test has tested something.
 #[derive(Debug, Default)]
 pub(super) struct Counts {
+    loaded: usize,
+    answered: usize,
+}
+
+/// The least parts of all cases that a test must load and call, and that must respond: one of so many.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Shares {
     pub(super) loaded: usize,
     pub(super) answered: usize,
 }
@@ -79,6 +86,16 @@ impl Neighborhood {
         if case.is_multiple_of(CASES_PER_CHECK) {
             self.neighbor_is_well(u32::try_from(case % 1000)?)?;
         }
+        Ok(())
+    }
+
+    /// Checks the neighbor after the last case, and that enough of all cases were loaded and have responded.
+    pub(super) fn finish(&self, cases: usize, counts: &Counts, shares: Shares) -> Result<()> {
+        self.neighbor_is_well(u32::try_from(cases % 1000)?)?;
+        ensure!(
+            counts.loaded >= cases / shares.loaded && counts.answered >= cases / shares.answered,
+            "of {cases} cases: {counts:?}, at least one of {shares:?}"
+        );
         Ok(())
     }
 
