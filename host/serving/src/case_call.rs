@@ -4,6 +4,7 @@ use crate::admission::Admission;
 use crate::error::InferError;
 use crate::owner::{Owner, OwnerShare};
 use crate::version::ModelVersion;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use wisp_protocol::call::{InferRequest, InferResponse};

@@ -192,6 +192,7 @@ pub(crate) fn max_threads() -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::registry::model_file_error::operator_setting;
     use crate::registry::web_route::WebRoute;
     use std::collections::BTreeSet;
     use wisp_sandbox::grants::Grant;

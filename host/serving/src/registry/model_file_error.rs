@@ -90,7 +90,7 @@ impl ModelFileError {
 }
 
 /// Returns the end of an error about this key: the setting with which the operator raises the server's limit.
-fn operator_setting(key: &str) -> &'static str {
+pub(super) fn operator_setting(key: &str) -> &'static str {
     match key {
         "memory_bytes" => "; the operator can raise it with --max-handler-memory-bytes",
         "tensor_bytes" => "; the operator can raise it with --max-handler-tensor-bytes",

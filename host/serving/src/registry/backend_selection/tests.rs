@@ -2,6 +2,7 @@
 
 use super::choice::fastest;
 use super::contender::Contender;
+use super::refusal::is_fault_of_file;
 use super::*;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::SeqCst;
