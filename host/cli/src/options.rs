@@ -78,7 +78,7 @@ pub(crate) use value::{
     Seconds,
 };
 
-/// Serve machine-learning models over HTTP, their pre- and postprocessing sandboxed in WebAssembly.
+/// Serve machine-learning models over HTTP and gRPC, with preprocessing and postprocessing in WebAssembly sandboxes.
 #[derive(Debug, Parser)]
 #[command(
     name = "wisp",
@@ -193,7 +193,7 @@ Examples:
 `wisp inspect MODEL` shows the inputs of graphs and handlers. The lines that a handler logs are
 written to standard error.")]
 pub(crate) struct InferArgs {
-    /// A model's directory, or a model file. Of a directory, the highest version is used.
+    /// A model's directory, or a model file. For a directory, the highest version is used.
     pub(crate) model: PathBuf,
 
     /// An input: NAME=JSON for nested arrays (the shape follows from the nesting) or a single value,
@@ -267,7 +267,7 @@ pub(crate) enum Template {
 /// PATH is a repository (all its models whose model.toml has `[handler] source`), one model's directory,
 /// a handler's crate, or a directory with the modules of edge bundles. Needs cargo; installs Rust's target
 /// wasm32-unknown-unknown through rustup if it is missing. A model's component is written to its highest
-/// version's directory as handler.wasm, after a check that it imports only what handlers are granted.
+/// version's directory as handler.wasm, after checking that it imports only granted interfaces.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -375,7 +375,7 @@ pub(crate) struct BenchArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65536))]
     pub(crate) batch: Vec<u32>,
 
-    /// The shape of an input, for axes whose size the model leaves open. May be repeated [default: sizes that the
+    /// The shape of an input, for axes with a variable size. May be repeated [default: sizes that the
     /// model accepts].
     ///
     /// With `--batch`, the size of the first axis is the number of rows.

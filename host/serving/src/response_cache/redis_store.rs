@@ -187,7 +187,7 @@ impl Operation<'_> {
         let has_closed = self.store.breaker().succeed(admitted);
         if has_closed && self.store.has_reported.swap(false, Ordering::Relaxed) {
             let server = &self.store.server;
-            tracing::info!(%server, "the Redis server of the response cache answers again");
+            tracing::info!(%server, "the Redis server of the response cache responds again");
         }
     }
 
