@@ -139,7 +139,7 @@ pub struct VersionCounts {
     /// The requests without those that were invalid.
     pub requests: u64,
     pub failures: u64,
-    /// The requests that were invalid, by what the version accepts.
+    /// The requests that the version rejected as invalid.
     pub rejected: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mean_milliseconds: Option<f64>,

@@ -42,7 +42,7 @@ pub(crate) struct StartLimits {
     pub(crate) memory_bytes: u64,
 }
 
-/// A command, and what the kernel does with its process when memory runs out.
+/// A command, and the kernel's treatment of its process when memory runs out.
 #[derive(Debug)]
 pub(crate) struct ChildCommand {
     pub(crate) command: Command,

@@ -47,7 +47,7 @@ pub(crate) struct Log {
     counts: Arc<RequestCounts>,
 }
 
-/// The line for one request, written when the request ends, in whatever way. Lifetime: one request.
+/// The line for one request, written when the request ends in any way. Lifetime: one request.
 #[derive(Debug)]
 pub(crate) struct RequestLog<'a> {
     log: &'a Log,

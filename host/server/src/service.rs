@@ -44,7 +44,7 @@ const CLOSE: HeaderValue = HeaderValue::from_static("close");
 /// The state that all requests share. Lifetime: the process.
 #[derive(Debug)]
 pub(crate) struct Service {
-    /// The service of the public models, for what does not depend on the tenant.
+    /// The service of the public models, for requests that do not depend on the tenant.
     serving: Arc<Serving>,
     /// The share of the memory for all requests whose callers are unknown: some methods of gRPC need none.
     unidentified: Arc<MemoryBudget>,

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-/// The place of what Linux reports about processes.
+/// The directory of Linux's reports about processes.
 const PROC: &str = "/proc";
 
 /// Returns the processes below this one; none where the system does not report them.

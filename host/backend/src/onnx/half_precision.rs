@@ -136,7 +136,7 @@ fn widen_graph(graph: &mut GraphProto) {
     }
     let mut last = Vec::new();
     for output in graph.output.iter().filter(|output| is_half(output)) {
-        // An input that is an output as well stays what it is.
+        // An input that is also an output does not change.
         if renamed.contains_key(&output.name) {
             continue;
         }

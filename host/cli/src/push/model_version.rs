@@ -1,4 +1,4 @@
-//! The files of one version of a model, with what it needs of the model's directory.
+//! The files of one version of a model, with those that it needs from the model's directory.
 //!
 //! These are all files in the directory of the version, `model.toml`, `config.pbtxt`, the golden cases, and the files
 //! that these name: labels, files of the handler, files of requests. Whatever else is there (scripts, training data)

@@ -1,5 +1,5 @@
 //! The banner that `serve` prints when it is ready: the models, their state, and a working curl command
-//! for each, unless they are loaded on demand; then what is skipped, with the reasons.
+//! for each, unless they are loaded on demand; then the skipped entries with the reasons.
 //!
 //! The command uses the shortest golden case that expects outputs. Without cases, it uses inputs that the graph
 //! computes, or for a handler zeros in the shape of the signature.

@@ -14,7 +14,7 @@ const OPEN: [&str; 5] = [
     "/grpc.health.v1.Health/Watch",
 ];
 
-/// The methods that call models, and that read what their tenant may know.
+/// The methods that call models, and that read data of their tenant.
 const INFER: [&str; 26] = [
     "/inference.GRPCInferenceService/ModelReady",
     "/inference.GRPCInferenceService/ServerMetadata",

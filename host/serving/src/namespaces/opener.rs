@@ -1,4 +1,4 @@
-//! The start of the service of one tenant: its models, and what may change them.
+//! The start of the service of one tenant: its models, and the rights to change them.
 
 use crate::account::Account;
 use crate::model_control::{ControlMode, ModelControl};
