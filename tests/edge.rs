@@ -1,10 +1,10 @@
-//! Tests of bundles: `wisp bundle` on the examples, what it refuses, and its bundles on a host that has nothing of
+//! Tests of bundles: `wisp bundle` on the examples, its refusals, and its bundles on a host that has nothing of
 //! Wisp.
 //!
 //! `wasmtime_server` is that host, `engines` are models for each of the engines, and `refusals` those that are not
 //! bundled. `jco` and `workerd` run bundles on V8; `server_process` is the process of either, and `worker_runtime` the
 //! program workerd. `predictions` are the requests of TensorFlow Serving, `memory_image` reads what hosts share, `spin` checks
-//! the manifests for Spin and SpinKube, and `shipped` what releases contain.
+//! the manifests for Spin and SpinKube, and `shipped` the contents of releases.
 
 mod engines;
 mod jco;

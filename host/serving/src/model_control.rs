@@ -196,7 +196,7 @@ impl ModelControl {
         }
     }
 
-    /// Returns the control with these settings of what is loaded when.
+    /// Returns the control with these settings for loading.
     pub fn with_residency(self, options: ResidencyOptions) -> ModelControl {
         ModelControl {
             residency: Arc::new(Residency::new(options)),

@@ -1,4 +1,4 @@
-//! Signatures of versions: who made the files that are loaded, whatever way they came.
+//! Signatures of versions, which prove the author of loaded files, however they were deployed.
 //!
 //! `SHA256SUMS` in the directory of a version lists the digests of its files, with paths from the directory of the
 //! repository, as `sha256sum wine/1/model.onnx wine/model.toml` writes them. The paths bind the files to the model and the

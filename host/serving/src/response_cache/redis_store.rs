@@ -45,7 +45,7 @@ pub(super) struct StoredValue {
     pub(super) remaining: Option<Duration>,
 }
 
-/// The reason that a server which answers does not do what it is asked.
+/// The reason that a reachable server refuses a command.
 enum Refusal {
     /// The value of this name is not a string.
     Value,

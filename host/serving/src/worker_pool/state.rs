@@ -70,7 +70,7 @@ pub(super) struct State {
     free: Vec<usize>,
     /// The indices of the queues with jobs that may run, in the order of their turns.
     ready: VecDeque<usize>,
-    /// The number of jobs that may run now, in all queues, whatever their owners occupy.
+    /// The number of jobs that may run now, in all queues, regardless of the shares of their owners.
     runnable: usize,
     /// The use of the threads by each owner.
     accounts: OwnerAccounts,

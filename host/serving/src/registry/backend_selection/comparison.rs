@@ -1,6 +1,6 @@
 //! The comparison of backends on the same inputs: which of them agree, and how fast these are.
 //!
-//! The reference decides what is right if it is there. Otherwise the majority does, or a second look at
+//! The reference is right if it is available. Otherwise the majority does, or a second look at
 //! inputs with NaN, which an operator that replaces it by a number computes wrongly. If nothing decides, no
 //! backend is taken for right.
 
@@ -64,7 +64,7 @@ pub(super) struct Basis {
     pub(super) compared: BTreeMap<String, Vec<i64>>,
 }
 
-/// A backend's graph, and what a comparison finds of it.
+/// A backend's graph, and the results of its comparison.
 #[derive(Debug)]
 pub(super) struct Contender {
     pub(super) backend: &'static str,
