@@ -137,7 +137,7 @@ fn is_pickle(start: &[u8]) -> bool {
 fn is_tensorflow(start: &[u8]) -> bool {
     // The same version as in the oldest ONNX files, followed by more than the name of a producer.
     let is_saved_model = matches!(start, [0x08, 0x01, 0x12, 0x80..=0xff, ..]);
-    // A node comes first, which is no field of ONNX.
+    // A node comes first, which is not a field of ONNX.
     let is_graph = start.first() == Some(&0x0a)
         && [b"Placeholder".as_slice(), b"Const", b"VarHandleOp"]
             .iter()

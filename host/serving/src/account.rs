@@ -206,7 +206,7 @@ mod tests {
         let mut charge = Charge::begin(Some(&account))?;
         let meter = meter(&tenant)?;
         charge.measure(&meter);
-        // The client has gone. Its place is free at once.
+        // The client has disconnected. Its place is free at once.
         drop(charge);
         let next = Charge::begin(Some(&account));
         assert!(next.is_ok());

@@ -313,7 +313,7 @@ impl ModelControl {
 }
 
 /// Runs work that reads files on a thread that may block. Work that has begun is completed
-/// even if its client has gone.
+/// even if its client has disconnected.
 async fn run<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, ControlError> {

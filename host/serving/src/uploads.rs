@@ -275,7 +275,7 @@ mod tests {
             Err(UploadError::StorageFull { limit: 6 })
         ));
         assert_eq!(arriving(directory.path())?, 2);
-        // The client has gone.
+        // The client has disconnected.
         drop((file, second));
         assert_eq!(arriving(directory.path())?, 0);
         let mut third = begin(&uploads).await?;

@@ -65,7 +65,7 @@ fn select(path: &Path) -> anyhow::Result<SelectedVersion> {
     let path = std::path::absolute(path)?;
     let path = match path.file_name() {
         Some(_) => path,
-        // It ends in `..`, which is no name.
+        // It ends in `..`, which is not a name.
         None => path.canonicalize()?,
     };
     if is_model_directory(&path)? {

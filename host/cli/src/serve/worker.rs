@@ -62,7 +62,7 @@ struct Worker {
     spawner: Option<Spawner>,
 }
 
-/// Serves until the server has gone.
+/// Serves until the server has ended.
 pub(super) fn run(args: &ServeArgs) -> anyhow::Result<Infallible> {
     spawner::follow_server()?;
     log_lines::start(args.log.as_deref(), args.log_format)?;
@@ -191,7 +191,7 @@ impl Worker {
             served = serve_forwarded(socket, namespaces, ServerOptions::default()) => served,
             never = watching_memory => match never {},
         };
-        // It fails if the server has gone as a whole.
+        // It fails if the server has ended as a whole.
         let _ = worker_usage::report(&usage);
         match served {
             Ok(()) => ending::end(0, || tracing::debug!("the server has ended this worker")),

@@ -74,7 +74,7 @@ pub(super) fn start_reporting(book: Arc<UsageBook>) -> anyhow::Result<()> {
         let (_kept, ended) = channel::<()>();
         while let Err(RecvTimeoutError::Timeout) = ended.recv_timeout(PERIOD) {
             if report(&book).is_err() {
-                // The server has gone, and this process is about to.
+                // The server has ended, and this process is about to.
                 return;
             }
         }

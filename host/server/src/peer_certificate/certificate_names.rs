@@ -74,7 +74,7 @@ fn names(certificate: &[u8]) -> Option<CertificateNames> {
 }
 
 /// Returns the distinguished name in the form of RFC 4514, the last part first. There is none if a part has several
-/// attributes, whose order programs do not agree on, a type of attribute without a short name, or a value that is no text.
+/// attributes, whose order programs do not agree on, a type of attribute without a short name, or a value that is not text.
 fn distinguished_name(name: &X509Name<'_>) -> Option<Subject> {
     let mut parts = Vec::new();
     for part in name.iter_rdn() {

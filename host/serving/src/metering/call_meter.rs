@@ -1,6 +1,6 @@
 //! The meter of one request, shared by all threads and tasks that work for it.
 //!
-//! Work may go on after its request has failed or its client has gone: a guest ends at its next epoch. Each of them
+//! Work may go on after its request has failed or its client has disconnected: a guest ends at its next epoch. Each of them
 //! holds the meter, and its numbers are added to those of the tenant with the last one, so that nothing is lost and
 //! nothing counted twice. The quota of the tenant is charged the same times.
 

@@ -1,7 +1,7 @@
 //! The commands of clients that load or unload models.
 //!
 //! A client that loads a model whose files are unchanged keeps its versions, with their statistics. A command that has
-//! begun is completed even if its client has gone.
+//! begun is completed even if its client has disconnected.
 
 use super::load_source::{Asked, LoadSource};
 use super::{ControlError, ModelControl, run};

@@ -46,7 +46,7 @@ const BUFFER_BYTES: usize = 256 << 10;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TrustedKey(PublicKey);
 
-/// The error for a text that is no public key of minisign.
+/// The error for a text that is not a public key of minisign.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("it is not a public key of minisign, such as the file minisign.pub")]
 pub struct TrustedKeyError;

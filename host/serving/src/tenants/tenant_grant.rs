@@ -20,7 +20,7 @@ pub enum TenantGrant {
     Network,
 }
 
-/// The error for a text that is no capability.
+/// The error for a text that is not a capability.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("expected a grant: `random`, `clock` or `network`")]
 pub struct TenantGrantError;

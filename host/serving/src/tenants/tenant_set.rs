@@ -271,7 +271,7 @@ impl TenantSet {
             (Some(key), Some(certificate)) if key.tenant.id != certificate.tenant.id => {
                 Err(NotAuthenticated)
             }
-            // The certificate of a client may identify a machine, which is no tenant.
+            // The certificate of a client may identify a machine, which is not a tenant.
             (Some(key), _) => Ok(key),
             (None, Some(certificate)) => Ok(certificate),
             (None, None) if subjects.is_some() => Err(NotAuthenticated),
