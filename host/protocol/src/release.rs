@@ -91,7 +91,7 @@ pub enum Phase {
 pub enum ReleaseChange {
     Promote,
     Abort,
-    /// Ends a release that is no longer running: the model is served as its files say.
+    /// Ends a release that is no longer running: the files of the model select the versions again.
     Close,
 }
 

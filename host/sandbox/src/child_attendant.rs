@@ -147,7 +147,7 @@ fn wait(child: &mut Child, control: &UnixStream) {
 
 fn report(mut control: &UnixStream, kind: u8, number: i32) {
     let [a, b, c, d] = number.to_le_bytes();
-    // It fails if the user of the child has gone.
+    // It fails if the user of the child has dropped it.
     let _ = control.write_all(&[kind, a, b, c, d]);
 }
 

@@ -14,7 +14,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 /// The file with the number of the process that opens it.
 const PATH: &str = "/proc/self/oom_score_adj";
 
-/// The number of this process, which there is once. `None` where the system has none, or lets nobody change it.
+/// The score of this process. `None` if the system has no such score, or does not permit changes.
 static OWN: OnceLock<Option<Mutex<OwnScore>>> = OnceLock::new();
 
 /// The kind of a child, by which the kernel chooses.
