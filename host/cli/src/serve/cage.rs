@@ -54,7 +54,7 @@ const PROXY_VARIABLES: [&str; 6] = [
 const NOTIFICATION_VARIABLE: &str = "NOTIFY_SOCKET";
 
 /// The end of every refusal to start because of the cage.
-const REMEDY: &str = "the server cannot lock itself in; `--no-cage` serves without that";
+const REMEDY: &str = "the server cannot be caged; `--no-cage` serves without a cage";
 
 /// The cage of this process. Lifetime: the process.
 #[derive(Debug)]

@@ -50,7 +50,7 @@ const SOCKETS: Sockets = Sockets {
 };
 
 /// The end of every refusal to start because of the cage.
-const REMEDY: &str = "the worker cannot lock itself in; `--no-cage` serves without that";
+const REMEDY: &str = "the worker cannot be caged; `--no-cage` serves without a cage";
 
 /// A worker that has its tenant and is locked in.
 struct Worker {

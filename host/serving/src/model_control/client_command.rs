@@ -250,7 +250,7 @@ fn log_load(registry: &Registry, model: &ModelName, (outcome, started): (Outcome
     match outcome {
         Outcome::Loaded => tracing::info!(%model, versions, seconds, "loaded"),
         Outcome::Unchanged => {
-            tracing::info!(%model, versions, seconds, "unchanged, and so not loaded again");
+            tracing::info!(%model, versions, seconds, "unchanged, not loaded again");
         }
     }
 }

@@ -159,7 +159,7 @@ impl NamespaceOpener {
         let loader = match tenant.isolation {
             Isolation::Cordon => self.loader.cordoned(&tenant.id).unwrap_or_else(|error| {
                 let error = &error as &dyn std::error::Error;
-                tracing::error!(tenant = %tenant.id, error, "no threads for the tenant, which shares the server's");
+                tracing::error!(tenant = %tenant.id, error, "failed to start threads for the tenant, which uses those of the server");
                 shared()
             }),
             Isolation::Shared | Isolation::Worker => shared(),

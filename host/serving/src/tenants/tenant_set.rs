@@ -101,7 +101,7 @@ pub enum RecordError {
     Key { tenant: String, number: usize },
     #[error("two keys have the id `{0}`")]
     KeyTwice(KeyId),
-    #[error("`{name}` in the subjects of tenant `{tenant}` is no name of a client certificate")]
+    #[error("`{name}` in the subjects of tenant `{tenant}` is not a name of a client certificate")]
     Subject { tenant: String, name: String },
     #[error("the certificate name `{0}` is listed twice, in two tenants or in one")]
     SubjectTwice(Subject),
