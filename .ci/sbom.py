@@ -30,8 +30,8 @@ LINKED = [
 
 # The libraries that are opened at run time: name, license, the file that has the versions that are installed or needed.
 OPENED = [
-    ("onnxruntime", "MIT", "host/cli/src/backend/package.rs"),
-    ("CUDA Toolkit", "LicenseRef-NVIDIA-CUDA-EULA", "host/cli/src/backend/package/cuda.rs"),
+    ("onnxruntime", "MIT", "host/cli/src/backend/catalog/onnxruntime.rs"),
+    ("CUDA Toolkit", "LicenseRef-NVIDIA-CUDA-EULA", "host/cli/src/backend/catalog/cuda.rs"),
 ]
 
 

@@ -2,7 +2,7 @@
 //! them, and the server keeps serving meanwhile.
 
 use crate::harness::victim::victim_is_well;
-use crate::harness::wat_handler::WatHandler;
+use crate::harness::wat_handler::{WatHandler, bare_beside};
 use crate::harness::{Repository, Response, TestOptions, TestServer, child_program, root};
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
@@ -77,6 +77,19 @@ fn unload(server: &TestServer, model: &str) -> Result<Response> {
     server.request(&path, &[], b"{}")
 }
 
+/// Loads the model `bomb` while the victim responds, at least once.
+fn load_beside_the_victim(server: &TestServer) -> Result<Response> {
+    thread::scope(|scope| {
+        let bomb = scope.spawn(|| load(server, "bomb"));
+        loop {
+            victim_is_well(server)?;
+            if bomb.is_finished() {
+                return bomb.join().expect("it does not panic");
+            }
+        }
+    })
+}
+
 #[test]
 fn a_component_that_compiles_for_ever_is_refused_while_other_models_load() -> Result<()> {
     let repository = Repository::of(&["wine", "progression"])?;
@@ -121,10 +134,55 @@ fn a_component_whose_compilation_takes_too_much_memory_is_refused() -> Result<()
     let handler = server.repository().join("bomb/1/handler.wasm");
     std::fs::create_dir_all(handler.parent().context("it has a directory")?)?;
     std::fs::write(&handler, functions(100_000)?)?;
-    let error = load(&server, "bomb")?.error(400)?;
+    let error = load_beside_the_victim(&server)?.error(400)?;
     ensure!(error.contains("its process ended"), "{error}");
     ensure!(error.contains("memory limit: 64 MiB"), "{error}");
     victim_is_well(&server)
+}
+
+#[test]
+fn components_that_are_large_in_other_ways_are_loaded_or_refused_while_others_respond() -> Result<()>
+{
+    // Those of a server: these tests have less time.
+    ensure!(COMPILATION.processor_time == Duration::from_secs(10));
+    ensure!(COMPILATION.memory_bytes == 1 << 30);
+    let server = server(SHORT, Repository::of(&["wine"])?)?;
+    let handler = server.repository().join("bomb/1/handler.wasm");
+    std::fs::create_dir_all(handler.parent().context("it has a directory")?)?;
+    let labels = "0 ".repeat(1_000_000);
+    let exports = (0..100_000).map(|number| format!("(export \"{number}\" (func 0))"));
+    for (what, fields) in [
+        (
+            "a million labels",
+            format!("(func (param i32) block local.get 0 br_table {labels} end)"),
+        ),
+        (
+            "fifty thousand locals",
+            format!("(func (local {}))", "i64 ".repeat(50_000)),
+        ),
+        (
+            "a hundred thousand imports",
+            r#"(import "a" "b" (func))"#.repeat(100_000),
+        ),
+        (
+            "a hundred thousand exports",
+            format!("(func) {}", exports.collect::<String>()),
+        ),
+        (
+            "ten thousand blocks in each other",
+            format!(
+                "(func {} {})",
+                "block ".repeat(10_000),
+                "end ".repeat(10_000)
+            ),
+        ),
+    ] {
+        std::fs::write(&handler, bare_beside(&fields)?)?;
+        let response = load_beside_the_victim(&server).context(what)?;
+        ensure!(matches!(response.status, 200 | 400), "{what}: {response:?}");
+        victim_is_well(&server).context(what)?;
+    }
+    Ok(())
 }
 
 #[test]

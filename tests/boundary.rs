@@ -55,8 +55,8 @@ fn random_bytes_as_a_response_are_accepted_or_refused() -> Result<()> {
             (i32.load offset=20 (local.get $inputs)) (i32.load offset=24 (local.get $inputs)))",
     };
     let handler = sandbox.load(&wasm.component()?, short())??;
-    let mut answers = 0;
-    for case in 0..300 * scale() {
+    let (cases, mut answers) = (300 * scale(), 0);
+    for case in 0..cases {
         let mut numbers = Numbers::of(case);
         let words = numbers.of_these(&[5, 15, 40, 200, 500]);
         let mut bytes: Vec<u8> = (0..words)
@@ -79,7 +79,8 @@ fn random_bytes_as_a_response_are_accepted_or_refused() -> Result<()> {
         drop(outcome);
         retains_nothing(&sandbox, case)?;
     }
-    ensure!(answers > 0, "not one of them was an answer");
+    // Usually, one of twenty.
+    ensure!(answers >= cases / 40, "{answers} answers of {cases}");
     Ok(())
 }
 
@@ -152,8 +153,8 @@ fn calls_of_the_host_with_random_arguments_return_or_end_the_guest() -> Result<(
             (i32.load offset=20 (local.get $inputs)) (i32.load offset=24 (local.get $inputs))))",
     };
     let handler = sandbox.load(&wasm.component()?, short())??;
-    let mut survived = 0;
-    for case in 0..300 * scale() {
+    let (cases, mut survived) = (300 * scale(), 0);
+    for case in 0..cases {
         let mut numbers = Numbers::of(case);
         let mut bytes = Vec::new();
         for _ in 0..=numbers.next() % 6 {
@@ -172,7 +173,8 @@ fn calls_of_the_host_with_random_arguments_return_or_end_the_guest() -> Result<(
         drop(outcome);
         retains_nothing(&sandbox, case)?;
     }
-    ensure!(survived > 0, "not one of them lived on");
+    // Usually, one of 25: most of the others pass an address that is none.
+    ensure!(survived >= cases / 50, "{survived} of {cases} lived on");
     Ok(())
 }
 
@@ -180,7 +182,8 @@ fn calls_of_the_host_with_random_arguments_return_or_end_the_guest() -> Result<(
 fn corrupted_components_are_loaded_or_refused() -> Result<()> {
     let sandbox = Sandbox::start()?;
     let genuine = WatHandler::BARE.component()?;
-    for case in 0..100 * scale() {
+    let (cases, mut called) = (100 * scale(), 0);
+    for case in 0..cases {
         let mut numbers = Numbers::of(case);
         let mut wasm = genuine.clone();
         for _ in 0..=numbers.next() % 3 {
@@ -196,8 +199,12 @@ fn corrupted_components_are_loaded_or_refused() -> Result<()> {
         if let Ok(handler) = loaded {
             let outcome = call_inline(&handler, &[carrying(vec![0; 4])?]);
             keeps_the_contract(&outcome).with_context(|| format!("case {case}"))?;
+            called += 1;
         }
+        retains_nothing(&sandbox, case)?;
     }
+    // Usually, one of seven is still a handler.
+    ensure!(called >= cases / 20, "{called} of {cases} were called");
     Ok(())
 }
 
@@ -228,8 +235,8 @@ fn random_module(shape: &[u8], numbers: &mut Numbers) -> Result<Option<Vec<u8>>>
 fn random_modules_with_a_handlers_exports_are_loaded_or_refused() -> Result<()> {
     let sandbox = Sandbox::start()?;
     let shape = dummy_module()?;
-    let mut compiled = 0;
-    for case in 0..100 * scale() {
+    let (cases, mut compiled) = (100 * scale(), 0);
+    for case in 0..cases {
         let Some(module) = random_module(&shape, &mut Numbers::of(case))? else {
             continue;
         };
@@ -244,7 +251,10 @@ fn random_modules_with_a_handlers_exports_are_loaded_or_refused() -> Result<()> 
         }
         retains_nothing(&sandbox, case)?;
     }
-    ensure!(compiled > 0, "not one of them was a component");
+    ensure!(
+        compiled >= cases / 2,
+        "{compiled} of {cases} were components"
+    );
     Ok(())
 }
 
@@ -273,8 +283,8 @@ fn failing_handler(text: &[u8], length: u32, encoding: StringEncoding) -> Result
 #[test]
 fn broken_texts_in_every_encoding_are_cleaned_or_end_the_guest() -> Result<()> {
     let sandbox = Sandbox::start()?;
-    let mut texts = 0;
-    for case in 0..60 * scale() {
+    let (cases, mut texts) = (60 * scale(), 0);
+    for case in 0..cases {
         let mut numbers = Numbers::of(case);
         let encoding = numbers.of_these(&[
             StringEncoding::UTF8,
@@ -312,6 +322,7 @@ fn broken_texts_in_every_encoding_are_cleaned_or_end_the_guest() -> Result<()> {
         drop(outcome);
         retains_nothing(&sandbox, case)?;
     }
-    ensure!(texts > 0, "not one of them was a text");
+    // Usually, half of them.
+    ensure!(texts >= cases / 4, "{texts} of {cases} were texts");
     Ok(())
 }

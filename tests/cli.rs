@@ -5,7 +5,7 @@
 //! configurations, `cage` those of the rules that lock a server in, `handler_output` those of what handlers log, `health` those of `wisp health`, `log` those of the
 //! log's formats, `metering` those of the usage log, `native_code` those of backends in the workers of tenants, `probes` those of readiness, `release` those of `wisp release`, `hangup` those of SIGHUP, `threads` those of
 //! many models, `on_demand` those that load them with their first requests, `uploads` those of `--allow-upload`, `workers` those of the processes of tenants, and
-//! `backend` those that install backends. `soak` and `tenant_soak` mix all kinds of requests for as long as you like. `floods`, `conformance`, `connections` and `slowness` contain those with hostile clients.
+//! `backend` those that install backends. `soak` and `tenant_soak` mix all kinds of requests for as long as you like. `floods`, `conformance`, `connections` and `slowness` contain those with hostile clients; `footprint` counts what a server has in use before and after.
 
 mod backend;
 mod cage;
@@ -16,6 +16,7 @@ mod connections;
 mod control;
 mod ending;
 mod floods;
+mod footprint;
 mod handler_output;
 mod hangup;
 mod hardship;

@@ -1,17 +1,24 @@
-//! Tests of limits that only handwritten modules reach: endless code outside of a handler's own functions, further
-//! memories and tables, instances without end, and host calls at the end of the stack.
+//! Tests of limits that only handwritten modules reach: endless code outside of a handler's own functions, the last page
+//! and the last element that are allowed, further memories and tables, instances without end, and host calls and the
+//! allocator at the end of the stack.
 //!
 //! Each runs in a sandbox with a single instance. Afterwards a healthy handler gets that instance, and no memory stays
 //! reserved.
 
-use crate::harness::sandbox::{Sandbox, call_inline};
-use crate::harness::wat_handler::{RESPONSE, SIGNATURE, WatHandler, from_module, static_memory};
+use crate::harness::sandbox::{Sandbox, call_inline, call_with_log};
+use crate::harness::wat_handler::{
+    RESPONSE, SIGNATURE, WatHandler, bare_beside, from_module, static_memory,
+};
 use anyhow::{Context, Result, bail, ensure};
 use std::time::Duration;
 use wasm_encoder::{Component, RawSection};
-use wisp_sandbox::handler::{HandlerError, HandlerLoadError};
+use wisp_sandbox::guest_run::TrapCause;
+use wisp_sandbox::handler::{HandlerError, HandlerLoadError, HandlerOutcome};
 use wisp_sandbox::limits::Limits;
 use wisp_tensor::{ElementType, NamedTensor, Shape, Tensor};
+
+/// The size of a page of memory in bytes.
+const PAGE: usize = 65_536;
 
 /// A loop without an end, in a function with or without a result.
 const ENDLESS: &str = "(loop $again (br $again)) (unreachable)";
@@ -20,6 +27,14 @@ fn limits() -> Limits {
     Limits {
         guest_time: Duration::from_millis(100),
         ..Limits::default()
+    }
+}
+
+/// Returns the same limits with time for what ends at another one, on a busy machine too.
+fn ample() -> Limits {
+    Limits {
+        guest_time: Duration::from_secs(30),
+        ..limits()
     }
 }
 
@@ -46,6 +61,17 @@ fn module(allocator: &str, signature: &str) -> Result<Vec<u8>> {
             (data (i32.const {SIGNATURE}) "{data}"))"#
     );
     from_module(&wat::parse_str(text)?)
+}
+
+/// Returns the outcome of the first call of a handler with these fields, whose `infer` has these instructions.
+fn outcome(sandbox: &Sandbox, fields: &str, infer: &str) -> Result<HandlerOutcome> {
+    let handler = WatHandler {
+        fields,
+        infer,
+        ..WatHandler::BARE
+    };
+    let handler = sandbox.load(&handler.component()?, ample())??;
+    Ok(call_with_log(&handler, &[number()?]))
 }
 
 /// Returns the error of loading a handler, or of its first call. The bytes of a component that is refused without
@@ -108,54 +134,108 @@ fn memories_and_tables_end_at_their_limits() -> Result<()> {
     let sandbox = Sandbox::with_one_instance()?;
     // Each loop ends only if growing is refused without a trap.
     let steps = "(loop $more (br_if $more (i32.ne (memory.grow (i32.const 16)) (i32.const -1))))";
-    let table = "(drop (table.grow $table (ref.null func) (i32.const 0x7fffffff)))";
+    let tenths = "(loop $more (br_if $more (i32.ne
+        (memory.grow (i32.add (i32.div_u (memory.size) (i32.const 10)) (i32.const 1)))
+        (i32.const -1))))";
     let whole = "(drop (memory.grow (i32.const 65535)))";
-    for (what, fields, infer, key) in [
-        ("steps", "", steps, "limits.memory_bytes"),
-        ("4 GiB at once", "", whole, "limits.memory_bytes"),
+    let table = "(table $table 1 funcref)";
+    let grown = |elements: u32| {
+        format!("(drop (table.grow $table (ref.null func) (i32.const {elements})))")
+    };
+    let (memory, elements) = ("limits.memory_bytes", "limits.table_elements");
+    let most = limits().table_elements;
+    let one_too_many = grown(u32::try_from(most)?);
+    let (half, all) = (grown(u32::MAX / 2), grown(u32::MAX));
+    // With the number of pages that the instance has in the end: as many as fit, or none but the first.
+    for (what, fields, infer, key, pages) in [
+        ("steps", "", steps, memory, 1 + 127 * 16..=1 + 127 * 16),
+        ("steps of a tenth", "", tenths, memory, 1024..=2048),
+        ("4 GiB at once", "", whole, memory, 1..=1),
         (
-            "a table",
-            "(table $table 1 funcref)",
+            "an element too many",
             table,
-            "limits.table_elements",
+            one_too_many.as_str(),
+            elements,
+            1..=1,
         ),
+        (
+            "half of all elements",
+            table,
+            half.as_str(),
+            elements,
+            1..=1,
+        ),
+        ("all elements", table, all.as_str(), elements, 1..=1),
     ] {
-        let handler = WatHandler {
-            fields,
-            infer,
-            ..WatHandler::BARE
-        };
-        let error = failure(&sandbox, &handler.component()?).context(what)?;
+        let ended = outcome(&sandbox, fields, infer).context(what)?;
+        let error = ended.result.err().context(what)?;
         ensure!(error.to_string().contains(key), "{what}: {error}");
+        let used = ended.run.usage.peak_memory_bytes / PAGE;
+        ensure!(pages.contains(&used), "{what}: {used} pages");
         neighbor_is_well(&sandbox).context(what)?;
     }
-    Ok(())
+    // The last page and the last element that are allowed.
+    let allowed = format!(
+        "(drop (memory.grow (i32.const {}))) {}",
+        limits().memory_bytes / PAGE - 1,
+        grown(u32::try_from(most - 1)?)
+    );
+    let ended = outcome(&sandbox, table, &allowed)?;
+    ended.result.context("less than the limits is refused")?;
+    ensure!(ended.run.usage.peak_memory_bytes == limits().memory_bytes);
+    neighbor_is_well(&sandbox)
+}
+
+/// Returns the error of loading a handler with its causes, or `None` if it is loaded.
+fn refusal(sandbox: &Sandbox, wasm: &[u8]) -> Option<String> {
+    match sandbox.load(wasm, ample()) {
+        Ok(Ok(_)) => None,
+        Ok(Err(error)) => Some(format!("{:#}", anyhow::Error::new(error))),
+        Err(error) => Some(format!("{error:#}")),
+    }
 }
 
 #[test]
 fn modules_with_more_than_the_pool_has_are_refused_before_they_run() -> Result<()> {
+    const UNREACHABLE: &str = "unreachable";
     let sandbox = Sandbox::with_one_instance()?;
-    let tables = "(table 1 funcref)".repeat(1000);
-    let memories = "(memory 1)".repeat(100);
+    // A function that traps as soon as its module runs.
+    let start = "(func $start unreachable) (start $start)";
+    let ran = refusal(&sandbox, &bare_beside(start)?).context("it does not run")?;
+    ensure!(ran.contains(UNREACHABLE), "{ran}");
+    let little = refusal(
+        &sandbox,
+        &bare_beside("(table 1 funcref) (memory 1) (func)")?,
+    );
+    ensure!(little.is_none(), "{little:?}");
+    let (tables, memories) = ("(table 1 funcref)", "(memory 1)");
     for (what, fields) in [
-        ("tables", tables.as_str()),
-        ("memories", memories.as_str()),
-        ("a second memory", "(memory 1)"),
-        ("a memory of 64 bits", "(memory i64 1)"),
-        ("a table of 64 bits", "(table i64 1 funcref)"),
-        ("a shared memory", "(memory 1 1 shared)"),
+        ("20 tables", tables.repeat(20)),
+        ("a hundred thousand tables", tables.repeat(100_000)),
+        ("five memories", memories.repeat(5)),
+        ("a hundred memories", memories.repeat(100)),
+        ("a memory of 64 bits", "(memory i64 1)".to_owned()),
+        ("a table of 64 bits", "(table i64 1 funcref)".to_owned()),
+        ("a shared memory", "(memory 1 1 shared)".to_owned()),
+        (
+            "a table of all elements",
+            "(table 0xffffffff funcref)".to_owned(),
+        ),
     ] {
-        // Some of them are no modules for the tools that make components, which is a refusal too.
-        let Ok(wasm) = (WatHandler {
-            fields,
-            ..WatHandler::BARE
-        })
-        .component() else {
-            continue;
-        };
-        let refused = !matches!(sandbox.load(&wasm, limits()), Ok(Ok(_)));
-        ensure!(refused, "{what} are accepted");
+        let wasm = bare_beside(&format!("{fields} {start}"))?;
+        let refused = refusal(&sandbox, &wasm).with_context(|| format!("{what} are accepted"))?;
+        ensure!(!refused.contains(UNREACHABLE), "{what} run: {refused}");
         neighbor_is_well(&sandbox).context(what)?;
+    }
+    // All memories of a handler count towards one limit, also those that it has from the beginning.
+    for memories in ["(memory 2048)", "(memory 1024) (memory 1024)"] {
+        let wasm = bare_beside(&format!("{memories} {start}"))?;
+        let refused = refusal(&sandbox, &wasm).context(memories)?;
+        ensure!(
+            refused.contains("limits.memory_bytes"),
+            "{memories}: {refused}"
+        );
+        neighbor_is_well(&sandbox).context(memories)?;
     }
     Ok(())
 }
@@ -228,4 +308,23 @@ fn host_calls_at_the_end_of_the_stack_are_traps_and_no_crash() -> Result<()> {
         neighbor_is_well(&sandbox)?;
     }
     Ok(())
+}
+
+#[test]
+fn an_allocator_that_calls_itself_for_ever_ends_the_call() -> Result<()> {
+    let sandbox = Sandbox::with_one_instance()?;
+    // The first function of the module is the allocator, which the host calls while it passes the request on.
+    let again = "(call 0 (local.get 0) (local.get 1) (local.get 2) (local.get 3))";
+    let wasm = module(again, "(i32.const 1024)")?;
+    let handler = sandbox.load(&wasm, ample())??;
+    let ended = call_with_log(&handler, &[number()?]);
+    ensure!(
+        matches!(ended.result, Err(HandlerError::Failed { .. })),
+        "{ended:?}"
+    );
+    ensure!(
+        ended.run.trap == Some(TrapCause::StackOverflow),
+        "{ended:?}"
+    );
+    neighbor_is_well(&sandbox)
 }

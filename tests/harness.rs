@@ -13,6 +13,7 @@ pub(crate) mod fixture;
 pub(crate) mod frames;
 pub(crate) mod gate;
 pub(crate) mod grpc;
+pub(crate) mod metric;
 pub(crate) mod numbers;
 pub(crate) mod onnx;
 pub(crate) mod sandbox;
@@ -464,6 +465,7 @@ pub(crate) fn loader(options: &TestOptions) -> Result<Loader> {
         ),
         graphs: graph_loader(options, &store, threads)?,
         pool: FairPool::spawn("wisp-handler", PoolOptions::with_threads_per_flow(threads))?,
+        own_instances: None,
         instances: threads,
         limits: options.limits.clone(),
         direct_calls: options.direct_calls,

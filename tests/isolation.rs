@@ -1,6 +1,7 @@
 //! Tests of hostile handlers: each gets a clean error within its limit, and its neighbors are not
 //! affected.
 
+use crate::harness::metric::sample;
 use crate::harness::sandbox::{Sandbox, call_inline};
 use crate::harness::victim::victim_is_well;
 use crate::harness::wat_handler::WatHandler;
@@ -71,7 +72,22 @@ fn is_refused_within(limits: Limits, behaviour: &str, status: u16, text: &str) -
     }
     let honest = server.infer("hostile", &behave("honest"))?.ok()?;
     ensure!(outcome(&honest)? == "honest");
-    Ok(())
+    nothing_is_left(&server)
+}
+
+/// Checks that no request, instance or byte is left after all requests have responses. The last of them is released with a
+/// connection or with a job of a graph, a little after the response.
+fn nothing_is_left(server: &TestServer) -> Result<()> {
+    let serving = server.serving();
+    let left = || {
+        [
+            serving.admitted_requests(),
+            serving.live_instances(),
+            serving.memory().reserved(),
+        ]
+    };
+    wait_until("nothing is left", || left() == [0; 3])
+        .with_context(|| format!("{:?} requests, instances and bytes", left()))
 }
 
 /// Checks that the guest receives a wasi:nn error and continues to run.
@@ -79,7 +95,47 @@ fn guest_is_told(behaviour: &str, code: &str) -> Result<()> {
     let server = server(Limits::default())?;
     let response = server.infer("hostile", &behave(behaviour))?.ok()?;
     ensure!(outcome(&response)? == code, "{behaviour}: {response}");
-    victim_is_well(&server)
+    victim_is_well(&server)?;
+    nothing_is_left(&server)
+}
+
+#[test]
+fn the_end_of_a_guest_is_counted_once_by_its_cause_and_its_memory_ends_at_the_limit() -> Result<()>
+{
+    const CALLS: u8 = 3;
+    let limits = Limits::default();
+    let server = server(limits.clone())?;
+    let of_model = |name: &str, more: &str| {
+        let series = format!("{name}{{model=\"hostile\",version=\"1\"{more}}}");
+        sample(&server, &series)
+    };
+    for (behaviour, cause) in [
+        ("grow", "memory_limit"),
+        ("recurse", "stack_overflow"),
+        ("trap", "panic"),
+        ("handles", "other_limit"),
+        ("misfits", "other_limit"),
+    ] {
+        let ends = || of_model("wisp_sandbox_traps_total", &format!(",cause=\"{cause}\""));
+        let before = ends()?;
+        for _ in 0..CALLS {
+            server.infer("hostile", &behave(behaviour))?.error(502)?;
+            victim_is_well(&server)?;
+        }
+        let counted = ends()? - before;
+        ensure!(
+            counted == f64::from(CALLS),
+            "{behaviour}: {counted} of {cause}"
+        );
+    }
+    let peak = of_model("wisp_sandbox_peak_memory_bytes", "")?;
+    let limit = limits.memory_bytes as f64;
+    // It grows in steps of 1 MiB.
+    ensure!(
+        (limit - 1_048_576.0..=limit).contains(&peak),
+        "{peak} bytes, the limit is {limit}"
+    );
+    nothing_is_left(&server)
 }
 
 #[test]
@@ -124,8 +180,12 @@ fn many_concurrent_endless_loops_end_while_other_models_respond() -> Result<()> 
         }
         let honest = server.infer("hostile", &behave("honest"))?.ok()?;
         ensure!(outcome(&honest)? == "honest");
-        Ok(())
-    })
+        anyhow::Ok(())
+    })?;
+    let series = r#"wisp_sandbox_traps_total{model="hostile",version="1",cause="time_limit"}"#;
+    let ended = sample(&server, series)?;
+    ensure!(ended >= LOOPERS as f64, "{ended} of {LOOPERS} were ended");
+    nothing_is_left(&server)
 }
 
 #[test]
@@ -397,25 +457,41 @@ fn many_concurrent_hoarders_release_their_memory() -> Result<()> {
 
 #[test]
 fn a_component_with_an_import_that_is_not_granted_is_not_served() -> Result<()> {
-    let wasm =
-        wat::parse_str(r#"(component (import "wasi:filesystem/preopens@0.2.0" (instance)))"#)?;
-    let repository = Repository::of(&["wine"])?
-        .with_model("thief", "progression", None)?
-        .with_file("thief/1/handler.wasm", wasm)?;
+    let mut repository = Repository::of(&["wine"])?;
+    let imports = [
+        "wasi:filesystem/preopens@0.2.0",
+        "wasi:sockets/tcp@0.2.0",
+        "wasi:cli/environment@0.2.0",
+        "wasi:http/outgoing-handler@0.2.0",
+        "wasi:keyvalue/store@0.2.0-draft",
+        "wasi:nn/graph@0.2.0-rc-2024-08-19",
+        "evil:library/door@1.0.0",
+    ];
+    for (number, import) in imports.iter().enumerate() {
+        let wasm = wat::parse_str(format!(r#"(component (import "{import}" (instance)))"#))?;
+        let name = format!("thief{number}");
+        repository = repository
+            .with_model(&name, "progression", None)?
+            .with_file(&format!("{name}/1/handler.wasm"), wasm)?;
+    }
     let server = TestServer::start(repository)?;
-    let error = server.infer("thief", &behave("honest"))?.error(503)?;
-    ensure!(error.contains("wasi:filesystem/preopens@0.2.0"), "{error}");
     let index = server
         .request("POST /v2/repository/index", &[], b"")?
         .ok()?;
-    let thief = index
-        .as_array()
-        .and_then(|index| index.iter().find(|m| m["name"] == "thief"));
-    ensure!(
-        thief.is_some_and(|thief| thief["state"] == "UNAVAILABLE"),
-        "{index}"
-    );
-    victim_is_well(&server)
+    for (number, import) in imports.iter().enumerate() {
+        let name = format!("thief{number}");
+        let error = server.infer(&name, &behave("honest"))?.error(503)?;
+        ensure!(error.contains(import), "{import}: {error}");
+        let thief = index
+            .as_array()
+            .and_then(|index| index.iter().find(|model| model["name"] == *name));
+        ensure!(
+            thief.is_some_and(|thief| thief["state"] == "UNAVAILABLE"),
+            "{import}: {index}"
+        );
+        victim_is_well(&server)?;
+    }
+    Ok(())
 }
 
 /// Checks that a secret planted by one call is found by no later call, although a call finds its own

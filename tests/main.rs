@@ -72,6 +72,7 @@ mod telemetry;
 mod tenants;
 mod timing;
 mod tls;
+mod trap_storm;
 mod triton;
 mod triton_config;
 mod uploads;

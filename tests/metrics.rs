@@ -8,7 +8,8 @@ mod page;
 use self::page::{Page, promtool};
 use crate::harness::victim::wine;
 use crate::harness::{
-    Gate, Repository, Response, TIMEOUT, TestOptions, TestServer, component, exchange, wait_until,
+    Gate, Repository, Response, TIMEOUT, TestOptions, TestServer, component, exchange, scale,
+    wait_until,
 };
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
@@ -161,6 +162,27 @@ fn models_that_do_not_exist_have_no_series() -> Result<()> {
     };
     ensure!(failures("other")? >= 3.0, "{}", failures("other")?);
     ensure!(failures("server")? >= 1.0, "{}", failures("server")?);
+    // However many there are, and whatever their headers say.
+    let (before, names) = (failures("other")?, 200 * scale());
+    let body = wine().to_string();
+    for number in 0..names {
+        let canary = format!("canary-{number}");
+        let headers = ["x-request-id", "user-agent", "x-canary"].map(|name| (name, &*canary));
+        let request = format!("POST /v2/models/{canary}/infer");
+        server
+            .request(&request, &headers, body.as_bytes())?
+            .error(404)?;
+    }
+    ensure!(!text(&server)?.contains("canary"), "text of clients");
+    let page = Page::parse(&text(&server)?)?;
+    ensure!(page.series() == series, "{:?}", page.series());
+    let labels = [
+        ("target", "other"),
+        ("party", "client"),
+        ("reason", "not_found"),
+    ];
+    let counted = page.value("wisp_request_failures_total", &labels)? - before;
+    ensure!(counted == names as f64, "{counted} of {names}");
     Ok(())
 }
 

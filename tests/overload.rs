@@ -35,6 +35,7 @@ fn answer(answering: ScopedJoinHandle<'_, Result<Response>>) -> Result<Response>
 
 #[test]
 fn a_request_above_the_limit_is_refused_with_a_time_to_retry() -> Result<()> {
+    const REFUSED: u64 = 10;
     let gate = Gate::default();
     let serving = ServingOptions {
         max_requests: 1,
@@ -45,14 +46,22 @@ fn a_request_above_the_limit_is_refused_with_a_time_to_retry() -> Result<()> {
     scope(|scope| {
         let admitted = scope.spawn(|| server.infer("bare", &patient()));
         gate.wait_for(1)?;
-        let refusal = server.infer("bare", &patient())?;
-        refusal.error(503)?;
-        ensure!(refusal.header("retry-after").is_some(), "{refusal:?}");
+        for _ in 0..REFUSED {
+            let refusal = server.infer("bare", &patient())?;
+            refusal.error(503)?;
+            ensure!(refusal.header("retry-after").is_some(), "{refusal:?}");
+        }
+        ensure!(gate.computations() == 1, "nothing of them is computed");
         gate.open();
         answer(admitted)?.ok()?;
         anyhow::Ok(())
     })?;
     server.infer("bare", &patient())?.ok()?;
+    let counts = server.serving().admission_counts();
+    ensure!(
+        (counts.admitted, counts.overloaded) == (2, REFUSED),
+        "{counts:?}"
+    );
     Ok(())
 }
 

@@ -1,10 +1,9 @@
 //! Tests of releases: the split of requests, copies to the candidate, rollbacks, and loads under load.
 
+use crate::harness::metric::sample;
 use crate::harness::onnx::Graph;
 use crate::harness::wat_handler::WatHandler;
-use crate::harness::{
-    Connection, Repository, Response, TestOptions, TestServer, exchange, scale, wait_for,
-};
+use crate::harness::{Connection, Repository, Response, TestOptions, TestServer, scale, wait_for};
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use std::path::Path;
@@ -69,16 +68,6 @@ fn start(server: &TestServer, settings: Value) -> Result<Value> {
 
 fn status(server: &TestServer) -> Result<Value> {
     server.get("/v2/repository/models/m/release")?.ok()
-}
-
-/// Returns the sample of a metric of the release that has exactly this text before its value.
-fn sample(server: &TestServer, series: &str) -> Result<f64> {
-    let request = b"GET /metrics HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n\r\n";
-    let response = exchange(server.metrics_address(), request)?;
-    let text = String::from_utf8(response.body)?;
-    let found = text.lines().find_map(|line| line.strip_prefix(series));
-    let value = found.with_context(|| format!("there is no {series}: {text}"))?;
-    Ok(value.trim().parse()?)
 }
 
 /// Returns the version that answers a request with this key.
@@ -230,6 +219,14 @@ fn a_candidate_that_disagrees_is_rolled_back_with_the_reason() -> Result<()> {
     let reason = events.last().and_then(|event| event["reason"].as_str());
     let reason = reason.context("no reason")?;
     ensure!(reason.contains("compared responses disagree"), "{reason}");
+    // The version before it responds to all requests, correctly.
+    ensure!(rolled_back["default_version"] == "1", "{rolled_back}");
+    for _ in 0..20 {
+        let answer = server.infer("m", &row())?.ok()?;
+        ensure!(answer["model_version"] == "1", "{answer}");
+        let last = answer["outputs"][0]["data"][2].as_f64();
+        ensure!(last == Some(1.0), "{answer}");
+    }
     Ok(())
 }
 

@@ -4,10 +4,11 @@
 //! `foreign_names` the names of others' models. `memory` is about what the memory of one leaves to the others. `pages`
 //! are what browsers open; `sharing` is about caches and batches; `streams` are open while keys change. `certificates`
 //! identify tenants too, `signatures` are those of the keys of one tenant, and `settings` are the changes of what a tenant
-//! may.
+//! may. `cordon` is about tenants with instances of their own.
 
 mod audit;
 mod certificates;
+mod cordon;
 mod foreign_names;
 mod identity;
 mod memory;
@@ -180,13 +181,22 @@ fn a_foreign_name_has_the_answer_of_one_that_does_not_exist() -> Result<()> {
     let public = Repository::empty()?.with_model("shared", "progression", None)?;
     let directory =
         Repository::empty()?.with_model("tenants/acme/models/secret", "progression", None)?;
-    let mut key = String::new();
+    let (mut acme, mut key) = (String::new(), String::new());
     let tenants = Tenants::start(public, directory, |file| {
-        let acme = add(file, &new_tenant("acme", Role::Deploy)?)?;
+        acme = add(file, &new_tenant("acme", Role::Deploy)?)?;
         key = add(file, &new_tenant("other", Role::Deploy)?)?;
-        drop(acme);
         Ok(())
     })?;
+    // The model is there, and its owner is answered before and after.
+    tenants.infer("secret", &acme)?.ok()?;
+    for (path, key, status) in [
+        ("/v2/models/secret", &acme, 200),
+        ("/v2/models/secret", &key, 404),
+        ("/v2/models/absent", &key, 404),
+    ] {
+        let found = tenants.get(path, key)?;
+        ensure!(found.status == status, "{path}: {found:?}");
+    }
     let routes = [
         "GET /v2/models/{}",
         "GET /v2/models/{}/ready",
@@ -247,6 +257,7 @@ fn a_foreign_name_has_the_answer_of_one_that_does_not_exist() -> Result<()> {
             ensure!(foreign == absent, "{route}: {foreign:?}, {absent:?}");
         }
     }
+    tenants.infer("secret", &acme)?.ok()?;
     Ok(())
 }
 

@@ -1,11 +1,10 @@
 //! The circles of imports in a crate: the strongly connected components of its files.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 
 /// The files that import from each other, directly or through others of the same circle.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Circle(pub(super) BTreeSet<String>);
+pub(super) struct Circle(BTreeSet<String>);
 
 /// Returns the circles of more than one file, in order.
 pub(super) fn circles(edges: &BTreeMap<&str, BTreeSet<&str>>) -> BTreeSet<Circle> {
@@ -52,13 +51,6 @@ impl Circle {
     }
 }
 
-/// Writes each file on a line of its own.
-impl fmt::Display for Circle {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|file| write!(f, "\n    {file}"))
-    }
-}
-
 #[test]
 fn a_circle_contains_all_files_that_reach_each_other() {
     let edges = BTreeMap::from([
@@ -68,6 +60,9 @@ fn a_circle_contains_all_files_that_reach_each_other() {
         ("d", BTreeSet::from(["e"])),
         ("e", BTreeSet::new()),
     ]);
-    let found: Vec<_> = circles(&edges).iter().map(Circle::to_string).collect();
-    assert_eq!(found, ["\n    a\n    b\n    c"]);
+    let found: Vec<_> = circles(&edges)
+        .iter()
+        .map(|circle| circle.imports(&edges))
+        .collect();
+    assert_eq!(found, ["    a -> b\n    b -> c\n    c -> a\n"]);
 }

@@ -2,7 +2,8 @@
 //!
 //! The graph is made from the text: every path that begins with `crate`, `self`, `super` or a child
 //! module is an import of the file that defines its item. A re-export is followed to that file, and is
-//! an import of its own. Tests are left out, and a `mod` declaration alone is no import.
+//! an import of its own. Tests are left out. A `mod` declaration alone is no import, and neither is the path of a
+//! visibility, such as `pub(in crate::a)`.
 
 use super::source::Source;
 use super::tokens::{Token, tokens};
@@ -148,10 +149,13 @@ fn mentions(module: &Path, children: &BTreeSet<String>, tokens: &[Token]) -> Vec
             Token::Name(name) => {
                 let is_use = before == Some(&Token::Name("use".to_owned()));
                 let continues = matches!(before, Some(Token::Path | Token::Symbol('.')));
+                let is_visibility = at >= 2
+                    && tokens[at - 2] == Token::Symbol('(')
+                    && tokens[at - 1] == Token::Name("in".to_owned());
                 let is_path = is_use || tokens.get(at + 1) == Some(&Token::Path);
                 let is_ours =
                     matches!(name.as_str(), "crate" | "self" | "super") || children.contains(name);
-                if is_path && is_ours && !continues {
+                if is_path && is_ours && !continues && !is_visibility {
                     let mut found = Vec::new();
                     at = read_path(tokens, at, &mut Path::new(), &mut found);
                     mentions.extend(found.into_iter().filter_map(|mention| {
@@ -284,7 +288,10 @@ fn paths_lead_to_the_files_that_define_their_items() -> Result<()> {
             "c.rs",
             "mod d;\n// crate::a::f\nfn f() { d::g(\"crate::a\") }",
         ),
-        source("c/d.rs", "use super::*;\nmod tests {\nuse crate::a::F;"),
+        source(
+            "c/d.rs",
+            "use super::*;\npub(in crate::a) struct E;\nmod tests {\nuse crate::a::F;",
+        ),
     ];
     let imports = Imports::of("x", &sources)?;
     let edges = imports.edges().into_iter();

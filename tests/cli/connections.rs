@@ -1,7 +1,8 @@
 //! Tests with many connections: idle ones cost little memory, and connections that come and go, or that never send
 //! anything, keep nobody out.
 
-use super::floods::{resident_bytes, victim_is_well};
+use super::floods::victim_is_well;
+use super::footprint::{Footprint, resident_bytes};
 use super::serve::{Serve, serve};
 use crate::harness::{Repository, TIMEOUT, scale, wait_until};
 use anyhow::{Context, Result, ensure};
@@ -33,7 +34,7 @@ fn start(repository: &Repository) -> Result<Serve> {
 fn idle_connections_cost_little_memory_and_keep_nobody_out() -> Result<()> {
     let repository = Repository::of(&["wine"])?;
     let server = start(&repository)?;
-    let before = resident_bytes(server.id())?;
+    let at_rest = Footprint::of(server.id())?;
     let mut idle = Vec::new();
     for _ in 0..IDLE {
         let mut stream = TcpStream::connect(server.address())?;
@@ -45,18 +46,19 @@ fn idle_connections_cost_little_memory_and_keep_nobody_out() -> Result<()> {
         idle.push(stream);
     }
     victim_is_well(&server)?;
-    let growth = resident_bytes(server.id())?.saturating_sub(before);
+    let growth = resident_bytes(server.id())?.saturating_sub(at_rest.memory);
     let limit = RESERVE + MAX_BYTES_EACH * u64::try_from(IDLE)?;
     ensure!(growth < limit, "{} KiB more", growth >> 10);
     drop(idle);
-    victim_is_well(&server)
+    victim_is_well(&server)?;
+    at_rest.wait_for(server.id())
 }
 
 #[test]
 fn connections_that_come_and_go_or_stay_silent_keep_nobody_out() -> Result<()> {
     let repository = Repository::of(&["wine"])?;
     let server = start(&repository)?;
-    let before = resident_bytes(server.id())?;
+    let at_rest = Footprint::of(server.id())?;
     let mut silent = Vec::new();
     // Each of them occupies a port of this machine for a while.
     for number in 0..(FLEETING * scale()).min(MAX_FLEETING) {
@@ -77,8 +79,9 @@ fn connections_that_come_and_go_or_stay_silent_keep_nobody_out() -> Result<()> {
         }
     }
     wait_until("others are answered", || victim_is_well(&server).is_ok())?;
-    let growth = resident_bytes(server.id())?.saturating_sub(before);
+    let growth = resident_bytes(server.id())?.saturating_sub(at_rest.memory);
     let limit = RESERVE + MAX_BYTES_EACH * 1000;
     ensure!(growth < limit, "{} KiB more", growth >> 10);
-    Ok(())
+    drop(silent);
+    at_rest.wait_for(server.id())
 }

@@ -1,28 +1,33 @@
-//! Tests with floods of handwritten HTTP/2 frames: the connection ends or costs little, and other
-//! clients are not affected.
+//! Tests with floods of handwritten HTTP/2 frames: the connection ends or costs little, and other clients have the right
+//! responses during the flood and after it.
 //!
 //! The server is a separate process, so that its memory can be measured apart from the tests', and
 //! admits four requests at once: permits that are not returned after a stream reset would be missed at
 //! once.
 
+use super::footprint::{Footprint, resident_bytes};
 use super::serve::{Serve, serve};
 use crate::harness::frames::{
     CANCEL, CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, NONE, PADDED, PING,
     PREFACE, PRIORITY, RESET, SETTINGS, WINDOW_UPDATE, frame, header_block, read_frame,
 };
-use crate::harness::victim::wine;
+use crate::harness::victim::{check_class, wine};
 use crate::harness::{Repository, Response, TIMEOUT, scale, wait_until};
 use anyhow::{Context, Result, ensure};
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
+use std::thread::scope;
 
 /// The number of repetitions of a flood, at scale 1.
 const REPEATS: usize = 20_000;
 
 /// The maximum growth of memory after a flood, including the allocator's reserves.
 const MAX_GROWTH: u64 = 48 << 20;
+
+/// The most inferences that begin in a flood of resets, whatever its length.
+const MAX_BEGUN: u64 = 1000;
 
 /// A frame type that HTTP/2 does not define.
 const UNKNOWN: u8 = 0x7f;
@@ -238,19 +243,8 @@ fn floods_of_other_frames() -> Vec<Flood> {
     ]
 }
 
-/// Returns the resident memory of a process, in bytes.
-pub(super) fn resident_bytes(process: u32) -> Result<u64> {
-    let status =
-        std::fs::read_to_string(Path::new("/proc").join(process.to_string()).join("status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kib = line
-        .and_then(|line| line.trim().split(' ').next())
-        .context("no VmRSS")?;
-    Ok(kib.parse::<u64>()? << 10)
-}
-
-/// Classifies a wine on a new connection.
-pub(super) fn victim_is_well(server: &Serve) -> Result<()> {
+/// Asks for the class of a wine on a new connection.
+fn classify(server: &Serve) -> Result<Response> {
     let mut stream = TcpStream::connect(&server.address)?;
     stream.set_read_timeout(Some(TIMEOUT))?;
     let body = wine().to_string().into_bytes();
@@ -262,8 +256,56 @@ pub(super) fn victim_is_well(server: &Serve) -> Result<()> {
     stream.write_all(&body)?;
     let mut reply = Vec::new();
     stream.read_to_end(&mut reply)?;
-    Response::parse(&reply)?.ok()?;
-    Ok(())
+    Response::parse(&reply)
+}
+
+/// Classifies a wine on a new connection, and checks the class.
+pub(super) fn victim_is_well(server: &Serve) -> Result<()> {
+    check_class(&classify(server)?)
+}
+
+/// Classifies wines until `over` is set, at least one. Each response is the right one, or a refusal if the flood is one of
+/// inferences and has all permits. Returns the number of right ones.
+fn neighbor(server: &Serve, over: &AtomicBool) -> Result<usize> {
+    let mut answers = 0;
+    loop {
+        let response = classify(server)?;
+        match response.status {
+            503 => drop(response.error(503)?),
+            _ => {
+                check_class(&response)?;
+                answers += 1;
+            }
+        }
+        if over.load(Relaxed) {
+            return Ok(answers);
+        }
+    }
+}
+
+/// Returns the number of inferences of `wine` that have begun and ended, with and without success.
+fn inferences(server: &Serve) -> Result<u64> {
+    let statistics = server.get("/v2/models/wine/stats")?.ok()?;
+    let counts = &statistics["model_stats"][0]["inference_stats"];
+    let count = |outcome: &str| counts[outcome]["count"].as_u64().context("no count");
+    Ok(count("success")? + count("fail")?)
+}
+
+/// Sends the frames of a flood while a neighbor asks. Returns whether the connection has ended, and the right answers of the
+/// neighbor.
+fn flood(server: &Serve, client: &mut Client, flood: &Flood) -> Result<(bool, usize)> {
+    let over = AtomicBool::new(false);
+    scope(|scope| {
+        let neighbor = scope.spawn(|| neighbor(server, &over));
+        let mut ended = client.flood(flood, REPEATS * scale());
+        if flood.fate == Fate::Ends && !ended {
+            ended = client.goaway.recv_timeout(TIMEOUT)
+                != Err(std::sync::mpsc::RecvTimeoutError::Timeout);
+        }
+        over.store(true, Relaxed);
+        let answers = neighbor.join().ok().context("the neighbor has panicked")?;
+        Ok((ended, answers.context(flood.name)?))
+    })
 }
 
 #[test]
@@ -273,30 +315,37 @@ fn a_flood_of_frames_ends_its_connection_or_costs_little_and_others_are_answered
     command.args(["--max-concurrent-requests", "4"]);
     let server = Serve::spawn(command)?;
     victim_is_well(&server)?;
-    for flood in floods() {
-        let before = resident_bytes(server.child.id())?;
-        let mut client = Client::open(&server, &flood.settings)?;
-        let mut ended = client.flood(&flood, REPEATS * scale());
-        if flood.fate == Fate::Ends && !ended {
-            ended = client.goaway.recv_timeout(TIMEOUT)
-                != Err(std::sync::mpsc::RecvTimeoutError::Timeout);
-        }
+    let at_rest = Footprint::of(server.id())?;
+    for attack in floods() {
+        let before = resident_bytes(server.id())?;
+        let begun_before = inferences(&server)?;
+        let mut client = Client::open(&server, &attack.settings)?;
+        let (ended, answers) = flood(&server, &mut client, &attack)?;
         ensure!(
-            ended || flood.fate == Fate::Open,
+            ended || attack.fate == Fate::Open,
             "{}: the connection stays open",
-            flood.name
+            attack.name
         );
-        let during = resident_bytes(server.child.id())?;
+        let during = resident_bytes(server.id())?;
         drop(client);
         // The server cancels requests of a closed connection when it notices the close.
-        wait_until(flood.name, || victim_is_well(&server).is_ok())?;
+        wait_until(attack.name, || victim_is_well(&server).is_ok())?;
         let growth = during.saturating_sub(before);
         ensure!(
             growth < MAX_GROWTH,
             "{}: {} MiB more",
-            flood.name,
+            attack.name,
             growth >> 20
         );
+        // Of those that are reset at once, nearly none begins.
+        let begun = inferences(&server)? - begun_before;
+        let of_attack = begun.saturating_sub(u64::try_from(answers)?);
+        ensure!(
+            !attack.name.starts_with("rapid reset") || of_attack < MAX_BEGUN,
+            "{}: {of_attack} inferences have begun",
+            attack.name
+        );
+        at_rest.wait_for(server.id()).context(attack.name)?;
     }
     Ok(())
 }

@@ -1,24 +1,41 @@
 //! Tests of a server under adverse conditions: killed at any moment, a full disk, few file descriptors,
 //! a clock that jumps.
 
-use super::floods::resident_bytes;
+use super::footprint::{peak_resident_bytes, resident_bytes};
 use super::serve::{Serve, read_up_to, serve};
 use super::{failure, run};
-use crate::harness::{Repository, Response, TIMEOUT, component, wait_until};
+use crate::harness::{Repository, Response, TIMEOUT, component, output, scale, wait_until};
 use anyhow::{Context, Result, ensure};
+use std::collections::BTreeMap;
 use std::fs::Permissions;
 use std::io::{BufReader, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::thread::scope;
 use std::time::{Duration, SystemTime};
+use wisp_sandbox::limits::Limits;
 
 const REQUEST: &str = r#"{"inputs":[{"name":"features","datatype":"FP32","shape":[1,10],"data":[59,2,32.1,101,157,93.2,38,4,4.8598,87]}]}"#;
 
-/// Sends an inference request to the model `progression`, on a new connection.
+/// The right response to it, and the largest error.
+const PROGRESSION: f64 = 207.263_23;
+const TOLERANCE: f64 = 0.001;
+
+const INFER: &str = "/v2/models/progression/infer";
+
+/// Sends an inference request to the model `progression`, on a new connection, and checks the response.
 fn infer(server: &Serve) -> Result<()> {
-    post(server, "/v2/models/progression/infer", REQUEST)?.ok()?;
+    check_progression(&post(server, INFER, REQUEST)?)
+}
+
+fn check_progression(response: &Response) -> Result<()> {
+    let answer = response.ok()?;
+    let found = output(&answer, "progression")?["data"][0].as_f64();
+    let is_right = found.is_some_and(|found| (found - PROGRESSION).abs() < TOLERANCE);
+    ensure!(is_right, "{answer}");
     Ok(())
 }
 
@@ -80,6 +97,77 @@ fn a_server_that_was_killed_while_starting_starts_again() -> Result<()> {
         child.kill()?;
         child.wait()?;
         infer(&Serve::spawn(command())?)?;
+    }
+    Ok(())
+}
+
+/// Returns the files with compiled code, and the time at which each was written.
+fn compiled(aot: &Path) -> Result<BTreeMap<PathBuf, SystemTime>> {
+    let mut files = BTreeMap::new();
+    for entry in std::fs::read_dir(aot)? {
+        let entry = entry?;
+        let path = entry.path();
+        if path.extension().is_some_and(|end| end == "cwasm") {
+            files.insert(path, entry.metadata()?.modified()?);
+        }
+    }
+    Ok(files)
+}
+
+/// Sends requests until the server does not answer. Each response that arrives as a whole must be right.
+fn infer_until_the_end(server: &Serve, answered: &AtomicUsize) -> Result<()> {
+    loop {
+        let Ok(response) = post(server, INFER, REQUEST) else {
+            return Ok(());
+        };
+        let length = response.header("content-length");
+        let length = length.and_then(|length| length.parse::<usize>().ok());
+        if length != Some(response.body.len()) {
+            return Ok(());
+        }
+        check_progression(&response)?;
+        answered.fetch_add(1, Relaxed);
+    }
+}
+
+#[test]
+fn a_server_that_is_killed_under_load_starts_again_with_the_code_that_it_had() -> Result<()> {
+    const KILLS: usize = 4;
+    const CLIENTS: usize = 4;
+    const ANSWERS: usize = 12;
+    let repository = Repository::of(&["progression"])?;
+    let cache = tempfile::tempdir()?;
+    let start = || {
+        let mut command = serve(repository.path());
+        command.arg("--cache-dir").arg(cache.path());
+        Serve::spawn(command)
+    };
+    let aot = cache.path().join("aot");
+    let mut server = start()?;
+    infer(&server)?;
+    let before = compiled(&aot)?;
+    ensure!(!before.is_empty(), "nothing is compiled");
+    for kill in 0..KILLS * scale() {
+        let answered = AtomicUsize::new(0);
+        scope(|scope| {
+            let (running, answered) = (&server, &answered);
+            let client = move || infer_until_the_end(running, answered);
+            let clients: Vec<_> = (0..CLIENTS).map(|_| scope.spawn(client)).collect();
+            let waited = wait_until("requests are answered", || {
+                answered.load(Relaxed) >= ANSWERS
+            });
+            // The clients end with the server, also after an error.
+            running.signal("-KILL")?;
+            for client in clients {
+                client.join().ok().context("a client has panicked")??;
+            }
+            waited
+        })
+        .with_context(|| format!("kill {kill}"))?;
+        server.child.wait()?;
+        server = start()?;
+        infer(&server).with_context(|| format!("after kill {kill}"))?;
+        ensure!(compiled(&aot)? == before, "kill {kill}: compiled again");
     }
     Ok(())
 }
@@ -299,20 +387,64 @@ fn memory_is_given_back_after_a_burst() -> Result<()> {
     let server = Serve::start(repository.path())?;
     infer(&server)?;
     let before = resident_bytes(server.child.id())?;
-    // Handlers that hold the maximum amount of tensors, 256 MiB each.
+    let limits = Limits::default();
+    // Handlers that hold the maximum amount of tensors.
     let body =
         r#"{"inputs":[{"name":"behaviour","datatype":"BYTES","shape":[1],"data":["hoard"]}]}"#;
+    let mut hoarded = 0;
     for _ in 0..3 {
-        std::thread::scope(|scope| {
-            for _ in 0..4 {
-                scope.spawn(|| post(&server, "/v2/models/hostile/infer", body));
+        scope(|scope| -> Result<()> {
+            let hoard = || post(&server, "/v2/models/hostile/infer", body);
+            let hoarders: Vec<_> = (0..4).map(|_| scope.spawn(hoard)).collect();
+            for hoarder in hoarders {
+                let answer = hoarder.join().ok().context("a client has panicked")??;
+                match answer.status {
+                    200 => {
+                        let answer = answer.ok()?;
+                        let outcome = &output(&answer, "outcome")?["data"][0];
+                        ensure!(*outcome == "too-large", "{answer}");
+                        hoarded += 1;
+                    }
+                    // It may take too long on a busy machine.
+                    504 => {}
+                    _ => drop(answer.error(503)?),
+                }
             }
-        });
+            Ok(())
+        })?;
+        infer(&server)?;
     }
+    ensure!(hoarded > 0, "no handler has held tensors");
+    let peak = peak_resident_bytes(server.child.id())?;
+    ensure!(peak > before + (64 << 20), "{peak} bytes, before {before}");
+    // Four handlers at once, each with all the memory and all the tensors of its limits, and a tenth more.
+    let each = u64::try_from(limits.memory_bytes + limits.tensor_bytes)?;
+    let most = before + 4 * each / 10 * 11;
+    ensure!(peak < most, "{peak} bytes instead of {most}");
     wait_until("less than 64 MiB are kept", || {
         let resident = resident_bytes(server.child.id());
         resident.is_ok_and(|resident| resident < before + (64 << 20))
     })
+}
+
+#[test]
+fn the_axes_of_invalid_tensors_are_not_kept() -> Result<()> {
+    let hostile = component("hostile_guest")?;
+    let repository =
+        Repository::of(&["progression"])?.with_model("hostile", "progression", Some(hostile))?;
+    let server = Serve::start(repository.path())?;
+    let body =
+        r#"{"inputs":[{"name":"behaviour","datatype":"BYTES","shape":[1],"data":["honest"]}]}"#;
+    post(&server, "/v2/models/hostile/infer", body)?.ok()?;
+    let before = peak_resident_bytes(server.id())?;
+    // Sixteen tensors of a million axes, which are 64 MiB.
+    let body = body.replace("honest", "wide_misfits");
+    let answer = post(&server, "/v2/models/hostile/infer", &body)?.ok()?;
+    let outcome = &output(&answer, "outcome")?["data"][0];
+    ensure!(*outcome == "cut", "{answer}");
+    let growth = peak_resident_bytes(server.id())?.saturating_sub(before);
+    ensure!(growth < 40 << 20, "{growth} bytes more");
+    infer(&server)
 }
 
 /// Returns a library that fakes the clock of a process, downloaded from Debian's archive.

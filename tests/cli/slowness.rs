@@ -3,7 +3,8 @@
 //! The program is that of Debian, unmodified. It opens hundreds of connections, while the server admits four requests
 //! at once, so that a slow client with a permit would be noticed. Other clients must get their responses all the time.
 
-use super::floods::{resident_bytes, victim_is_well};
+use super::floods::victim_is_well;
+use super::footprint::{Footprint, resident_bytes};
 use super::serve::{Serve, serve};
 use crate::debian;
 use crate::harness::{Repository, scale, wait_until};
@@ -74,7 +75,7 @@ fn slow_clients_take_no_permit_and_others_are_answered() -> Result<()> {
     command.args(["--max-concurrent-requests", "4"]);
     let server = Serve::spawn(command)?;
     victim_is_well(&server)?;
-    let before = resident_bytes(server.id())?;
+    let at_rest = Footprint::of(server.id())?;
     let mut attacks = Vec::new();
     for attack in ATTACKS {
         attacks.push(Attack::start(&server, attack)?);
@@ -92,10 +93,11 @@ fn slow_clients_take_no_permit_and_others_are_answered() -> Result<()> {
         }
     }
     ensure!(answers > 1, "the attacks ended before they began");
-    let growth = resident_bytes(server.id())?.saturating_sub(before);
+    let growth = resident_bytes(server.id())?.saturating_sub(at_rest.memory);
     ensure!(growth < MAX_GROWTH, "{} MiB more", growth >> 20);
     drop(attacks);
     wait_until("other clients are answered afterwards", || {
         victim_is_well(&server).is_ok()
-    })
+    })?;
+    at_rest.wait_for(server.id())
 }

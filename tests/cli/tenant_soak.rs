@@ -2,21 +2,20 @@
 //!
 //! It consists of laps. In each, the good tenants (`good`) send a fixed number of requests while the hostile ones (`hostile`)
 //! attack, and the worker process of one tenant is killed. After each lap, when nobody has a request, the memory of the server
-//! is measured (`footprint`). The first half of the laps is the warm-up. In the end, there are as many descriptors, threads
+//! is measured. The first half of the laps is the warm-up. In the end, there are as many descriptors, threads
 //! and processes as in the beginning.
 //!
 //! With `WISP_TEST_SCALE=300` it lasts for half an hour, and the growth of memory after the warm-up is bounded per hour. A
 //! shorter form says nothing about an hour, and bounds the difference to the warm-up instead.
 
-mod footprint;
 mod good;
 mod hostile;
 
+use super::footprint::{Footprint, bytes_per_hour};
 use super::serve::{Serve, serve};
 use super::workers::{add, signal, workers_of};
 use crate::harness::{Repository, component, scale};
 use anyhow::{Context, Result, bail, ensure};
-use footprint::{Footprint, bytes_per_hour};
 use good::{Api, GoodTenant};
 use hostile::{Attack, Attacker};
 use std::io::Write;

@@ -1,9 +1,10 @@
 //! Tests of the worker processes of tenants: what they answer, what their end costs, and when they end.
 //!
 //! A request is in flight in a worker when its client is asked for the body: the server asks once the head has been
-//! passed on. `grpc` has the tests of gRPC, `pages` those of what browsers open, and `clients` those with unmodified
-//! clients.
+//! passed on. `changes` has the tests of tenants whose settings change, `grpc` those of gRPC, `pages` those of what browsers
+//! open, and `clients` those with unmodified clients.
 
+mod changes;
 mod clients;
 mod grpc;
 mod pages;

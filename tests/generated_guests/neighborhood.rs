@@ -5,6 +5,7 @@ use crate::harness::wat_handler::{ANSWER, WatHandler};
 use anyhow::{Context, Result, ensure};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use wisp_sandbox::component::CheckedComponent;
 use wisp_sandbox::compute::{Compute, ComputeError, ComputeOptions, Computed, Computing, Graphs};
 use wisp_sandbox::handler::{Handler, HandlerLoadError, HandlerSignature};
 use wisp_sandbox::limits::Limits;
@@ -22,6 +23,13 @@ pub(super) struct Neighborhood {
 /// The counts that show that a test has tested something.
 #[derive(Debug, Default)]
 pub(super) struct Counts {
+    loaded: usize,
+    answered: usize,
+}
+
+/// The least parts of all cases that a test must load and call, and that must respond: one of so many.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Shares {
     pub(super) loaded: usize,
     pub(super) answered: usize,
 }
@@ -62,14 +70,16 @@ impl Neighborhood {
     /// Deploys a component and calls it, with graphs of zeros. Then the memory that calls hold must be free, and the
     /// neighbor must find the only instance and none of the data.
     pub(super) fn visit(&self, case: usize, wasm: &[u8], counts: &mut Counts) -> Result<()> {
-        match self.sandbox.load(wasm, limits()) {
-            Ok(Ok(handler)) => {
-                counts.loaded += 1;
-                counts.answered += usize::from(self.call(wasm, handler.signature())?);
+        if let Ok(component) = self.sandbox.compile(wasm) {
+            match (self.sandbox).handler(&component, Arc::default(), limits()) {
+                Ok(handler) => {
+                    counts.loaded += 1;
+                    counts.answered += usize::from(self.call(&component, handler.signature())?);
+                }
+                // The guest has failed, and not the host.
+                Err(HandlerLoadError::Signature(error)) => keeps_the_contract(&Err(error))?,
+                Err(HandlerLoadError::Contract { .. }) => {}
             }
-            // The guest has failed, and not the host.
-            Ok(Err(HandlerLoadError::Signature(error))) => keeps_the_contract(&Err(error))?,
-            Ok(Err(HandlerLoadError::Contract { .. })) | Err(_) => {}
         }
         let reserved = self.sandbox.reserved_bytes();
         ensure!(reserved == 0, "it leaves {reserved} bytes behind");
@@ -79,15 +89,26 @@ impl Neighborhood {
         Ok(())
     }
 
+    /// Checks the neighbor after the last case, and that enough of all cases were loaded and have responded.
+    pub(super) fn finish(&self, cases: usize, counts: &Counts, shares: Shares) -> Result<()> {
+        self.neighbor_is_well(u32::try_from(cases % 1000)?)?;
+        ensure!(
+            counts.loaded >= cases / shares.loaded && counts.answered >= cases / shares.answered,
+            "of {cases} cases: {counts:?}, at least one of {shares:?}"
+        );
+        Ok(())
+    }
+
     /// Calls a component with its graphs. Returns whether it responds.
-    fn call(&self, wasm: &[u8], signature: &HandlerSignature) -> Result<bool> {
+    fn call(&self, component: &CheckedComponent, signature: &HandlerSignature) -> Result<bool> {
         let declared = (signature.graphs.iter())
             .map(|(name, signature)| (name.clone(), zeros(signature.clone())));
         // Random addresses and lengths of a name rarely are more than an empty one.
         let others = ["model", ""].map(|name| (name.to_owned(), zeros(any_features())));
         let graphs = Graphs::new(declared.chain(others).collect());
         // The signature may take too much time now and then.
-        let Ok(Ok(handler)) = self.sandbox.load_with(wasm, Arc::new(graphs), limits()) else {
+        let graphs = Arc::new(graphs);
+        let Ok(handler) = self.sandbox.handler(component, graphs, limits()) else {
             return Ok(false);
         };
         let outcome = call_inline(&handler, &inputs_of(&signature.model));
@@ -144,7 +165,7 @@ fn zeros(signature: Signature) -> Arc<dyn Compute> {
 pub(super) fn limits() -> Limits {
     Limits {
         memory_bytes: 16 << 20,
-        guest_time: Duration::from_millis(20),
+        guest_time: Duration::from_millis(10),
         ..Limits::default()
     }
 }

@@ -75,8 +75,24 @@ impl Sandbox {
         graphs: Arc<Graphs>,
         limits: Limits,
     ) -> Result<Result<Handler, HandlerLoadError>> {
+        let component = self.compile(wasm)?;
+        Ok(self.handler(&component, graphs, limits))
+    }
+
+    /// Checks and compiles a component.
+    pub(crate) fn compile(&self, wasm: &[u8]) -> Result<CheckedComponent> {
         let component = CheckedComponent::load(&self.engine, &self.store, wasm, &BTreeSet::new())?;
-        Ok(Handler::load(&self.engine, &component, graphs, limits))
+        Ok(component)
+    }
+
+    /// Loads the handler of a component, which may use these graphs.
+    pub(crate) fn handler(
+        &self,
+        component: &CheckedComponent,
+        graphs: Arc<Graphs>,
+        limits: Limits,
+    ) -> Result<Handler, HandlerLoadError> {
+        Handler::load(&self.engine, component, graphs, limits)
     }
 
     /// Returns the bytes that calls have reserved and not released.

@@ -1,6 +1,6 @@
 //! The neighbor of an attacked model: `wine`, whose response is known.
 
-use super::{TestServer, output};
+use super::{Response, TestServer, output};
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 
@@ -14,10 +14,13 @@ pub(crate) fn wine() -> Value {
 
 /// Checks that the wine is classified correctly.
 pub(crate) fn victim_is_well(server: &TestServer) -> Result<()> {
-    let response = server.infer("wine", &wine())?.ok()?;
-    ensure!(
-        output(&response, "class")?["data"][0] == "class_1",
-        "{response}"
-    );
+    check_class(&server.infer("wine", &wine())?)
+}
+
+/// Checks the response to the request for the wine.
+pub(crate) fn check_class(response: &Response) -> Result<()> {
+    let answer = response.ok()?;
+    let class = &output(&answer, "class")?["data"][0];
+    ensure!(*class == "class_1", "{answer}");
     Ok(())
 }

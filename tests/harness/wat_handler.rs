@@ -6,12 +6,18 @@
 
 use super::root;
 use anyhow::{Context, Result};
+use wasm_encoder::{Component, RawSection};
+use wisp_sandbox::component::ComponentSummary;
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::{LiftLowerAbi, ManglingAndAbi, Resolve, WorldId};
 
 /// The address at which `infer` writes the three numbers of its response. It is below 64 KiB, like the
 /// request.
 pub(crate) const ANSWER: usize = 2120;
+
+/// The sections of a component that contain a core module, and that instantiate core modules.
+const CORE_MODULE: u8 = 1;
+const CORE_INSTANCE: u8 = 2;
 
 /// The parts of a handler that differ between tests.
 #[derive(Debug, Clone, Copy)]
@@ -84,6 +90,30 @@ pub(crate) fn from_module_with(module: &[u8], encoding: StringEncoding) -> Resul
         .module(&module)?
         .encode()
         .context("the module is no handler")
+}
+
+/// Returns a component with a further core module, which is instantiated without imports. No tool checks it.
+pub(crate) fn beside(component: &[u8], module: &[u8]) -> Result<Vec<u8>> {
+    let number = ComponentSummary::read(component)?.core_modules;
+    let mut sections = Component::new();
+    sections.section(&RawSection {
+        id: CORE_MODULE,
+        data: module,
+    });
+    // One instance: of this module, with no arguments.
+    sections.section(&RawSection {
+        id: CORE_INSTANCE,
+        data: &[1, 0, u8::try_from(number)?, 0],
+    });
+    // The header of eight bytes is that of the component.
+    let sections = sections.finish();
+    Ok([component, sections.get(8..).unwrap_or_default()].concat())
+}
+
+/// Returns a handler that does nothing but respond, and has a core module with these fields beside its own.
+pub(crate) fn bare_beside(fields: &str) -> Result<Vec<u8>> {
+    let module = wat::parse_str(format!("(module {fields})"))?;
+    beside(&WatHandler::BARE.component()?, &module)
 }
 
 /// Returns the random module that these bytes produce, or `None` if they do not produce one.

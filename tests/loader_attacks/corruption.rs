@@ -1,10 +1,12 @@
 //! Tests of real models with bytes missing or bits flipped.
 
-use super::{check_all, load_with, survived};
+use super::{CHILDREN, LOADED, REFUSED, check_all, load_with, survived};
+use crate::harness::child::Outcome;
 use crate::harness::{root, scale};
 use crate::python;
 use anyhow::{Context, Result, ensure};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use tempfile::NamedTempFile;
 
 /// Cases of the onnx package, chosen for the variety of their contents: attributes of every type, nested
@@ -53,7 +55,8 @@ fn truncated_and_flipped_models_do_not_end_a_process_with_onnxruntime() -> Resul
     load_all_corrupted("onnxruntime", 8 * STEP, FLIPS / 8)
 }
 
-/// Loads every seed, cut to lengths `step` bytes apart, and with bits flipped in `flips` ways.
+/// Loads every seed, cut to lengths `step` bytes apart, and with bits flipped in `flips` ways. Some of the whole seeds must
+/// be loaded, and most of those that are cut refused.
 fn load_all_corrupted(backend: &str, step: usize, flips: u64) -> Result<()> {
     let mut seeds = Vec::new();
     for path in seed_paths()? {
@@ -61,6 +64,13 @@ fn load_all_corrupted(backend: &str, step: usize, flips: u64) -> Result<()> {
         ensure!(!content.is_empty(), "{}", path.display());
         seeds.push((path, content));
     }
+    let (mut child, mut loaded) = (CHILDREN.child(), 0);
+    for (path, _) in &seeds {
+        let outcome = load_with(backend, &mut child, path)?;
+        loaded += usize::from(outcome == Outcome::Response(LOADED.to_owned()));
+    }
+    ensure!(loaded > 0, "{backend} loads none of the whole models");
+    let (cut, refused) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let flips = flips * u64::try_from(scale())?;
     let corruptions = seeds.iter().flat_map(|(path, content)| {
         let cuts = (0..content.len()).step_by(step).map(Corruption::Truncate);
@@ -72,9 +82,21 @@ fn load_all_corrupted(backend: &str, step: usize, flips: u64) -> Result<()> {
         let file = NamedTempFile::new()?;
         std::fs::write(file.path(), corruption.apply(content))?;
         let outcome = load_with(backend, child, file.path())?;
+        if let Corruption::Truncate(_) = corruption {
+            let is_refused =
+                matches!(&outcome, Outcome::Response(text) if text.starts_with(REFUSED));
+            cut.fetch_add(1, Relaxed);
+            refused.fetch_add(usize::from(is_refused), Relaxed);
+        }
         let fault = !survived(&outcome);
         Ok(fault.then(|| format!("{}, {corruption:?}: {outcome}", path.display())))
-    })
+    })?;
+    let (cut, refused) = (cut.into_inner(), refused.into_inner());
+    ensure!(
+        refused * 2 > cut,
+        "{backend} refuses {refused} of {cut} models that end early"
+    );
+    Ok(())
 }
 
 fn seed_paths() -> Result<Vec<PathBuf>> {

@@ -1,6 +1,7 @@
 //! Tests of what says who asks: the key, and nothing else that a client can send.
 
 use super::two_tenants;
+use crate::harness::metric::sample;
 use crate::harness::{Response, exchange, scale};
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
@@ -57,6 +58,7 @@ fn no_header_but_the_key_says_who_asks_and_with_which_right() -> Result<()> {
 #[test]
 fn neither_the_host_nor_a_second_key_says_who_asks() -> Result<()> {
     let (tenants, acme, other) = two_tenants()?;
+    let mut answered = 0;
     for target in ["/v1/limits", "http://acme/v1/limits"] {
         let request = format!(
             "GET {target} HTTP/1.1\r\nhost: acme\r\nauthorization: Bearer {other}\r\nconnection: close\r\n\r\n"
@@ -65,8 +67,10 @@ fn neither_the_host_nor_a_second_key_says_who_asks() -> Result<()> {
         // A target with another host than the header may be refused, and never is another tenant's.
         if limits.status == 200 {
             ensure!(tenant(&limits)? == "other", "{limits:?}");
+            answered += 1;
         }
     }
+    ensure!(answered > 0, "neither of them is answered");
     let keys = [&other, &acme].map(|key| format!("Bearer {key}"));
     let headers = keys.each_ref().map(|key| ("authorization", key.as_str()));
     let both = tenants.server.request("GET /v1/limits", &headers, b"")?;
@@ -91,12 +95,21 @@ fn guessed_keys_are_refused_and_cost_the_owner_of_the_key_no_request() -> Result
         format!("{id}_{first}{}", &secret[1..]),
         rest.to_owned(),
     ];
-    for _ in 0..20 * scale() {
+    let rounds = 20 * scale();
+    for _ in 0..rounds {
         for guess in &guesses {
             let refused = tenants.infer("secret", guess)?;
             ensure!(refused.status == 401, "{refused:?}");
         }
         tenants.infer("secret", &acme)?.ok()?;
     }
+    // Exactly its own requests are counted for the owner.
+    let usage =
+        r#"wisp_usage_requests_total{tenant="acme",owner="acme",model="secret",version="1"}"#;
+    let counted = sample(&tenants.server, usage)?;
+    ensure!(
+        counted == rounds as f64,
+        "{counted} requests instead of {rounds}"
+    );
     Ok(())
 }

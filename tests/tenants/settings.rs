@@ -5,9 +5,10 @@ use crate::harness::{Repository, Response, component};
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
+use wisp_serving::tenants::isolation::Isolation;
 use wisp_serving::tenants::limits::Limits;
 use wisp_serving::tenants::role::Role;
-use wisp_serving::tenants::settings_change::SettingsChange;
+use wisp_serving::tenants::settings_change::{IsolationChange, SettingsChange};
 use wisp_serving::tenants::tenant_grant::TenantGrant;
 use wisp_serving::tenants::tenant_id::TenantId;
 
@@ -154,6 +155,34 @@ fn a_limit_on_files_is_the_tenants_own_and_changes_without_a_restart() -> Result
     ensure!(refused.contains("`models`"), "{refused}");
     tenants.set_limit("models", Some(2))?;
     put("further")?.ok()?;
+    Ok(())
+}
+
+#[test]
+fn uploads_go_on_at_another_level_of_isolation_with_the_limits_of_the_same_change() -> Result<()> {
+    let (tenants, key) = limited(Role::Deploy, Limits::default())?;
+    let header = format!("Bearer {key}");
+    let put = |file: &str| {
+        let request = format!("PUT /v2/repository/models/own/versions/2/files/{file}");
+        let headers = [("authorization", header.as_str())];
+        tenants.server.request(&request, &headers, &[b'x'; 100])
+    };
+    put("a.txt")?.ok()?;
+    let set = |level: Isolation, stored_bytes: Option<u64>| {
+        tenants.set(&SettingsChange {
+            isolation: Some(IsolationChange::To(level)),
+            limits: BTreeMap::from([("stored_bytes".to_owned(), stored_bytes)]),
+            ..SettingsChange::default()
+        })
+    };
+    set(Isolation::Cordon, Some(10))?;
+    let refused = put("b.txt")?.error(429)?;
+    ensure!(refused.contains("`stored_bytes`"), "{refused}");
+    set(Isolation::Shared, None)?;
+    put("b.txt")?.ok()?;
+    // The file from before the changes is still there.
+    let discard = "DELETE /v2/repository/models/own/versions/2";
+    tenants.ask(discard, &key, &Value::Null)?.ok()?;
     Ok(())
 }
 

@@ -3,7 +3,7 @@
 //! A file is read once into a typed model with symbols for its variable axes ([`model`]). tract is
 //! several times faster with all sizes given, so a symbolic plan is never run. The first request of each
 //! set of sizes specialises and optimises the model, and the plan is kept ([`plan_cache`]) with checks on
-//! values in requests ([`checked_plan`]). Nodes that tract reads wrongly are rewritten first
+//! values in requests ([`checked_plan`]). Plans share equal constants ([`shared_constants`]). Nodes that tract reads wrongly are rewritten first
 //! ([`equivalents`]), and before a plan is optimised, operators whose results are wrong or whose
 //! kernels are slow are replaced ([`corrections`]). Every call that processes untrusted data goes through
 //! [`guard`]. Computations stay on the calling thread; tract's own threads are not used.
@@ -34,9 +34,13 @@ mod inner_gather;
 mod integer_math;
 mod ml;
 mod model;
+mod model_signature;
 mod nnef;
+mod node_check;
 mod open_slices;
 mod operators;
+mod output_volume;
+mod parse;
 mod plan_cost;
 mod pool_maximum;
 mod positions;
@@ -45,20 +49,24 @@ mod recurrent_cell;
 mod reduce;
 mod replacement;
 mod scatter_extremum;
+mod shared_constants;
 mod size_limits;
 mod sized_condition;
 mod sized_deconvolution;
 mod softmax;
 mod symbolic_equal;
 mod unsupported_ops;
+mod variable_axis;
 mod zero_product;
 
-use self::checked_plan::{CheckedPlan, RunFailure, check_broadcasts};
+use self::checked_plan::{CheckedPlan, RunFailure};
 use self::convert::{from_tract, to_tract};
 use self::corrections::before_optimization;
 use self::guard::{GuardError, guarded};
 use self::model::SymbolicModel;
+use self::node_check::check_broadcasts;
 use self::plan_cost::check_plan_cost;
+use self::shared_constants::SharedConstants;
 use self::size_limits::{MAX_LIVE_BYTES, MAX_VALUE_BYTES, check_value_sizes};
 use crate::backend::{Backend, LoadOptions};
 use crate::cancellation::Cancellation;
@@ -91,8 +99,8 @@ const NAME: &str = "tract";
 /// The version in the lock file; a test compares the two.
 const VERSION: &str = "0.23.9";
 
-/// The memory of one graph's plans together, in bytes of constants. Each plan packs the
-/// weights again for its own kernels.
+/// The memory of one graph's plans together, in bytes of constants, if each had its own. Plans whose kernels are the same
+/// share their packed weights ([`shared_constants`]).
 const PLAN_BYTES: usize = 256 << 20;
 
 /// The minimum number of plans of a graph, however large its constants are: a batch of one, a full batch, and two in
@@ -117,6 +125,7 @@ struct TractGraph {
     symbolic: SymbolicModel,
     rows: Rows,
     plans: PlanCache<Plan>,
+    constants: SharedConstants,
     /// The sample inputs that the graph was found to compute.
     sample: Sample,
     /// The declarations of outputs in the file that typing has shown to be wrong.
@@ -159,6 +168,7 @@ impl Tract {
             symbolic,
             rows,
             plans: PlanCache::new(capacity.clamp(MIN_PLANS, MAX_PLANS)),
+            constants: SharedConstants::default(),
             sample: Sample::default(),
             wrong_declarations: Vec::new(),
             runtime,
@@ -353,7 +363,9 @@ impl TractGraph {
             let plan = match self.runtime {
                 None => {
                     before_optimization(&mut concrete, &sizes)?;
-                    concrete.into_optimized()?.into_runnable()?
+                    let mut optimized = concrete.into_optimized()?;
+                    self.constants.share(&mut optimized)?;
+                    optimized.into_runnable()?
                 }
                 Some(runtime) => {
                     let prepared = runtime.prepare(concrete)?;

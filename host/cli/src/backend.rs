@@ -1,13 +1,16 @@
 //! `wisp backend`: the backends of this machine, and the shared libraries that some of them need.
 //!
-//! `package` is the table of installable packages. `install` installs and removes them: `index` finds a
-//! file, `fetch` downloads it, `wheel` unpacks it. `installed` locates installed packages for the rest
-//! of the program, and `list` reports the backends. Of these commands, only `install` uses the network.
+//! `catalog` is the table of installable packages, and `package` defines its rows. `install` installs and removes
+//! packages: `index` finds a file, `fetch` downloads it, and `wheel` unpacks it; `link` resolves the URLs of both and
+//! hides their passwords. `installed` locates installed packages for the rest of the program, and `list` reports the
+//! backends. Of these commands, only `install` uses the network.
 
+mod catalog;
 mod fetch;
 mod index;
 mod install;
 pub(crate) mod installed;
+mod link;
 mod list;
 mod package;
 mod wheel;
@@ -36,7 +39,7 @@ pub(crate) fn run(args: &BackendCommandArgs) -> anyhow::Result<ExitCode> {
 
 fn install_package(args: &BackendInstallArgs) -> anyhow::Result<ExitCode> {
     let cache = cache_directory(args.cache.cache_dir.as_deref())?;
-    let package = Package::for_this_machine(args.package.name())?;
+    let package = catalog::for_this_machine(args.package.name())?;
     let installation = Installation {
         package,
         cache: &cache,

@@ -3,11 +3,12 @@
 //! The modules in the order of a build: `plan` decides which crates to build and where the components
 //! go, `freshness` skips what is up to date, `cargo` compiles (one call for crates that agree in their
 //! settings), `component` converts modules to components and checks their world, and `install` writes
-//! them. `serve --build` uses the same steps; only `wisp build` itself always calls cargo, which makes
-//! the final decision about the components that are up to date. The modules of edge bundles take the same way, except that they
-//! stay core modules (`edge_module`) and that one that is up to date is not built. With `--watch`, `watch` repeats
-//! the steps for sources that change.
+//! them. `built_handler` is the result. `serve --build` uses the same steps; only `wisp build` itself always calls
+//! cargo, which makes the final decision about the components that are up to date. The modules of edge bundles take the same way,
+//! except that they stay core modules (`edge_module`) and that one that is up to date is not built. With `--watch`,
+//! `watch` repeats the steps for sources that change.
 
+mod built_handler;
 mod cargo;
 mod component;
 mod edge_module;
@@ -17,44 +18,22 @@ mod manifest;
 mod plan;
 pub(crate) mod watch;
 
+pub(crate) use built_handler::{BuiltHandler, Change};
 pub(crate) use freshness::EDGE_MODULES;
 
 use crate::display;
 use crate::options::BuildArgs;
 use anyhow::Context;
+use built_handler::{installed, table};
 use cargo::{Flags, Toolchain, Workspace};
 use component::ForeignImport;
 use manifest::CrateManifest;
 use plan::{Destination, Plan};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::SystemTime;
-
-/// The result for one handler.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct BuiltHandler {
-    /// The name of the model, or of the crate if it belongs to no model.
-    pub(crate) name: String,
-    /// The path of the component.
-    pub(crate) path: PathBuf,
-    /// The size of the component in bytes.
-    pub(crate) bytes: u64,
-    pub(crate) change: Change,
-}
-
-/// The effect of a build on the component.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Change {
-    Written,
-    /// Built, with a result identical to the existing component.
-    Same,
-    /// Not built, because no source is newer.
-    UpToDate,
-    /// Not built, because the source is not on this machine.
-    Kept,
-}
 
 /// The handlers that cargo is called for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,29 +59,6 @@ pub(crate) fn build_repository(path: &Path, rebuild: Rebuild) -> anyhow::Result<
 /// Builds those modules of edge bundles below `path` whose sources have changed.
 pub(crate) fn build_edge_modules(path: &Path) -> anyhow::Result<Vec<BuiltHandler>> {
     build(plan::plan(path)?, Rebuild::Changed)
-}
-
-/// Formats one line per handler, in columns.
-pub(crate) fn table(handlers: &[BuiltHandler]) -> String {
-    let width = |text: fn(&BuiltHandler) -> String| {
-        let widths = handlers.iter().map(|handler| text(handler).chars().count());
-        widths.max().unwrap_or(0)
-    };
-    let name: fn(&BuiltHandler) -> String = |handler| handler.name.clone();
-    let size: fn(&BuiltHandler) -> String = |handler| display::size(handler.bytes);
-    let (names, sizes) = (width(name), width(size));
-    let line = |handler: &BuiltHandler| {
-        let (name, size) = (name(handler), size(handler));
-        let path = display::path(&handler.path);
-        let note = match handler.change {
-            Change::Written => "",
-            Change::Same => "  (unchanged)",
-            Change::UpToDate => "  (up to date)",
-            Change::Kept => "  (kept: its source does not exist)",
-        };
-        format!("{name:names$}  {size:>sizes$}  {path}{note}\n")
-    };
-    handlers.iter().map(line).collect()
 }
 
 /// The properties in which the crates agree that one call of cargo compiles.
@@ -143,17 +99,6 @@ fn build(plans: Vec<Plan>, rebuild: Rebuild) -> anyhow::Result<Vec<BuiltHandler>
     }
     built.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(built)
-}
-
-fn installed(name: String, path: PathBuf, change: Change) -> anyhow::Result<BuiltHandler> {
-    let metadata = std::fs::metadata(&path)
-        .with_context(|| format!("failed to read `{}`", display::path(&path)))?;
-    Ok(BuiltHandler {
-        name,
-        path,
-        bytes: metadata.len(),
-        change,
-    })
 }
 
 /// Compiles the crates, converts the modules to components and installs them, with one call of cargo for
@@ -258,25 +203,5 @@ mod tests {
         let other = with_dependents(anyhow::Error::msg("other"), |_| Some("no".to_owned()));
         assert_eq!(other.to_string(), "other");
         Ok(())
-    }
-
-    #[test]
-    fn the_table_lines_its_columns_up() {
-        let handler = |name: &str, bytes, change| BuiltHandler {
-            name: name.to_owned(),
-            path: PathBuf::from(format!("/models/{name}/1/handler.wasm")),
-            bytes,
-            change,
-        };
-        let text = table(&[
-            handler("digits", 73_000, Change::Written),
-            handler("wine", 900, Change::UpToDate),
-        ]);
-        assert_eq!(
-            text,
-            "digits  71.2 KiB  /models/digits/1/handler.wasm\n\
-             wine       900 B  /models/wine/1/handler.wasm  (up to date)\n"
-        );
-        assert_eq!(table(&[]), "");
     }
 }

@@ -17,17 +17,22 @@ use crate::options::{CONFIG_VARIABLE, Command, Options, TlsArgs};
 use clap::error::{ContextKind, ContextValue};
 use clap::{CommandFactory, FromArgMatches};
 use file::ConfigurationFile;
-use setting::settings;
+use setting::{SERVE, settings};
 use std::ffi::OsString;
 use std::path::PathBuf;
 
 pub(crate) use effective::EffectiveConfiguration;
 
-/// The subcommand whose arguments are settings.
-const SERVE: &str = "serve";
+/// The merged sources.
+#[derive(Debug)]
+pub(crate) struct Configuration {
+    pub(crate) options: Options,
+    /// The values and sources of all settings; empty if nothing needs them.
+    pub(crate) effective: EffectiveConfiguration,
+}
 
 /// Parses the arguments of the program, its environment, and the configuration file that they name.
-pub(crate) fn parse(arguments: Vec<OsString>) -> anyhow::Result<Options> {
+pub(crate) fn parse(arguments: Vec<OsString>) -> anyhow::Result<Configuration> {
     let command = Options::command();
     let file = configuration_file(&command, &arguments);
     let file = file.map(ConfigurationFile::read).transpose()?;
@@ -38,18 +43,19 @@ pub(crate) fn parse(arguments: Vec<OsString>) -> anyhow::Result<Options> {
     let matches = command.try_get_matches_from_mut(arguments);
     let matches = matches.map_err(name_variable)?;
     let options = Options::from_arg_matches(&matches);
-    let mut options = options.map_err(|error| error.format(&mut command))?;
+    let options = options.map_err(|error| error.format(&mut command))?;
+    let mut effective = EffectiveConfiguration::default();
     if let (Command::Serve(args), Some(matches)) =
-        (&mut options.command, matches.subcommand_matches(SERVE))
+        (&options.command, matches.subcommand_matches(SERVE))
     {
         check_tls(&args.tls)?;
         // Printed, compared with a file that has changed, or passed on to the workers of tenants. Other servers start without the definitions of
         // all settings.
         if args.check_config || file.is_some() || args.tenancy.tenants.is_some() {
-            args.effective = EffectiveConfiguration::new(matches, file.as_ref());
+            effective = EffectiveConfiguration::new(matches, file.as_ref());
         }
     }
-    Ok(options)
+    Ok(Configuration { options, effective })
 }
 
 /// Returns the configuration file that the arguments or the environment name. Errors in them are ignored

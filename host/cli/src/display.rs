@@ -1,7 +1,7 @@
 //! Formats sizes, counts, paths, words of a shell, declared tensors, and selected backends and batching for the terminal.
 
 use std::path::{Path, PathBuf};
-use wisp_serving::registry::loader::SELECTION;
+use wisp_serving::registry::version_description::SELECTION;
 use wisp_serving::version::ModelVersion;
 use wisp_tensor::signature::DimensionList;
 use wisp_tensor::{OneLine, TensorSpec};

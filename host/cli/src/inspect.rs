@@ -24,6 +24,7 @@ use std::fmt;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use wasm::WasmReport;
 use wisp_backend::{LoadOptions, foreign_content};
 use wisp_serving::registry::batching::Batching;
 use wisp_serving::registry::model_file::{BackendChoice, ModelFile};
@@ -213,7 +214,10 @@ fn outline(path: &Path, content: &[u8]) -> anyhow::Result<Report> {
         file: display::path(path),
         bytes: content.len().try_into()?,
         content: if content.starts_with(b"\0asm") {
-            wasm::report(content)?
+            match wasm::report(content)? {
+                WasmReport::Component(component) => Content::Component(component),
+                WasmReport::CoreModule(module) => Content::CoreModule(module),
+            }
         } else if let Some(reason) = foreign_content::describe(content) {
             return Err(bad_configuration(reason));
         } else if path

@@ -144,6 +144,7 @@ pub(crate) fn loader(options: &LoadingOptions<'_>) -> anyhow::Result<Loader> {
             ..graph_loader(backend, cache, threads)?
         },
         pool: FairPool::spawn("wisp-handler", pool).context(NO_THREADS)?,
+        own_instances: None,
         instances: threads,
         direct_calls: *direct_calls,
         limits: limits.clone(),

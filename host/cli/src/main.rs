@@ -43,6 +43,7 @@ mod server_client;
 mod spawner;
 mod tenant;
 
+use configuration::Configuration;
 use options::Command;
 use std::process::ExitCode;
 use tikv_jemallocator::Jemalloc;
@@ -54,12 +55,13 @@ use tikv_jemallocator::Jemalloc;
 static ALLOCATOR: Jemalloc = Jemalloc;
 
 fn main() -> ExitCode {
-    let options = match configuration::parse(std::env::args_os().collect()) {
-        Ok(options) => options,
+    let configuration = match configuration::parse(std::env::args_os().collect()) {
+        Ok(configuration) => configuration,
         Err(error) => return failure::report(&error),
     };
+    let Configuration { options, effective } = &configuration;
     let outcome = match &options.command {
-        Command::Serve(args) => serve::run(args),
+        Command::Serve(args) => serve::run(args, effective),
         Command::New(args) => new::run(args),
         Command::Build(args) => build::run(args),
         Command::Check(args) => check::run(args),

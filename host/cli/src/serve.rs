@@ -3,7 +3,7 @@
 //! [`run_server`] is the sequence:
 //!
 //! - `cage` locks the process in, `activation` takes the sockets that are passed to the program, and `startup` has the
-//!   other steps before the first request. `preflight` checks a configuration without a server.
+//!   other steps before the first request. `preflight` checks the configuration, also without a server.
 //! - `telemetry` reports on requests. `control`, `hangup` and `watch` change the models and the settings while the
 //!   server runs.
 //! - `tenancy` has the tenants, and `workers` starts their processes. `worker` is such a process: it reads its
@@ -20,6 +20,7 @@ mod ending;
 mod hangup;
 mod load_failures;
 mod log_lines;
+mod memory_limits;
 mod notification;
 mod preflight;
 mod startup;
@@ -28,13 +29,14 @@ mod tenancy;
 mod usage_amounts;
 mod watch;
 mod worker;
+mod worker_memory;
 mod worker_task;
 mod worker_usage;
 mod workers;
 
 use crate::build::watch::SourceWatch;
 use crate::build::{self, Rebuild};
-use crate::failure::bad_configuration;
+use crate::configuration::EffectiveConfiguration;
 use crate::options::ServeArgs;
 use activation::PassedSockets;
 use anyhow::Context;
@@ -44,7 +46,6 @@ use ending::Signals;
 use log_lines::LogLevels;
 use startup::StartedModels;
 use std::convert::Infallible;
-use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -72,28 +73,29 @@ struct Prepared {
 
 /// Serves until SIGTERM or SIGINT, or until the server has been idle for the time of `--idle-exit`. A second
 /// signal ends the process at once.
-pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(
+    args: &ServeArgs,
+    effective: &EffectiveConfiguration,
+) -> anyhow::Result<ExitCode> {
     if args.check_config {
-        return preflight::run(args);
+        return preflight::run(args, effective);
     }
     // Before the first thread: it changes the environment.
     let passed = PassedSockets::take()?;
     let log = log_lines::start(args.log.as_deref(), args.log_format)?;
-    expect_path(&args.repository)?;
-    expect_build(args)?;
-    tenancy::check(args)?;
+    preflight::check(args)?;
     // Before the cage, in which no program can be run.
     if args.build {
         build::build_repository(&args.repository, Rebuild::Changed)?;
     }
     // Before the second thread: the rules hold for threads that are started afterwards.
-    let cage = Cage::enter(args)?;
+    let cage = Cage::enter(args, effective)?;
     let default = ServerOptions::default();
     // Installed before any other long operation.
     let signals = Signals::receive(default.drain_delay + args.drain_timeout_secs.0 + END)?;
     let usage: Arc<UsageBook> = Arc::default();
     let options = ServerOptions {
-        workers: workers::starter(args, cage.worker_spawner(), &usage),
+        workers: workers::starter(args, effective, cage.worker_spawner(), &usage),
         ..startup::server_options(args, default)?
     };
     let (telemetry, options) = Telemetry::of_server(&args.telemetry, options)?;
@@ -115,7 +117,7 @@ pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         cage,
         usage,
     };
-    let outcome = runtime.block_on(run_server(args, prepared));
+    let outcome = runtime.block_on(run_server(args, effective, prepared));
     // Dropping the runtime would wait for its threads.
     runtime.shutdown_background();
     match outcome? {}
@@ -128,7 +130,11 @@ pub(crate) fn run_worker(args: &ServeArgs) -> anyhow::Result<ExitCode> {
 
 /// Returns only if the server could not be started. After the start, the process exits without
 /// returning.
-async fn run_server(args: &ServeArgs, prepared: Prepared) -> anyhow::Result<Infallible> {
+async fn run_server(
+    args: &ServeArgs,
+    effective: &EffectiveConfiguration,
+    prepared: Prepared,
+) -> anyhow::Result<Infallible> {
     let Prepared {
         options,
         passed,
@@ -143,7 +149,7 @@ async fn run_server(args: &ServeArgs, prepared: Prepared) -> anyhow::Result<Infa
     let sockets = startup::bind(args, passed)?;
     let addresses = Addresses::of(&sockets)?;
     // A SIGHUP while the models are loaded has its effect after that.
-    let reload = hangup::reload_on_hangup(args, sockets.tls.clone(), log)?;
+    let reload = hangup::reload_on_hangup(args, effective, sockets.tls.clone(), log)?;
     let models = startup::load(args, cage.spawner())?;
     let StartedModels {
         registry,
@@ -190,25 +196,4 @@ async fn run_server(args: &ServeArgs, prepared: Prepared) -> anyhow::Result<Infa
         Ok(()) => ending::end(0, || tracing::info!("drained")),
         Err(error) => ending::end_early(error.to_string()),
     }
-}
-
-/// Rejects a watch without a build.
-fn expect_build(args: &ServeArgs) -> anyhow::Result<()> {
-    match args.watch && !args.build {
-        true => Err(bad_configuration(
-            "--watch rebuilds handlers and needs --build: give both, or neither",
-        )),
-        false => Ok(()),
-    }
-}
-
-/// Rejects a path that is neither a directory nor a regular file.
-fn expect_path(path: &Path) -> anyhow::Result<()> {
-    let problem = match path.exists() {
-        true if path.is_dir() || path.is_file() => return Ok(()),
-        true => "is neither a directory nor a model file",
-        false => "does not exist",
-    };
-    let path = path.display();
-    Err(bad_configuration(format!("`{path}` {problem}")))
 }

@@ -1,8 +1,8 @@
 //! The wasmtime engine of the process, its instance pool and its clock.
 //!
 //! Components, stores and modules of two engines must never be mixed, so the program creates one
-//! [`Engine`] and passes it down. Its ticker thread advances the epoch that interrupts guests; the thread
-//! ends when the engine is dropped.
+//! [`Engine`] and passes it down. Guests that share no instances with others have a separate one. The ticker thread of an
+//! engine advances the epoch that interrupts its guests; the thread ends when the engine is dropped, which guests keep.
 
 use crate::linker::Linkers;
 use std::num::NonZeroUsize;
@@ -89,6 +89,8 @@ pub struct Engine {
     pub(crate) linkers: Linkers,
     pub(crate) memory: Arc<MemoryBudget>,
     max_instances: u32,
+    /// The capacities of the pool; `None` without one.
+    pooled: Option<EngineOptions>,
     _ticker: Ticker,
 }
 
@@ -114,7 +116,20 @@ impl Engine {
         let wasmtime =
             wasmtime::Engine::new(&pooled(options)).map_err(|error| wrap(error.into()))?;
         let memory = Arc::clone(&options.memory);
-        Engine::of(wasmtime, memory, options.instances).map_err(wrap)
+        let engine = Engine::of(wasmtime, memory, options.instances).map_err(wrap)?;
+        Ok(Engine {
+            pooled: Some(options.clone()),
+            ..engine
+        })
+    }
+
+    /// Starts an engine with the same capacities, whose pool and clock are its own. The memory of its instances is reserved
+    /// in the same budget.
+    pub fn separate(&self) -> Result<Engine, EngineError> {
+        match &self.pooled {
+            Some(options) => Engine::start(options),
+            None => Engine::without_pool(),
+        }
     }
 
     /// Starts an engine without a pool, whose instances have the memories, tables and instances that they ask for,
@@ -145,6 +160,7 @@ impl Engine {
             linkers,
             memory,
             max_instances: instances,
+            pooled: None,
             _ticker: ticker,
         })
     }
@@ -267,5 +283,30 @@ mod tests {
         // The setting is visible only in the debug output.
         let pool = format!("{:?}", pool(&EngineOptions::default()));
         assert!(pool.contains("pagemap_scan: No"), "{pool}");
+    }
+
+    #[test]
+    fn a_separate_engine_has_the_same_capacities_and_budget_and_another_pool() -> anyhow::Result<()>
+    {
+        let engine = Engine::start(&EngineOptions {
+            instances: 2,
+            memory: Arc::new(MemoryBudget::new(1000)),
+            ..EngineOptions::default()
+        })?;
+        let separate = engine.separate()?;
+        assert_eq!(separate.max_instances(), 2);
+        assert!(Arc::ptr_eq(&separate.memory, &engine.memory));
+        assert!(!wasmtime::Engine::same(
+            &separate.wasmtime,
+            &engine.wasmtime
+        ));
+        // One that is separate from a separate one, too.
+        assert_eq!(separate.separate()?.max_instances(), 2);
+        let unpooled = Engine::without_pool()?;
+        assert_eq!(
+            unpooled.separate()?.max_instances(),
+            unpooled.max_instances()
+        );
+        Ok(())
     }
 }

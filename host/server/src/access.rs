@@ -12,21 +12,18 @@
 //! The process of a tenant takes the role of the caller from the server that has identified it, with each request: the two
 //! need not agree on the kind of a request: no disagreement gives more rights than the key has.
 //!
-//! Invariant: the match over all REST calls has no wildcard, so a new call does not compile before its requirement is
-//! chosen, and a gRPC method without a chosen one is never called (`grpc_methods`). `tests/tenants/audit.rs` tries every route
-//! with every kind of key.
-
-mod grpc_methods;
+//! The right that a request requires is that of its `operation`. `tests/tenants/audit.rs` tries every route with every kind
+//! of key.
 
 use crate::failure::Failure;
+use crate::operation::Requirement;
 use crate::peer_certificate::PeerCertificate;
-use grpc_methods::MethodRight;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
 use http::{HeaderMap, Method};
 use std::sync::Arc;
 use std::time::SystemTime;
-use wisp_protocol::route::{RestCall, RouteError, route};
+use wisp_protocol::route::route;
 use wisp_serving::Serving;
 use wisp_serving::namespaces::{Caller, Namespaces};
 use wisp_serving::tenants::api_key::KeyId;
@@ -39,16 +36,6 @@ const SCHEME: &str = "bearer";
 
 /// The header that carries the role of the caller from the server to a worker process. A client's own is replaced.
 pub(crate) const FORWARDED_ROLE: &str = "wisp-forwarded-role";
-
-/// The right that a call requires.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Requirement {
-    /// None: load balancers ask without a key, and browsers for the files of the pages, which are the same for everyone.
-    Open,
-    /// A valid key or none at all: without a key, the response contains nothing of a tenant. Browsers open pages so.
-    Optional,
-    Role(Role),
-}
 
 /// The identity of a caller, as far as pages and the API's document depend on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,68 +72,6 @@ pub(crate) struct RequestCaller {
     key: Option<KeyId>,
     /// The certificate of the client, which may end before the request.
     peer: Option<Arc<PeerCertificate>>,
-}
-
-// === impl Requirement ===
-
-impl Requirement {
-    /// Returns the requirement of a REST request, also of one with a path that does not exist.
-    pub(crate) fn of_call(call: &Result<RestCall, RouteError>) -> Requirement {
-        let Ok(call) = call else {
-            return Requirement::Role(Role::Infer);
-        };
-        match call {
-            RestCall::ServerLive
-            | RestCall::ServerReady
-            | RestCall::Health
-            | RestCall::KserveLive
-            | RestCall::Docs(_) => Requirement::Open,
-            RestCall::Console(_) | RestCall::OpenApi => Requirement::Optional,
-            RestCall::RepositoryLoad(_)
-            | RestCall::RepositoryUnload(_)
-            | RestCall::ReleaseStatus(_)
-            | RestCall::ReleaseStart(_)
-            | RestCall::ReleaseChange(..)
-            | RestCall::UploadFile(..)
-            | RestCall::CommitVersion(_)
-            | RestCall::DeleteVersion(_) => Requirement::Role(Role::Deploy),
-            // Requests for other settings of traces and of the log change nothing: they are checked and refused.
-            RestCall::SetTraceSettings(_)
-            | RestCall::SetLogSettings
-            | RestCall::SharedMemoryUnregister => Requirement::Role(Role::Infer),
-            RestCall::ServerMetadata
-            | RestCall::RepositoryIndex
-            | RestCall::ModelList
-            | RestCall::ModelConfig(_)
-            | RestCall::ModelReady(_)
-            | RestCall::ModelMetadata(_)
-            | RestCall::ModelStatistics(_)
-            | RestCall::AllStatistics
-            | RestCall::TraceSettings(_)
-            | RestCall::LogSettings
-            | RestCall::SharedMemoryStatus
-            | RestCall::Limits
-            | RestCall::TfsModelList
-            | RestCall::TfsModelStatus(_)
-            | RestCall::TfsModelMetadata(_)
-            | RestCall::Infer(_) => Requirement::Role(Role::Infer),
-        }
-    }
-
-    /// Returns the requirement of a gRPC request for this path.
-    pub(crate) fn of_method(path: &str) -> Requirement {
-        // An unknown method is not called. Callers with a key are told that it is unknown, as for an unknown path.
-        match grpc_methods::required(path) {
-            Some(MethodRight::Open) => Requirement::Open,
-            Some(MethodRight::Role(role)) => Requirement::Role(role),
-            None => Requirement::Role(Role::Infer),
-        }
-    }
-}
-
-/// Returns whether the gRPC method at this path may be called at all: whether the right that it requires was chosen.
-pub(crate) fn is_known_method(path: &str) -> bool {
-    grpc_methods::required(path).is_some()
 }
 
 // === impl Access ===
@@ -345,6 +270,7 @@ mod tests {
     use super::*;
     use http::HeaderValue;
     use http::header::ACCEPT;
+    use wisp_protocol::route::RouteError;
 
     fn key_of(values: &[&str]) -> Option<String> {
         let mut headers = HeaderMap::new();

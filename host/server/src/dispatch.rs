@@ -2,32 +2,28 @@
 //!
 //! It only returns success or failure. Logging, request ids and responses belong to `service`.
 
-use crate::access::{Access, Admission, Requirement};
+use crate::access::{Access, Admission};
 use crate::body::RequestBody;
 use crate::console;
+use crate::control;
+use crate::control_body::{read_control, read_index, read_load, read_release_start, read_unload};
 use crate::docs::Docs;
 use crate::failure::Failure;
 use crate::http_response::HttpResponse;
 use crate::log;
+use crate::operation::{Operation, Requirement};
 use crate::unbound_response::UnboundResponse;
 use crate::upload;
 use crate::web_response::ComponentResponse;
-use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderValue, Request, Version, header};
 use hyper::body::Incoming;
-use wisp_protocol::call::{InferCall, ModelName, Target};
-use wisp_protocol::load::LoadRequest;
-use wisp_protocol::release::{self, ReleaseStart};
+use wisp_protocol::call::{InferCall, ModelName};
+use wisp_protocol::release;
 use wisp_protocol::route::{RestCall, RouteError, route, with_query};
 use wisp_protocol::upload::{committed_document, deleted_document};
 use wisp_protocol::{content_coding, predict, tfs, v2};
-use wisp_serving::blocking::LONG_TEXT_BYTES;
-use wisp_serving::{BodyError, InferError, Serving, infer, web};
-use wisp_tensor::Reservation;
-
-/// The largest body of a control request (index, unload or settings), in bytes.
-const MAX_CONTROL_BYTES: usize = 16 * 1024;
+use wisp_serving::{Serving, infer, web};
 
 /// Returns the response to the request with this head.
 pub(crate) async fn dispatch(
@@ -60,6 +56,9 @@ pub(crate) async fn dispatch(
     };
     let call = with_query(call, head.uri.query())?;
     body.set_coding(content_coding::of_body(&head.headers)?);
+    if Operation::of_call(&call).changes_models() {
+        check_origin(head)?;
+    }
     let response = match call {
         RestCall::Infer(call) => {
             let routing = serving.routing().key(&head.headers, head.uri.query());
@@ -76,11 +75,11 @@ pub(crate) async fn dispatch(
                 .await?
         }
         RestCall::ServerLive => HttpResponse::document(v2::live()),
-        RestCall::ServerReady => match serving.is_ready() {
+        RestCall::ServerReady => match control::is_ready(serving) {
             true => HttpResponse::document(v2::ready(true)),
             false => HttpResponse::not_ready(v2::ready(false)),
         },
-        RestCall::Health => match serving.is_ready() {
+        RestCall::Health => match control::is_ready(serving) {
             true => HttpResponse::document(predict::health(true)),
             false => HttpResponse::not_ready(predict::health(false)),
         },
@@ -89,43 +88,51 @@ pub(crate) async fn dispatch(
         RestCall::Docs(file) => docs.file(file, serving, &head.headers).await?,
         RestCall::KserveLive => HttpResponse::document(tfs::alive()),
         RestCall::Limits => HttpResponse::document(serving.limits()),
-        RestCall::TfsModelList => HttpResponse::document(tfs::model_list(&serving.models())),
+        RestCall::TfsModelList => {
+            HttpResponse::document(tfs::model_list(&control::models(serving)))
+        }
         RestCall::TfsModelStatus(target) => {
-            HttpResponse::document(tfs::model_status(&target.model, &serving.states(&target)?))
+            let states = control::states(serving, &target)?;
+            HttpResponse::document(tfs::model_status(&target.model, &states))
         }
         RestCall::TfsModelMetadata(target) => {
-            let version = serving.version(&target).await?;
+            let version = control::version(serving, &target).await?;
             HttpResponse::document(tfs::model_metadata(version.description()))
         }
         RestCall::ServerMetadata => {
-            HttpResponse::document(v2::server_metadata(env!("CARGO_PKG_VERSION")))
+            HttpResponse::document(v2::server_metadata(control::SERVER_VERSION))
         }
-        RestCall::RepositoryIndex => index(serving, body).await?,
-        RestCall::ModelReady(target) => match serving.is_model_ready(&target) {
+        RestCall::RepositoryIndex => {
+            let filter = read_index(body).await?;
+            HttpResponse::document(v2::index(&control::index(serving, filter)))
+        }
+        RestCall::ModelReady(target) => match control::is_model_ready(serving, &target) {
             true => HttpResponse::document(v2::model_ready(&target.model, true)),
             false => HttpResponse::model_not_ready(v2::model_ready(&target.model, false)),
         },
         RestCall::ModelMetadata(target) => {
-            let version = serving.version(&target).await?;
-            let versions = serving.ready_versions(&target.model)?;
-            HttpResponse::document(v2::model_metadata(version.description(), &versions))
+            let found = control::metadata(serving, &target).await?;
+            let description = found.version.description();
+            HttpResponse::document(v2::model_metadata(description, &found.versions))
         }
         RestCall::ModelConfig(target) => {
-            let version = serving.version(&target).await?;
+            let version = control::version(serving, &target).await?;
             HttpResponse::document(v2::model_config(version.description()))
         }
         RestCall::ModelStatistics(target) => {
-            HttpResponse::document(v2::statistics(&serving.statistics(Some(&target))?))
+            let statistics = control::statistics(serving, Some(&target))?;
+            HttpResponse::document(v2::statistics(&statistics))
         }
         RestCall::AllStatistics => {
-            HttpResponse::document(v2::statistics(&serving.statistics(None)?))
+            let statistics = control::statistics(serving, None)?;
+            HttpResponse::document(v2::statistics(&statistics))
         }
         RestCall::TraceSettings(target) => {
-            check_target(serving, target.as_ref())?;
+            control::check_traced(serving, target.as_ref())?;
             HttpResponse::document(v2::trace_settings())
         }
         RestCall::SetTraceSettings(target) => {
-            check_target(serving, target.as_ref())?;
+            control::check_traced(serving, target.as_ref())?;
             v2::check_trace_settings(&read_control(body).await?)?;
             HttpResponse::document(v2::trace_settings())
         }
@@ -139,35 +146,28 @@ pub(crate) async fn dispatch(
         RestCall::SharedMemoryUnregister => {
             HttpResponse::document(v2::shared_memory_unregistered())
         }
-        RestCall::ModelList => HttpResponse::document(v2::model_list(&serving.models())),
+        RestCall::ModelList => HttpResponse::document(v2::model_list(&control::models(serving))),
         RestCall::RepositoryLoad(model) => {
-            check_origin(head)?;
-            // A client that may not load need not send its files first.
-            serving.check_control()?;
-            let (request, _memory) = load_request(serving, &model, body).await?;
-            serving.load(model.clone(), request).await?;
-            let entry = serving.registry().entry(&model).ok();
-            let ignored = entry.map_or_else(Vec::new, |entry| entry.ignored_settings.clone());
-            HttpResponse::document(v2::loaded(&model, &ignored))
+            // Held until the model is loaded.
+            let mut memory = serving.memory().reservation();
+            let reading = read_load(serving, model, body, &mut memory);
+            let loaded = control::load(serving, reading).await?;
+            HttpResponse::document(v2::loaded(&loaded.model, &loaded.ignored_settings))
         }
         RestCall::RepositoryUnload(model) => {
-            check_origin(head)?;
-            check_unload(body).await?;
-            serving.unload(&model).await?;
+            read_unload(body).await?;
+            control::unload(serving, &model).await?;
             HttpResponse::document(v2::unloaded(&model))
         }
         RestCall::UploadFile(name, file) => {
-            check_origin(head)?;
             upload::receive_file(serving, body, (&name, &file)).await?
         }
         RestCall::CommitVersion(name) => {
-            check_origin(head)?;
             read_control(body).await?;
             let committed = serving.commit_version(&name).await?;
             HttpResponse::document(committed_document(&name, &committed))
         }
         RestCall::DeleteVersion(name) => {
-            check_origin(head)?;
             read_control(body).await?;
             serving.delete_version(&name).await?;
             HttpResponse::document(deleted_document(&name))
@@ -176,16 +176,13 @@ pub(crate) async fn dispatch(
             HttpResponse::document(release::status_document(&serving.release(&model)?))
         }
         RestCall::ReleaseStart(model) => {
-            check_origin(head)?;
             serving.check_control()?;
-            let start = release_start(body).await?;
+            let start = read_release_start(body).await?;
             let status = serving.start_release(model, start).await?;
             HttpResponse::document(release::status_document(&status))
         }
         RestCall::ReleaseChange(model, change) => {
-            check_origin(head)?;
-            // The body of a change has no meaning, as for an unload.
-            check_unload(body).await?;
+            read_unload(body).await?;
             let status = serving.change_release(model, change).await?;
             HttpResponse::document(release::status_document(&status))
         }
@@ -230,65 +227,6 @@ pub(crate) fn check_origin(head: &Parts) -> Result<(), Failure> {
         Some(own) if Some(own) == host => Ok(()),
         _ => Err(Failure::ForeignOrigin),
     }
-}
-
-/// Checks that the model and the version of a request exist, if the request names them.
-fn check_target(serving: &Serving, target: Option<&Target>) -> Result<(), Failure> {
-    if let Some(target) = target {
-        serving.states(target)?;
-    }
-    Ok(())
-}
-
-/// Reads the body of a control request.
-async fn read_control(body: &mut RequestBody<Incoming>) -> Result<Bytes, Failure> {
-    let message = body.read(MAX_CONTROL_BYTES).await;
-    Ok(message.map_err(InferError::from)?)
-}
-
-/// Reads a request to load this model, which may contain its files. Returns it with the memory reserved for them.
-async fn load_request(
-    serving: &Serving,
-    model: &ModelName,
-    body: &mut RequestBody<Incoming>,
-) -> Result<(LoadRequest, Reservation), Failure> {
-    let message = body.read(serving.max_body_bytes()).await;
-    let message = message.map_err(InferError::from)?;
-    let mut memory = serving.memory().reservation();
-    if !memory.grow(message.len()) {
-        return Err(InferError::from(BodyError::NoRoom).into());
-    }
-    let request = match message.len() < LONG_TEXT_BYTES {
-        true => v2::decode_load(model, &message),
-        false => {
-            let model = model.clone();
-            let decode = move || v2::decode_load(&model, &message);
-            let decoded = serving.blocking().run_soon(decode).await;
-            decoded.map_err(InferError::from)?
-        }
-    };
-    Ok((request.map_err(InferError::from)?, memory))
-}
-
-/// Reads a request to start a release.
-async fn release_start(body: &mut RequestBody<Incoming>) -> Result<ReleaseStart, Failure> {
-    let message = read_control(body).await?;
-    Ok(release::decode_start(&message).map_err(InferError::from)?)
-}
-
-/// Checks the body of a request to unload a model.
-async fn check_unload(body: &mut RequestBody<Incoming>) -> Result<(), Failure> {
-    let message = read_control(body).await?;
-    Ok(v2::check_unload(&message).map_err(InferError::from)?)
-}
-
-async fn index(
-    serving: &Serving,
-    body: &mut RequestBody<Incoming>,
-) -> Result<HttpResponse, Failure> {
-    let message = read_control(body).await?;
-    let filter = v2::decode_index(&message).map_err(InferError::from)?;
-    Ok(HttpResponse::document(v2::index(&serving.index(&filter))))
 }
 
 /// Checks that an HTTP/1.1 request has exactly one `Host` header, as the standard requires. A proxy may

@@ -98,7 +98,7 @@ impl Forwarder {
         } = request;
         let serving = caller.serving();
         let call = serving.admit_forwarded(is_inference).await?;
-        let (slot, worker) = self.slot(serving.tenant());
+        let (slot, worker) = self.slot(&tenant_now(caller)?);
         let progress = body.progress();
         let mut unsent = head::forwarded((head, caller.role()), id, body);
         for _ in 0..ATTEMPTS {
@@ -134,9 +134,15 @@ impl Forwarder {
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             looks.tick().await;
-            let tenants = isolated_tenants(namespaces);
-            self.slots().retire(&tenants);
+            self.look(namespaces);
         }
+    }
+
+    /// Looks at the tenants as they are now. Until the first look, their number is unknown.
+    pub(crate) fn look(&self, namespaces: &Namespaces) {
+        let tenants = isolated_tenants(namespaces);
+        self.counts.set_isolated(tenants.len());
+        self.slots().retire(&tenants);
     }
 
     /// Ends all workers.
@@ -149,8 +155,8 @@ impl Forwarder {
     /// Returns the worker of a tenant, and its use by a request, without which it might be ended at once.
     fn slot(&self, tenant: &Arc<Tenant>) -> (Arc<WorkerSlot>, Use) {
         let mut slots = self.slots();
-        // Until the next look, the worker may still have other rules for signatures.
-        let is_stale = |slot: &Arc<WorkerSlot>| slot.tenant().signatures != tenant.signatures;
+        // Until the next look, the worker may still have other rules for signatures, or other grants.
+        let is_stale = |slot: &Arc<WorkerSlot>| !slot.tenant().loads_as(tenant);
         if slots.current.get(&tenant.id).is_some_and(is_stale) {
             let stale = slots.current.remove(&tenant.id);
             slots.retired.extend(stale);
@@ -192,6 +198,17 @@ impl Slots {
                 false => self.retired.push(slot),
             }
         }
+    }
+}
+
+/// Returns the tenant of a request as it is now: it may have changed while the request waited for its turn. One that is
+/// answered elsewhere by now is refused, and another attempt goes there.
+fn tenant_now(caller: &RequestCaller) -> Result<Arc<Tenant>, Failure> {
+    let serving = caller.renewed()?;
+    let (before, now) = (caller.serving().tenant(), serving.tenant());
+    match now.id == before.id && now.isolation == Isolation::Worker {
+        true => Ok(Arc::clone(now)),
+        false => Err(WorkerError::Ended.into()),
     }
 }
 

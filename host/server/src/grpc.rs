@@ -30,9 +30,9 @@ pub(crate) use outgoing::GrpcBody;
 pub(crate) use status::{failure, refuse, trailers};
 pub(crate) use timeout::{client_deadline, with_deadline};
 
-use crate::access::is_known_method;
 use crate::drain::DrainWatch;
 use crate::failure::Failure;
+use crate::operation::Operation;
 use generated::inference::grpc_inference_service_server::GrpcInferenceServiceServer;
 use generated::prediction;
 use generated::tensorflow::serving::model_service_server::ModelServiceServer;
@@ -162,7 +162,8 @@ impl Services {
         let service = path.strip_prefix('/').and_then(|path| path.split_once('/'));
         let service = service.map_or("", |(service, _)| service);
         let found = self.services.iter().find(|(name, _)| *name == service);
-        let (Some((_, methods)), true) = (found, is_known_method(&path)) else {
+        // Without an operation there is no choice of who may call the method.
+        let (Some((_, methods)), Some(_)) = (found, Operation::of_method(&path)) else {
             return Err(Failure::unknown_method(&path));
         };
         let request = self.request(head, incoming, admitted);

@@ -3,7 +3,8 @@
 //! [`assemble`] starts a server. `listener` and `acceptor` accept connections from each `listening_socket`, until
 //! `idle_timer` ends an unused server; `open_connections` selects the one to close above the limit. `connection` drives one over a `socket` and a `transport`, with
 //! [`tls`]; `connection_activity` detects stalls, and `error_body` completes hyper's own responses. A request passes
-//! [`authority`], [`cors`] and `access`, which finds its tenant; `grpc` serves it, or `dispatch`, with its `body`; `upload` receives the files of models. `failure`, `docs`, `console`, `unbound_response`,
+//! [`authority`], [`cors`] and `access`, which finds its tenant; `grpc` serves it, or `dispatch`, with its `body`. Both run inferences, and the functions of `control` for requests
+//! about models, which a `control_body` contains over REST; `operation` has the right that each requires. `upload` receives the files of models. `failure`, `docs`, `console`, `unbound_response`,
 //! `web_response`, `server_timing` and `usage_header` make the response, `log` and `trace` the log line, `request_report` the line and the
 //! span ([`spans`]) with the `route_template` that an operator asks for. `drain` ends the server.
 //! The requests of a tenant with a [`worker_process`] are passed on by `forward`, with a `worker_error` if it ends; in that process, `worker_end` answers them.
@@ -25,6 +26,8 @@ mod connection;
 mod connection_activity;
 mod connection_counts;
 mod console;
+mod control;
+mod control_body;
 pub mod cors;
 mod dispatch;
 mod docs;
@@ -43,6 +46,7 @@ mod log;
 mod metrics;
 mod metrics_listener;
 mod open_connections;
+mod operation;
 mod options;
 mod panic;
 mod peer_certificate;

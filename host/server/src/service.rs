@@ -77,9 +77,13 @@ impl Service {
         options: &ServerOptions,
     ) -> Service {
         let serving = Arc::clone(namespaces.public());
+        let forwarder = options.workers.clone().map(Forwarder::new);
+        if let Some(forwarder) = &forwarder {
+            forwarder.look(&namespaces);
+        }
         Service {
             access: Access::new(namespaces),
-            forwarder: options.workers.clone().map(Forwarder::new),
+            forwarder,
             grpc: grpc::Services::new(&serving, drain.clone(), options.body_timeout),
             docs: Docs::new(),
             unidentified: Arc::new(serving.memory().for_owner(&ByteShare::default())),

@@ -5,6 +5,7 @@
 
 mod activation;
 pub(crate) mod certificate;
+mod control;
 mod cors;
 mod drain;
 mod framing;

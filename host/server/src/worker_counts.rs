@@ -1,6 +1,7 @@
 //! The numbers of the worker processes of tenants.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use wisp_serving::tenants::tenant_id::TenantId;
 
@@ -9,6 +10,8 @@ use wisp_serving::tenants::tenant_id::TenantId;
 #[derive(Debug, Default)]
 pub(crate) struct WorkerCounts {
     tenants: Mutex<BTreeMap<TenantId, WorkerCount>>,
+    /// The tenants that have a worker when they need one.
+    isolated: AtomicUsize,
 }
 
 /// The numbers of the worker of one tenant.
@@ -42,6 +45,15 @@ impl WorkerCounts {
             counts: Arc::clone(self),
             tenant: tenant.clone(),
         }
+    }
+
+    /// Returns the number of tenants that have a worker when they need one.
+    pub(crate) fn isolated(&self) -> usize {
+        self.isolated.load(Relaxed)
+    }
+
+    pub(crate) fn set_isolated(&self, tenants: usize) {
+        self.isolated.store(tenants, Relaxed);
     }
 
     /// Returns the numbers of each tenant that has had a worker, by name.

@@ -11,8 +11,9 @@ use wisp_serving::tenants::tenant_set::Tenant;
 
 /// The source of the worker processes of tenants. Lifetime: the process.
 pub trait StartWorker: Debug + Send + Sync {
-    /// Starts a worker for this tenant. Blocks until the process runs, not until it is ready.
-    fn start(&self, tenant: &Tenant) -> io::Result<StartedWorker>;
+    /// Starts a worker for this tenant, one of `tenants` that have a worker when they need one. Blocks until the process
+    /// runs, not until it is ready.
+    fn start(&self, tenant: &Tenant, tenants: usize) -> io::Result<StartedWorker>;
 }
 
 /// A worker process that has been started.

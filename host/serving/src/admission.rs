@@ -2,8 +2,9 @@
 //!
 //! Counts requests and sandbox instances, both in total and for each model version. A version's [`Share`]
 //! is a part of the total, so that no version can use the whole capacity; an [`OwnerShare`] is one too, so that no
-//! tenant can, however many versions it uses. Admission does not depend on
-//! the content of a request. Running a model requires a permit; dropping the permit frees its capacity.
+//! tenant can, however many versions it uses. The instances of a version may have [`InstanceSlots`] apart from those of the
+//! server. Admission does not depend on the content of a request. Running a model requires a permit; dropping the permit
+//! frees its capacity.
 
 use crate::fair_slots::{FairSlot, FairSlots};
 use crate::metering::call_meter::CallMeter;
@@ -34,6 +35,8 @@ struct Requests {
     share_used: AtomicU64,
     owner_share_used: AtomicU64,
     no_instance: AtomicU64,
+    /// The instances that are alive now.
+    live_instances: AtomicUsize,
 }
 
 /// The numbers of admitted and refused requests since the start.
@@ -55,7 +58,14 @@ pub struct AdmissionCounts {
 #[derive(Debug, Default)]
 pub struct Share {
     admitted: AtomicUsize,
+    /// The places for the instances of the version, if they are not those of the server.
+    instances: Option<InstanceSlots>,
 }
+
+/// The places for the instances of some versions, apart from those of the server. Clones are the same places. Lifetime: the
+/// versions.
+#[derive(Debug, Clone)]
+pub struct InstanceSlots(Arc<FairSlots>);
 
 /// The permission to run one request. Lifetime: one request.
 #[derive(Debug)]
@@ -75,6 +85,7 @@ pub struct Permit {
 #[derive(Debug)]
 pub struct InstanceSlot {
     _slot: FairSlot,
+    requests: Arc<Requests>,
 }
 
 /// The reason that a request was not admitted.
@@ -96,7 +107,38 @@ pub enum AdmissionError {
     NoInstance,
 }
 
+impl InstanceSlots {
+    /// Returns `count` free places.
+    pub fn new(count: usize) -> InstanceSlots {
+        InstanceSlots(FairSlots::new(count))
+    }
+}
+
+impl InstanceSlot {
+    fn new(slot: FairSlot, requests: &Arc<Requests>) -> InstanceSlot {
+        requests.live_instances.fetch_add(1, Relaxed);
+        InstanceSlot {
+            _slot: slot,
+            requests: Arc::clone(requests),
+        }
+    }
+}
+
+impl Drop for InstanceSlot {
+    fn drop(&mut self) {
+        self.requests.live_instances.fetch_sub(1, Relaxed);
+    }
+}
+
 impl Share {
+    /// Returns the share of a version whose instances have these places, if there are any besides those of the server.
+    pub(crate) fn with_instances(instances: Option<InstanceSlots>) -> Share {
+        Share {
+            admitted: AtomicUsize::new(0),
+            instances,
+        }
+    }
+
     /// Returns whether no request of the version holds a permit.
     pub(crate) fn is_idle(&self) -> bool {
         self.admitted.load(Relaxed) == 0
@@ -114,6 +156,7 @@ impl Admission {
                 share_used: AtomicU64::new(0),
                 owner_share_used: AtomicU64::new(0),
                 no_instance: AtomicU64::new(0),
+                live_instances: AtomicUsize::new(0),
             }),
             instances: FairSlots::new(max_instances),
         }
@@ -142,9 +185,9 @@ impl Admission {
         }
     }
 
-    /// Returns the number of sandbox call_slots in use now.
+    /// Returns the number of instances that are alive now, in all places.
     pub fn live_instances(&self) -> usize {
-        self.instances.used()
+        self.requests.live_instances.load(Relaxed)
     }
 
     /// Admits one request of the server itself, as [`Admission::admit_for`] does.
@@ -177,12 +220,16 @@ impl Admission {
             Some((owned, before)) => (Some(owned), before),
             None => (None, 0),
         };
+        let instances = match &share.instances {
+            Some(InstanceSlots(own)) => own,
+            None => &self.instances,
+        };
         // Dropping the permit from here on gives both counts back.
         let permit = Permit {
             requests: Arc::clone(&self.requests),
             share: Arc::clone(share),
             owner,
-            instances: Arc::clone(&self.instances),
+            instances: Arc::clone(instances),
             meter: None,
             memory: None,
         };
@@ -239,7 +286,7 @@ impl Permit {
     pub async fn instance(&self, deadline: Instant) -> Result<InstanceSlot, AdmissionError> {
         let acquire = self.instances.acquire(self.owner());
         match tokio::time::timeout_at(deadline.into(), acquire).await {
-            Ok(slot) => Ok(InstanceSlot { _slot: slot }),
+            Ok(slot) => Ok(InstanceSlot::new(slot, &self.requests)),
             Err(_) => {
                 self.requests.no_instance.fetch_add(1, Relaxed);
                 Err(AdmissionError::NoInstance)
@@ -338,6 +385,33 @@ mod tests {
         assert_eq!(admission.counts().no_instance, 1);
         drop(slot);
         assert!(second.instance(deadline).await.is_ok());
+        Ok(())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_version_with_places_of_its_own_takes_none_of_the_server_and_leaves_none()
+    -> anyhow::Result<()> {
+        let admission = Admission::new(8, 1);
+        let own = InstanceSlots::new(1);
+        let apart = |slots: &InstanceSlots| Arc::new(Share::with_instances(Some(slots.clone())));
+        let (shared, first, second) = (Arc::default(), apart(&own), apart(&own));
+        let deadline = (tokio::time::Instant::now() + Duration::from_secs(1)).into_std();
+        let server = admission.admit(&shared)?;
+        let of_server = server.instance(deadline).await?;
+        let permit = admission.admit(&first)?;
+        let of_own = permit.instance(deadline).await?;
+        assert_eq!(admission.live_instances(), 2);
+        // All are taken: each waits for its own kind.
+        let (another, sibling) = (admission.admit(&shared)?, admission.admit(&second)?);
+        assert!(another.instance(deadline).await.is_err());
+        assert!(sibling.instance(deadline).await.is_err());
+        let deadline = (tokio::time::Instant::now() + Duration::from_secs(1)).into_std();
+        drop(of_server);
+        assert!(sibling.instance(deadline).await.is_err());
+        assert!(another.instance(deadline).await.is_ok());
+        drop(of_own);
+        assert!(sibling.instance(deadline).await.is_ok());
+        assert_eq!(admission.live_instances(), 0);
         Ok(())
     }
 }

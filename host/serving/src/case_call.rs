@@ -29,10 +29,10 @@ fn call(
     request: InferRequest,
     owner: Owner,
 ) -> Result<InferResponse, InferError> {
-    // Its own admission and share of the owner, so that requests of clients do not make a case fail. The work has its turns
-    // among the owner's.
-    let share = (!owner.is_local()).then(|| OwnerShare::new(owner));
-    let permit = Admission::new(1, 1).admit_for(version.share(), share)?;
+    // Its own admission and shares of the version and the owner, so that requests of clients do not make a case fail. The
+    // work has its turns among the owner's.
+    let owner = (!owner.is_local()).then(|| OwnerShare::new(owner));
+    let permit = Admission::new(1, 1).admit_for(&Arc::default(), owner)?;
     let deadline = Instant::now() + TIMEOUT;
     let calling = version.call(request, &permit, deadline);
     let (response, _) = Handle::current().block_on(calling)?;

@@ -81,6 +81,7 @@ impl FairSlots {
     }
 
     /// Returns the number of slots that are held now.
+    #[cfg(test)]
     pub(crate) fn used(&self) -> usize {
         self.lock().used
     }

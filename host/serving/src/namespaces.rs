@@ -470,8 +470,7 @@ pub(crate) fn give_up_models(tenants: &[Arc<Serving>], excess: u64) {
 /// limit on the memory of models or instances, which holds for versions that are loaded under it.
 fn are_opened_alike(before: &Tenant, now: &Tenant) -> bool {
     before.isolation == now.isolation
-        && before.signatures == now.signatures
-        && before.grants == now.grants
+        && before.loads_as(now)
         && before.limits.model_memory_bytes == now.limits.model_memory_bytes
         && before.limits.instance_bytes == now.limits.instance_bytes
 }

@@ -13,6 +13,7 @@ pub mod limits;
 pub mod staging;
 pub(crate) mod storage_account;
 mod trial;
+pub(crate) mod upload_directory;
 pub mod upload_error;
 
 use incoming_file::{IncomingFile, NewFile, run};
@@ -302,6 +303,43 @@ mod tests {
         arriving.write(Bytes::from_static(b"1")).await?;
         arriving.finish().await?;
         begin(&later).await?;
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn limits_that_are_set_while_a_repository_is_in_use_hold_once_it_is_free()
+    -> anyhow::Result<()> {
+        let (directory, earlier) = uploads(UploadLimits::default())?;
+        let later = Uploads::open_when_free(UploadTarget {
+            repository: directory.path().to_owned(),
+            limits: UploadLimits::default(),
+        })?;
+        let small = UploadLimits {
+            stored_bytes: 2,
+            ..UploadLimits::default()
+        };
+        later.set_limits(&small);
+        drop(earlier);
+        let mut file = begin(&later).await?;
+        file.write(Bytes::from_static(b"12")).await?;
+        let refused = file.write(Bytes::from_static(b"3")).await;
+        assert!(
+            matches!(refused, Err(UploadError::StorageFull { limit: 2 })),
+            "{refused:?}"
+        );
+        drop(file);
+        // Those that are handed over share the limits, also for files that arrive.
+        let last = later.hand_over();
+        let mut arriving = begin(&later).await?;
+        last.set_limits(&UploadLimits {
+            stored_bytes: 1,
+            ..small
+        });
+        let refused = arriving.write(Bytes::from_static(b"12")).await;
+        assert!(
+            matches!(refused, Err(UploadError::StorageFull { limit: 1 })),
+            "{refused:?}"
+        );
         Ok(())
     }
 

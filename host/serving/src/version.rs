@@ -3,7 +3,7 @@
 //! A bare version computes its graph; a version with a handler calls the handler, which computes. A web component
 //! answers HTTP requests and has neither inputs nor outputs. This module does not load or choose versions.
 
-use crate::admission::{Permit, Share};
+use crate::admission::{InstanceSlots, Permit, Share};
 use crate::batcher::graph_statistics::{Executions, GraphStatistics};
 use crate::call_error::{CallError, KindError};
 use crate::handler_executor::{HandlerCalled, HandlerExecutor, compute_options};
@@ -112,6 +112,14 @@ impl ModelVersion {
             memory: Vec::new(),
             last_use: AtomicU64::new(0),
             logs_payloads: true,
+        }
+    }
+
+    /// Returns the version with places for its instances, if they are not those of the server. No request has a permit yet.
+    pub(crate) fn with_instances(self, instances: Option<InstanceSlots>) -> ModelVersion {
+        ModelVersion {
+            share: Arc::new(Share::with_instances(instances)),
+            ..self
         }
     }
 

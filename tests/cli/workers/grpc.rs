@@ -13,7 +13,9 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use std::convert::Infallible;
 use tokio::sync::mpsc::channel;
 use wisp_serving::tenants::isolation::Isolation;
+use wisp_serving::tenants::settings_change::SettingsChange;
 use wisp_serving::tenants::tenant_file::TenantFile;
+use wisp_serving::tenants::tenant_grant::TenantGrant;
 use wisp_serving::tenants::tenant_id::TenantId;
 
 /// The method with a stream of requests.
@@ -132,6 +134,27 @@ fn a_stream_through_a_worker_ends_with_the_first_message_after_its_key_was_revok
         })
     })?;
     ensure!(status == UNAUTHENTICATED, "{status}");
+    Ok(())
+}
+
+#[test]
+fn a_stream_through_a_worker_ends_with_the_first_message_after_the_grants_changed() -> Result<()> {
+    let tenants = Tenants::start(Isolation::Worker, &[])?;
+    tenants.infer("own", &tenants.acme)?.ok()?;
+    let status = status_after(&tenants, || {
+        let acme: TenantId = "acme".parse()?;
+        let change = SettingsChange {
+            grants: Some([TenantGrant::Clock].into()),
+            ..SettingsChange::default()
+        };
+        let file = TenantFile::new(tenants.directory.path());
+        file.change(|records| records.set(&acme, &change))?;
+        // The first one still has the stream.
+        wait_until("another worker has the grants", || {
+            tenants.infer("own", &tenants.acme).is_ok() && tenants.workers().len() == 2
+        })
+    })?;
+    ensure!(status == UNAVAILABLE, "{status}");
     Ok(())
 }
 

@@ -4,32 +4,33 @@
 //! cannot type a model with symbols, it is typed with the sizes of each request instead. A model that cannot
 //! be served is refused here, with the operator, input or file at fault in the error.
 
-use super::convert::element_type;
 use super::corrections::before_rewrites;
 use super::guard::{GuardError, guarded};
 use super::initializer::check_initializers;
+use super::model_signature::{DescribedInputs, check_names, input_names, output_specs};
 use super::open_slices::{Slices, check_slices, has_open_slice};
 use super::operators::{check_inputs, framework, unknown_operators};
+use super::parse::{Unnamed, ValueNotes, attempts, noting, parse};
 use super::size_limits::{MAX_CONSTANT_BYTES, MAX_REQUEST_CONSTANT_BYTES, check_size_limits};
 use super::sized_condition::set_symbols;
 use super::unsupported_ops;
+use super::variable_axis::{VariableAxis, bind};
 use crate::model_folder::ModelFolder;
 use crate::onnx::{AxisSymbols, OperatorInputs, declared_outputs};
 use crate::probe::{sample_sizes, with_two_rows};
 use crate::sample::Sample;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
-use tract_onnx::Onnx;
 use tract_onnx::data_resolver::FopenDataResolver;
 use tract_onnx::pb::{GraphProto, ModelProto};
 use tract_onnx::prelude::{
-    DatumType, InferenceFact, InferenceModel, InferenceModelExt, Symbol, SymbolValues, TDim, TVec,
-    Tensor, ToDim, TractError, TractResult, TypedModel,
+    DatumType, InferenceModel, InferenceModelExt, Symbol, SymbolValues, TDim, TVec, Tensor,
+    TractError, TractResult, TypedModel,
 };
-use tract_onnx::tract_core::internal::{bail, ensure, solve_for};
-use tract_onnx::tract_hir::internal::{Factoid, GenericFactoid};
-use wisp_tensor::{Dimension, Signature, TensorSpec};
+use tract_onnx::tract_core::internal::ensure;
+use tract_onnx::tract_hir::internal::Factoid;
+use wisp_tensor::{Dimension, Signature};
 
 /// A model that has been read and typed, with symbols for sizes that the file does not fix.
 #[derive(Debug)]
@@ -64,41 +65,6 @@ enum Typing {
 
 /// The maximum number of samples whose sizes a model is typed with while it is loaded.
 const MAX_TYPED_SAMPLES: usize = 5;
-
-/// The inputs of a model as a signature describes them.
-#[derive(Default)]
-struct DescribedInputs {
-    specs: Vec<TensorSpec>,
-    types: TVec<DatumType>,
-    variable_axes: Vec<VariableAxis>,
-}
-
-/// An axis of an input whose size the file does not fix.
-#[derive(Debug)]
-pub(super) struct VariableAxis {
-    pub(super) input: usize,
-    pub(super) axis: usize,
-    /// A symbol, or an expression in symbols of other axes.
-    dimension: TDim,
-}
-
-/// The treatment of axes with neither a size nor a name in the file.
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Unnamed {
-    /// Each axis has a symbol of its own.
-    Independent,
-    /// All first axes are one batch. Exports with an input per column leave them without a name and then
-    /// concatenate the columns, which independent sizes do not allow.
-    SharedBatch,
-}
-
-/// The use of shapes that the file declares for intermediate values.
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum ValueNotes {
-    Believed,
-    /// The shapes are hints, and some exporters leave wrong ones behind.
-    Ignored,
-}
 
 impl SymbolicModel {
     /// Returns the model that was typed with symbols.
@@ -315,42 +281,7 @@ impl SymbolicModel {
 
     /// Returns the values of the symbols for these sizes of the variable axes, or the reason that there are none.
     pub(super) fn bind(&self, sizes: &[u32]) -> Result<SymbolValues, String> {
-        let mut values = SymbolValues::default();
-        // Plain symbols first, so that expressions use known values in any order of inputs.
-        let (symbols, expressions): (Vec<_>, Vec<_>) = self
-            .variable_axes
-            .iter()
-            .zip(sizes)
-            .partition(|(axis, _)| matches!(axis.dimension, TDim::Sym(_)));
-        for (axis, &size) in symbols.into_iter().chain(expressions) {
-            let known = axis.dimension.eval(&values);
-            if let Some(expected) = known.as_i64() {
-                if expected != i64::from(size) {
-                    return Err(format!(
-                        "axis {} of `{}` is {size}, but `{}` is {expected} in this request",
-                        axis.axis, self.signature.inputs[axis.input].name, axis.dimension
-                    ));
-                }
-                continue;
-            }
-            let open: Vec<Symbol> = known.symbols().into_iter().collect();
-            let solution = match open.as_slice() {
-                [symbol] => solve_for(symbol, &known, &i64::from(size).to_dim())
-                    .and_then(|value| value.as_i64())
-                    .map(|value| (symbol, value)),
-                _ => None,
-            };
-            match solution {
-                Some((symbol, value)) if value >= 0 => values.set(symbol, value),
-                _ => {
-                    return Err(format!(
-                        "axis {} of `{}` is {size}, which `{}` cannot be",
-                        axis.axis, self.signature.inputs[axis.input].name, axis.dimension
-                    ));
-                }
-            }
-        }
-        Ok(values)
+        bind(&self.variable_axes, &self.signature, sizes)
     }
 
     /// Returns the bytes of the constants in the model, which are mostly weights.
@@ -371,38 +302,6 @@ impl SymbolicModel {
     }
 }
 
-impl DescribedInputs {
-    /// Returns the inputs of a model that is parsed, with a symbol for each variable axis.
-    fn of_untyped(model: &InferenceModel) -> TractResult<DescribedInputs> {
-        let mut described = DescribedInputs::default();
-        for (input, name) in input_names(model)?.iter().enumerate() {
-            let fact = model.input_fact(input)?;
-            let known = fact.datum_type.concretize().zip(fact.shape.concretize());
-            let Some((datum_type, shape)) = known else {
-                bail!("input `{name}` declares no type");
-            };
-            described.add(name, datum_type, &shape)?;
-        }
-        Ok(described)
-    }
-
-    fn add(&mut self, name: &str, datum_type: DatumType, shape: &[TDim]) -> TractResult<()> {
-        let input = self.specs.len();
-        self.specs.push(spec(name, datum_type, shape)?);
-        self.types.push(datum_type);
-        for (axis, dimension) in shape.iter().enumerate() {
-            if dimension.as_i64().is_none() {
-                self.variable_axes.push(VariableAxis {
-                    input,
-                    axis,
-                    dimension: dimension.clone(),
-                });
-            }
-        }
-        Ok(())
-    }
-}
-
 /// Infers the types and shapes of a model with these values of its symbols, and rewrites it.
 fn typed_with(model: &InferenceModel, sizes: &HashMap<Symbol, TDim>) -> TractResult<TypedModel> {
     let mut model = model.clone();
@@ -418,20 +317,6 @@ fn typed(model: InferenceModel) -> TractResult<TypedModel> {
     model.into_decluttered()
 }
 
-/// Returns the outputs of a typed model.
-fn output_specs(model: &TypedModel, names: &[&str]) -> TractResult<Vec<TensorSpec>> {
-    let outlets = model.output_outlets()?;
-    ensure!(
-        outlets.len() == names.len(),
-        "the graph's outputs are not those it declares"
-    );
-    let specs = outlets.iter().zip(names).map(|(outlet, name)| {
-        let fact = model.outlet_fact(*outlet)?;
-        spec(name, fact.datum_type, &fact.shape)
-    });
-    specs.collect()
-}
-
 /// Makes each axis variable that is not fixed to the same size in `other`.
 fn keep_fixed(shape: &mut [Dimension], other: Option<&[Dimension]>) {
     let other = other.filter(|other| other.len() == shape.len());
@@ -442,109 +327,7 @@ fn keep_fixed(shape: &mut [Dimension], other: Option<&[Dimension]>) {
     }
 }
 
-/// Checks that the tensors on each side of a graph have different names, and that there is an output.
-fn check_names(signature: &Signature) -> Result<(), &'static str> {
-    for specs in [&signature.inputs, &signature.outputs] {
-        let names: BTreeSet<&str> = specs.iter().map(|spec| spec.name.as_str()).collect();
-        if names.len() != specs.len() {
-            return Err("two tensors have the same name");
-        }
-    }
-    match signature.outputs.is_empty() {
-        true => Err("the graph has no outputs"),
-        false => Ok(()),
-    }
-}
-
-/// Returns the reader of files with this use of the shapes of intermediate values.
-fn noting(onnx: &Onnx, notes: ValueNotes) -> Onnx {
-    onnx.clone()
-        .with_ignore_value_info(notes == ValueNotes::Ignored)
-}
-
+/// Returns the names of the outputs, in order.
 fn output_names(graph: &GraphProto) -> Vec<&str> {
     graph.output.iter().map(|o| o.name.as_str()).collect()
-}
-
-/// Returns the distinct ways to read `graph`, the most permissive first.
-fn attempts(graph: &GraphProto) -> Vec<(ValueNotes, Unnamed)> {
-    let mut attempts = vec![
-        (ValueNotes::Believed, Unnamed::Independent),
-        (ValueNotes::Believed, Unnamed::SharedBatch),
-        (ValueNotes::Ignored, Unnamed::Independent),
-        (ValueNotes::Ignored, Unnamed::SharedBatch),
-    ];
-    if graph.input.len() < 2 {
-        attempts.retain(|(_, unnamed)| *unnamed == Unnamed::Independent);
-    }
-    if graph.value_info.is_empty() {
-        attempts.retain(|(notes, _)| *notes == ValueNotes::Believed);
-    }
-    attempts
-}
-
-/// Parses the graph and assigns a symbol to every open axis of an input.
-fn parse(
-    onnx: &Onnx,
-    proto: &ModelProto,
-    folder: Option<&str>,
-    unnamed: Unnamed,
-) -> TractResult<InferenceModel> {
-    let parsed = onnx.parse(proto, folder)?;
-    if let Some(name) = parsed.unresolved_inputs.first() {
-        bail!("`{name}` is used but neither an input nor computed");
-    }
-    let mut model = parsed.model;
-    let mut batch = None;
-    for input in 0..model.input_outlets()?.len() {
-        let outlet = model.input_outlets()?[input];
-        let name = model.node(outlet.node).name.clone();
-        let fact = model.input_fact(input)?.clone();
-        ensure!(!fact.shape.is_open(), "input `{name}` has no declared rank");
-        let mut shape: TVec<TDim> = TVec::new();
-        for (axis, dimension) in fact.shape.dims().enumerate() {
-            shape.push(match dimension {
-                GenericFactoid::Only(known) => known.clone(),
-                GenericFactoid::Any if axis == 0 && unnamed == Unnamed::SharedBatch => batch
-                    .get_or_insert_with(|| model.symbols.new_with_prefix("batch"))
-                    .to_dim(),
-                GenericFactoid::Any => {
-                    let prefix = format!("{name}_axis{axis}");
-                    model.symbols.new_with_prefix(&prefix).to_dim()
-                }
-            });
-        }
-        let Some(datum_type) = fact.datum_type.concretize() else {
-            bail!("input `{name}` declares no type");
-        };
-        model.set_input_fact(input, InferenceFact::dt_shape(datum_type, shape))?;
-    }
-    Ok(model)
-}
-
-/// Returns the names of the inputs, in order.
-fn input_names(model: &InferenceModel) -> TractResult<Vec<String>> {
-    let outlets = model.input_outlets()?.iter();
-    Ok(outlets
-        .map(|outlet| model.node(outlet.node).name.clone())
-        .collect())
-}
-
-fn spec(name: &str, datum_type: DatumType, shape: &[TDim]) -> TractResult<TensorSpec> {
-    let Some(element_type) = element_type(datum_type) else {
-        bail!("`{name}` is {datum_type:?}, which no protocol supports");
-    };
-    let shape = shape
-        .iter()
-        .map(|dimension| match dimension.as_i64() {
-            Some(size) => Ok(Dimension::Fixed(u32::try_from(size)?)),
-            None => Ok(Dimension::Variable),
-        })
-        .collect::<TractResult<Vec<_>>>()?;
-    Ok(TensorSpec {
-        name: name.to_owned(),
-        element_type,
-        shape,
-        optional: false,
-    })
 }

@@ -3,7 +3,7 @@
 mod ml;
 mod nnef;
 mod numerics;
-mod onnx_file;
+pub(super) mod onnx_file;
 mod refusals;
 mod sizes;
 mod texts;

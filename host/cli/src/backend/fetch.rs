@@ -3,7 +3,7 @@
 //!
 //! A file is accepted only if its size and its digest match the table, wherever it came from.
 
-use super::index::link;
+use super::link;
 use super::package::Wheel;
 use crate::{display, progress};
 use anyhow::{Context, bail, ensure};

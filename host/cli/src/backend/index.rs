@@ -1,12 +1,10 @@
 //! Finds a file in a simple index of Python packages, such as PyPI or a company's mirror.
 //!
 //! An index has a page for each project, in JSON (PEP 691). Only the location of a file is taken from the
-//! index; digests come from the table in `package`.
+//! index; digests come from `catalog`.
 
-pub(super) mod link;
-
-use super::fetch;
 use super::package::Wheel;
+use super::{fetch, link};
 use crate::options::IndexUrl;
 use anyhow::{Context, ensure};
 use serde::Deserialize;

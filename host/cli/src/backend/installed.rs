@@ -4,6 +4,7 @@
 //! created atomically, so that checking for its files is enough. Their sizes are compared too, to detect
 //! a full disk or an incomplete copy.
 
+use super::catalog;
 use super::package::{Member, Package};
 use crate::display;
 use crate::failure::bad_configuration;
@@ -22,7 +23,7 @@ pub(crate) fn check_ownership(cache: &Path) -> anyhow::Result<()> {
     let home = home(cache);
     let mut places = vec![home.clone()];
     for name in ["cuda", "onnxruntime"] {
-        let Some(package) = Package::for_this_machine(name).ok() else {
+        let Some(package) = catalog::for_this_machine(name).ok() else {
             continue;
         };
         if let Some(directory) = directory(cache, package) {
@@ -60,7 +61,7 @@ pub(crate) fn check_ownership(cache: &Path) -> anyhow::Result<()> {
 /// one of the package `cuda` is preferred, since it computes on CPUs equally well.
 pub(crate) fn onnxruntime(cache: &Path) -> Option<PathBuf> {
     ["cuda", "onnxruntime"].into_iter().find_map(|name| {
-        let package = Package::for_this_machine(name).ok()?;
+        let package = catalog::for_this_machine(name).ok()?;
         let library = package.onnxruntime_library()?;
         Some(directory(cache, package)?.join(library))
     })
@@ -69,7 +70,7 @@ pub(crate) fn onnxruntime(cache: &Path) -> Option<PathBuf> {
 /// Returns the directory of the package `cuda`, if it is installed: `lib` contains the libraries,
 /// including ONNX Runtime's for CUDA, and `include` the headers that tract compiles its kernels with.
 pub(crate) fn cuda(cache: &Path) -> Option<PathBuf> {
-    directory(cache, Package::for_this_machine("cuda").ok()?)
+    directory(cache, catalog::for_this_machine("cuda").ok()?)
 }
 
 /// Returns the directory of a package, if all its files are present.

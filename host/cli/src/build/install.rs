@@ -3,7 +3,7 @@
 //! The file's modification time is the time at which the build started. A source that changes during the
 //! build is therefore newer than the component, and `freshness` detects it.
 
-use super::Change;
+use super::built_handler::Change;
 use crate::display;
 use anyhow::Context;
 use std::fs::{self, File};

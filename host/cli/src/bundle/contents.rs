@@ -9,8 +9,8 @@ use wisp_edge::adapter::{AdapterManifest, DescriptionEntry, Kind};
 use wisp_edge::provider::{ConfigValue, FileEntry, GraphEntry, ProviderManifest};
 use wisp_protocol::call::ModelDescription;
 use wisp_sandbox::configuration::{ConfigValue as Setting, HandlerConfiguration};
-use wisp_serving::registry::loader::SELECTION;
 use wisp_serving::registry::repository::MAIN_GRAPH;
+use wisp_serving::registry::version_description::SELECTION;
 use wisp_tensor::Dimension;
 
 /// The data of a bundle. Lifetime: the making of one bundle.

@@ -1,6 +1,5 @@
 //! The settings of `wisp serve`, derived from the definitions of its arguments.
 
-use super::SERVE;
 use crate::options::{Milliseconds, Options, Seconds};
 use clap::builder::ValueParser;
 use clap::{Arg, ArgAction, Command, CommandFactory};
@@ -10,6 +9,9 @@ use std::ffi::OsStr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use wisp_serving::sample_ratio::SampleRatio;
+
+/// The subcommand whose arguments are settings.
+pub(super) const SERVE: &str = "serve";
 
 /// Arguments of `wisp serve` that are not settings. A negation, such as `--no-exit-on-error`, is another
 /// form of the argument of a setting.

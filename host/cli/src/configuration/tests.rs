@@ -23,7 +23,7 @@ fn parsed(content: &str, arguments: &str) -> anyhow::Result<(Options, TempDir)> 
     let mut words: Vec<OsString> = ["wisp", "serve", "--config"].map(Into::into).into();
     words.push(file.into());
     words.extend(arguments.split_whitespace().map(Into::into));
-    Ok((parse(words)?, directory))
+    Ok((parse(words)?.options, directory))
 }
 
 /// Returns the error of a configuration file of this content, without the path of the file.

@@ -1,6 +1,5 @@
 //! Outlines of components and core modules, read section by section.
 
-use super::Content;
 use super::handler::SignatureOutcome;
 use crate::display;
 use anyhow::{Context, bail};
@@ -13,6 +12,13 @@ use wasmparser::{
 };
 use wisp_sandbox::component::{ComponentSummary, GRANTED_IMPORTS, MODEL_INTERFACE};
 use wisp_sandbox::grants::{self, Grant};
+
+/// The outline of a WebAssembly file.
+#[derive(Debug)]
+pub(super) enum WasmReport {
+    Component(ComponentReport),
+    CoreModule(ModuleReport),
+}
 
 /// The outline of a component: its imports, exports and core modules.
 #[derive(Debug, Serialize)]
@@ -84,7 +90,7 @@ struct Enclosing {
 }
 
 /// Reads a file that starts with the WebAssembly magic bytes.
-pub(super) fn report(wasm: &[u8]) -> anyhow::Result<Content> {
+pub(super) fn report(wasm: &[u8]) -> anyhow::Result<WasmReport> {
     let mut modules = Vec::new();
     let mut producers = Vec::new();
     let mut enclosing: Vec<Enclosing> = Vec::new();
@@ -126,7 +132,7 @@ pub(super) fn report(wasm: &[u8]) -> anyhow::Result<Content> {
     }
     if Parser::is_core_wasm(wasm) {
         let module = modules.pop().context("the file is truncated")?;
-        return Ok(Content::CoreModule(module));
+        return Ok(WasmReport::CoreModule(module));
     }
     let outline = ComponentSummary::read(wasm)?;
     let import = |name: String| Import {
@@ -134,7 +140,7 @@ pub(super) fn report(wasm: &[u8]) -> anyhow::Result<Content> {
         grant: Grant::of_import(&name).map(Grant::name),
         name,
     };
-    Ok(Content::Component(ComponentReport {
+    Ok(WasmReport::Component(ComponentReport {
         signature: None,
         needed_grants: outline.needed_grants(),
         imports: outline.imports.into_iter().map(import).collect(),
@@ -344,7 +350,7 @@ mod tests {
 
     fn component(wat: &str) -> anyhow::Result<ComponentReport> {
         match report(&wat::parse_bytes(wat.as_bytes())?)? {
-            Content::Component(component) => Ok(component),
+            WasmReport::Component(component) => Ok(component),
             _ => bail!("not a component"),
         }
     }
@@ -416,7 +422,7 @@ mod tests {
     #[test]
     fn a_core_module_shows_its_own_imports() -> anyhow::Result<()> {
         let wasm = wat::parse_str(r#"(module (import "env" "f" (func)))"#)?;
-        let Content::CoreModule(module) = report(&wasm)? else {
+        let WasmReport::CoreModule(module) = report(&wasm)? else {
             bail!("not a core module");
         };
         assert_eq!(module.imports, ["env f"]);

@@ -7,7 +7,6 @@ use super::{
     Milliseconds, ModelControlArgs, ReleaseSettingArgs, ResponseCacheArgs, Seconds, TelemetryArgs,
     TenancyArgs, TlsArgs, UploadArgs, value,
 };
-use crate::configuration::EffectiveConfiguration;
 use clap::Args;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroUsize;
@@ -330,10 +329,6 @@ pub(crate) struct ServeArgs {
 
     #[command(flatten)]
     pub(crate) cage: CageArgs,
-
-    /// The values and sources of all settings, for `--check-config` and for a configuration file that changes.
-    #[arg(skip)]
-    pub(crate) effective: EffectiveConfiguration,
 }
 
 impl ServeArgs {

@@ -25,7 +25,8 @@ pub(crate) struct TenancyArgs {
     pub(crate) admin: Option<SocketAddr>,
 
     /// Memory in bytes that the worker process of a tenant with the isolation `worker` may allocate. A worker that needs
-    /// more ends, and its requests fail [default: half of the machine's memory, or of the control group's limit].
+    /// more ends, and its requests fail [default: an equal part of half of the server's memory for each tenant with this
+    /// isolation, at least 512 MiB and 64 MiB per processor].
     #[arg(
         long,
         value_name = "N",

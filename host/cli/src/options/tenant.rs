@@ -95,8 +95,8 @@ pub(crate) struct TenantAddArgs {
     #[arg(long)]
     pub(crate) anonymous: bool,
 
-    /// The isolation of the tenant: `shared` (the threads of the server), `cordon` (its own threads, for handlers and
-    /// for its own models) or `worker` (its own process) [default: `worker` for tenants that have or may deploy models of
+    /// The isolation of the tenant: `shared` (the threads of the server), `cordon` (own threads and
+    /// instances for its own models) or `worker` (its own process) [default: `worker` for tenants that have or may deploy models of
     /// their own if native code can compute them, and `shared` for others].
     #[arg(long, value_name = "LEVEL")]
     pub(crate) isolation: Option<Isolation>,

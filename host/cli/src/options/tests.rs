@@ -3,6 +3,8 @@
 use super::*;
 use clap::CommandFactory;
 use serde_json::json;
+use std::num::NonZeroUsize;
+use std::time::Duration;
 use wisp_sandbox::limits::Limits;
 use wisp_serving::ServingOptions;
 use wisp_tensor::{Dimension, ParameterValue};

@@ -4,8 +4,11 @@
 //! last calls that only the start needs are taken from it when it is ready. [`Cage::enter`] and [`Cage::close`] are
 //! these two steps; `confinement` applies the rules.
 
-use super::startup::{load_limits, state_directory};
+use super::memory_limits::load_limits;
+use super::startup::state_directory;
+use super::worker_memory::WorkerMemory;
 use super::workers;
+use crate::configuration::EffectiveConfiguration;
 use crate::confinement::{FileRules, Ports, Profile, Reading, Sockets, confine, end_start, places};
 use crate::loading::optional_cache_directory;
 use crate::options::{PayloadDestination, ServeArgs};
@@ -72,7 +75,10 @@ struct Entered {
 
 impl Cage {
     /// Starts the spawner, then locks the process in. Must be called before the process has a second thread.
-    pub(super) fn enter(args: &ServeArgs) -> anyhow::Result<Cage> {
+    pub(super) fn enter(
+        args: &ServeArgs,
+        effective: &EffectiveConfiguration,
+    ) -> anyhow::Result<Cage> {
         if !args.cage.is_caged() {
             tracing::warn!(
                 "the server is not caged (--no-cage): an attacker in control of it has all rights of its user"
@@ -104,8 +110,8 @@ impl Cage {
         let files = args.tenancy.tenants.as_deref().map(tenant_files);
         let of_workers = files.map(|files| {
             spawner::start_workers(WorkerSpawnerOptions {
-                arguments: workers::arguments(args),
-                memory_bytes: workers::memory_bytes(args),
+                arguments: workers::arguments(args, effective),
+                memory_bytes: WorkerMemory::of(args).most(),
                 files: &files,
                 moves: args.upload.allow_upload,
             })

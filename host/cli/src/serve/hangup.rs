@@ -4,7 +4,7 @@
 //! runs; changes of others are logged. A file that cannot be used changes nothing.
 
 use super::log_lines::LogLevels;
-use crate::configuration;
+use crate::configuration::{self, EffectiveConfiguration};
 use crate::options::{Command, ServeArgs};
 use std::convert::Infallible;
 use std::error::Error;
@@ -15,9 +15,10 @@ use wisp_server::tls::Tls;
 /// The key of the setting that a reload applies.
 const LOG: &str = "log";
 
-/// Reloads on each SIGHUP. `tls` is the certificate, if there is one.
+/// Reloads on each SIGHUP. `effective` is the configuration at the start; `tls` is the certificate, if there is one.
 pub(super) fn reload_on_hangup(
     args: &ServeArgs,
+    effective: &EffectiveConfiguration,
     tls: Option<Arc<Tls>>,
     log: LogLevels,
 ) -> std::io::Result<impl Future<Output = Infallible>> {
@@ -28,7 +29,7 @@ pub(super) fn reload_on_hangup(
                 tls.reload().await;
             }
             match &args.config {
-                Some(_) => reload_configuration(args, &log),
+                Some(_) => reload_configuration(effective, &log),
                 None if tls.is_none() => {
                     tracing::info!(
                         "SIGHUP: there is neither a certificate nor a configuration file to reload"
@@ -42,8 +43,8 @@ pub(super) fn reload_on_hangup(
 }
 
 /// Reads the configuration file again, and applies the settings that can be changed.
-fn reload_configuration(args: &ServeArgs, log: &LogLevels) {
-    let changed = changed_settings(args).and_then(|changed| {
+fn reload_configuration(effective: &EffectiveConfiguration, log: &LogLevels) {
+    let changed = changed_settings(effective).and_then(|changed| {
         log.set(changed.log.as_deref())?;
         Ok(changed)
     });
@@ -76,12 +77,15 @@ struct Changed {
 }
 
 /// Merges the sources of the settings again, and compares the result with the settings of the start.
-fn changed_settings(args: &ServeArgs) -> anyhow::Result<Changed> {
-    let options = configuration::parse(std::env::args_os().collect())?;
-    let Command::Serve(new) = options.command else {
+fn changed_settings(effective: &EffectiveConfiguration) -> anyhow::Result<Changed> {
+    let new = configuration::parse(std::env::args_os().collect())?;
+    let Command::Serve(args) = new.options.command else {
         anyhow::bail!("the arguments belong to another command");
     };
-    let keys = args.effective.changed_keys(&new.effective).into_iter();
+    let keys = effective.changed_keys(&new.effective).into_iter();
     let keys = keys.filter(|key| *key != LOG).map(str::to_owned).collect();
-    Ok(Changed { keys, log: new.log })
+    Ok(Changed {
+        keys,
+        log: args.log,
+    })
 }

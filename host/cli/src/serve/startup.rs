@@ -5,9 +5,10 @@ use super::banner::{self, Addresses};
 use super::control::report_load;
 use super::descriptors;
 use super::load_failures::{FailedModel, LoadFailures};
+use super::memory_limits::{available_memory, load_limits, memory_limit_bytes, request_memory};
 use super::tenancy;
 use crate::failure::{BadConfiguration, bad_configuration};
-use crate::loading::{LoadingOptions, loader, model_load_limits, optional_cache_directory};
+use crate::loading::{LoadingOptions, loader, optional_cache_directory};
 use crate::options::{
     AdditionalAddress, DEFAULT_GRPC, DEFAULT_METRICS, LogFormat, ModelControlMode, ServeArgs,
     TlsArgs,
@@ -18,14 +19,11 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use wisp_backend::process_memory::process_memory;
 use wisp_protocol::routing::{RoutingSource, hash};
-use wisp_sandbox::limited_process::ProcessLimits;
 use wisp_sandbox::spawner::Spawner;
 use wisp_server::authority::AllowedHosts;
 use wisp_server::tls::{Tls, TlsFiles};
 use wisp_server::{ListeningSocket, ServerOptions, Sockets};
-use wisp_serving::load_locks::ALL_LOADS_AT_ONCE;
 use wisp_serving::registry::Registry;
 use wisp_serving::registry::loader::Loader;
 use wisp_serving::registry::repository_loader::Start;
@@ -34,12 +32,6 @@ use wisp_serving::release::ReleaseOptions;
 use wisp_serving::uploads::{UploadTarget, Uploads};
 use wisp_serving::{Readiness, ServingOptions};
 use wisp_tensor::MemoryBudget;
-
-/// The minimum memory for requests on a small machine: enough for a few small requests at once.
-const MIN_MEMORY_BYTES: usize = 32 << 20;
-
-/// The minimum memory for a load on a small machine with tenants.
-const MIN_LOAD_BYTES: usize = 512 << 20;
 
 /// The models of a server that has not started to serve.
 #[derive(Debug)]
@@ -152,6 +144,13 @@ pub(super) fn load_certificate(args: &TlsArgs) -> anyhow::Result<Option<Arc<Tls>
 /// Loads every model of the repository.
 pub(super) fn load(args: &ServeArgs, spawner: Option<&Spawner>) -> anyhow::Result<StartedModels> {
     let options = serving_options(args)?;
+    if args.max_memory_bytes.is_none() {
+        tracing::info!(
+            bytes = options.memory.capacity(),
+            limit = available_memory(),
+            "limit on the memory of all requests together; set it with --max-memory-bytes"
+        );
+    }
     let cache = args.cache.cache_dir.as_deref();
     let loader = server_loader(args, &options, (cache, spawner))?;
     let uploads = open_uploads(args)?;
@@ -224,7 +223,7 @@ pub(super) fn serving_options(args: &ServeArgs) -> anyhow::Result<ServingOptions
         max_requests: args.max_concurrent_requests,
         max_body_bytes: args.max_body_bytes,
         request_timeout: args.request_timeout_milliseconds.0,
-        memory: Arc::new(MemoryBudget::new(memory_bytes(args))),
+        memory: Arc::new(MemoryBudget::new(request_memory(args))),
         memory_limit_bytes: memory_limit_bytes(args),
         readiness: match args.strict_readiness {
             true => Readiness::Models,
@@ -260,49 +259,6 @@ fn routing(args: &ServeArgs) -> RoutingSource {
     let source = RoutingSource::new(header, args.releases.release_key_parameter.as_deref());
     // The name has been checked with the arguments.
     source.unwrap_or_default()
-}
-
-/// Returns the bytes that all requests may hold together. By default this is half of the memory; the
-/// other half is for models, backends and the program itself.
-fn memory_bytes(args: &ServeArgs) -> usize {
-    if let Some(bytes) = args.max_memory_bytes {
-        return bytes;
-    }
-    let limit = process_memory();
-    let bytes = limit.map(|limit| limit / 2);
-    let bytes = bytes.unwrap_or_else(|| ServingOptions::default().memory.capacity());
-    let bytes = bytes.max(MIN_MEMORY_BYTES);
-    tracing::info!(
-        bytes,
-        limit,
-        "limit on the memory of all requests together; set it with --max-memory-bytes"
-    );
-    bytes
-}
-
-/// Returns the limits on loading a model file. Those who load may be strangers once there are tenants: unless the operator
-/// sets a limit, all loads at the same time then share the memory that one has otherwise.
-pub(super) fn load_limits(args: &ServeArgs) -> ProcessLimits {
-    let shared = args.tenancy.tenants.as_ref().and_then(|_| {
-        let limit = args.memory_limit_bytes.or_else(process_memory)?;
-        Some(shared_load_bytes(limit))
-    });
-    let bytes = args.model_load_memory_bytes.or(shared);
-    model_load_limits(args.model_load_secs.0, bytes)
-}
-
-/// Returns the memory for each of the loads at the same time within this limit: their part of half of it, or enough for the
-/// library of a backend and a small model.
-fn shared_load_bytes(limit: usize) -> usize {
-    let all = limit / 2;
-    let least = MIN_LOAD_BYTES.min(all);
-    (all / ALL_LOADS_AT_ONCE).max(least)
-}
-
-/// Returns the memory at which the kernel would end the process, or the lower limit that the operator sets.
-fn memory_limit_bytes(args: &ServeArgs) -> Option<u64> {
-    let limit = args.memory_limit_bytes.or_else(process_memory);
-    limit.and_then(|bytes| u64::try_from(bytes).ok())
 }
 
 /// Loads the repository, or the part of it that is not loaded on demand, and reports each model. The start fails if a model cannot be loaded, unless the model
@@ -351,17 +307,4 @@ pub(super) fn print_banner(
     stdout.write_all(banner.as_bytes())?;
     stdout.flush()?;
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn all_loads_of_tenants_together_have_the_memory_that_one_has_otherwise() {
-        const GIB: usize = 1 << 30;
-        assert_eq!(shared_load_bytes(32 * GIB), 2 * GIB);
-        assert_eq!(shared_load_bytes(4 * GIB), MIN_LOAD_BYTES);
-        assert_eq!(shared_load_bytes(GIB / 2), GIB / 4);
-    }
 }

@@ -7,6 +7,7 @@
 
 use super::cage::report_end;
 use super::control::report_load;
+use super::memory_limits::load_limits;
 use super::worker_task::WorkerTask;
 use super::{ending, log_lines, startup, tenancy, worker_usage};
 use crate::confinement::{FileRules, Profile, Reading, Sockets, confine, end_start, places};
@@ -127,7 +128,7 @@ fn enter_cage(
         backend: &args.backend,
         cache: Some(cache),
         read: &models,
-        load: startup::load_limits(args),
+        load: load_limits(args),
     })?;
     let mut read = models;
     read.extend(places::system());

@@ -3,9 +3,11 @@
 //! All workers have the same command. It contains only the settings of the server that a worker needs: no addresses,
 //! certificates or passwords. `worker` is the process itself.
 
+use super::worker_memory::{MemoryPart, WorkerMemory};
 use super::worker_task::WorkerTask;
 use super::worker_usage;
 use crate::backend::installed;
+use crate::configuration::EffectiveConfiguration;
 use crate::loading::{optional_cache_directory, this_program};
 use crate::options::{CHILD, ServeArgs};
 use crate::spawner::hidden_variables;
@@ -14,7 +16,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::sync::Arc;
-use wisp_backend::process_memory::process_memory;
 use wisp_sandbox::limited_process::ChildProgram;
 use wisp_sandbox::serving_child::{ServingChild, ServingProcess};
 use wisp_sandbox::spawner::{SpawnTask, Spawner};
@@ -54,37 +55,37 @@ const SETTINGS: [&str; 27] = [
     "cage",
 ];
 
-/// The limit on the memory of a worker if the memory of the machine is unknown.
-const DEFAULT_MEMORY: u64 = 4 << 30;
-
 /// The source of workers. Lifetime: the process.
 #[derive(Debug)]
 struct Workers {
     program: ChildProgram,
-    memory_bytes: u64,
+    memory: WorkerMemory,
     /// The usage of all tenants.
     usage: Arc<UsageBook>,
 }
 
 #[derive(Debug)]
-struct Process(ServingProcess);
+struct Process {
+    process: ServingProcess,
+    memory: MemoryPart,
+}
 
 /// Returns the source of workers, if there can be tenants. What they meter is added to `usage`.
 pub(super) fn starter(
     args: &ServeArgs,
+    effective: &EffectiveConfiguration,
     spawner: Option<&Spawner>,
     usage: &Arc<UsageBook>,
 ) -> Option<Arc<dyn StartWorker>> {
     args.tenancy.tenants.as_ref()?;
     let program = match spawner {
         Some(spawner) => ChildProgram::spawned(spawner, SpawnTask::Worker),
-        None => {
-            ChildProgram::new(this_program(), arguments(args)).without_variables(hidden_variables())
-        }
+        None => ChildProgram::new(this_program(), arguments(args, effective))
+            .without_variables(hidden_variables()),
     };
     Some(Arc::new(Workers {
         program,
-        memory_bytes: memory_bytes(args),
+        memory: WorkerMemory::of(args),
         usage: Arc::clone(usage),
     }))
 }
@@ -98,19 +99,10 @@ pub(super) fn owners(args: &ServeArgs) -> Isolation {
     }
 }
 
-/// Returns the limit on the memory of a worker, in bytes.
-pub(super) fn memory_bytes(args: &ServeArgs) -> u64 {
-    let configured = args.tenancy.worker_memory_bytes;
-    let bytes = configured.or_else(|| process_memory().map(|limit| limit / 2));
-    let bytes = bytes.map(|bytes| u64::try_from(bytes).unwrap_or(u64::MAX));
-    bytes.unwrap_or(DEFAULT_MEMORY)
-}
-
-/// Returns the arguments of a worker.
-pub(super) fn arguments(args: &ServeArgs) -> Vec<OsString> {
-    let memory_bytes = memory_bytes(args);
+/// Returns the arguments of a worker. Its limit on memory is not among them: the worker reads the one that its process has.
+pub(super) fn arguments(args: &ServeArgs, effective: &EffectiveConfiguration) -> Vec<OsString> {
     let mut arguments: Vec<OsString> = vec![CHILD.into(), "worker".into()];
-    arguments.extend(args.effective.arguments(&SETTINGS));
+    arguments.extend(effective.arguments(&SETTINGS));
     if let Some(tenants) = &args.tenancy.tenants {
         arguments.push(with_path("--tenants", tenants));
     }
@@ -123,9 +115,6 @@ pub(super) fn arguments(args: &ServeArgs) -> Vec<OsString> {
     if let Some(bytes) = args.model_load_memory_bytes {
         arguments.push(format!("--model-load-memory-bytes={bytes}").into());
     }
-    // The memory that ends a worker is its own, and half of it is for requests, as in a server.
-    arguments.push(format!("--memory-limit-bytes={memory_bytes}").into());
-    arguments.push(format!("--max-memory-bytes={}", (memory_bytes / 2).max(1)).into());
     arguments.extend(["--".into(), args.repository.clone().into_os_string()]);
     arguments
 }
@@ -149,8 +138,19 @@ fn native_library(args: &ServeArgs) -> Option<PathBuf> {
 // === impl Workers ===
 
 impl StartWorker for Workers {
-    fn start(&self, tenant: &Tenant) -> io::Result<StartedWorker> {
-        let child = ServingChild::start(&self.program, self.memory_bytes)?;
+    fn start(&self, tenant: &Tenant, tenants: usize) -> io::Result<StartedWorker> {
+        let memory = self.memory.take(&tenant.id, tenants);
+        let memory_bytes = memory.bytes();
+        tracing::info!(tenant = %tenant.id, memory_bytes, "starting the worker process of the tenant");
+        if !memory.is_equal() {
+            tracing::warn!(
+                tenant = %tenant.id,
+                memory_bytes,
+                "the worker has less memory than an equal part until it starts again, because those of other tenants \
+                 have started with more; `--worker-memory-bytes` gives all the same"
+            );
+        }
+        let child = ServingChild::start(&self.program, memory_bytes)?;
         let ServingChild {
             socket,
             output,
@@ -160,7 +160,7 @@ impl StartWorker for Workers {
         worker_usage::start_receiving(output, &tenant.id, &self.usage)?;
         Ok(StartedWorker {
             socket,
-            process: Box::new(Process(process)),
+            process: Box::new(Process { process, memory }),
         })
     }
 }
@@ -169,23 +169,27 @@ impl StartWorker for Workers {
 
 impl WorkerProcess for Process {
     fn end(self: Box<Self>) -> io::Result<ExitStatus> {
-        let Process(process) = *self;
-        process.end()
+        let Process { process, memory } = *self;
+        let ended = process.end();
+        // Free once the process has ended.
+        drop(memory);
+        ended
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::configuration::parse;
+    use crate::configuration::{Configuration, parse};
     use crate::options::{ChildTask, Command};
     use anyhow::{Result, bail};
 
     /// Returns the settings of a server with these arguments.
-    fn serve(arguments: &[&str]) -> Result<ServeArgs> {
+    fn serve(arguments: &[&str]) -> Result<(ServeArgs, EffectiveConfiguration)> {
         let arguments = ["wisp", "serve"].iter().chain(arguments);
-        match parse(arguments.map(OsString::from).collect())?.command {
-            Command::Serve(args) => Ok(*args),
+        let Configuration { options, effective } = parse(arguments.map(OsString::from).collect())?;
+        match options.command {
+            Command::Serve(args) => Ok((*args, effective)),
             _ => bail!("another command"),
         }
     }
@@ -193,7 +197,7 @@ mod tests {
     #[test]
     fn a_worker_has_the_settings_of_its_server_and_none_of_its_addresses_and_secrets() -> Result<()>
     {
-        let args = serve(&[
+        let (args, effective) = serve(&[
             "--tenants=/t",
             "--http=0.0.0.0:80",
             "--max-body-bytes=7000",
@@ -202,18 +206,20 @@ mod tests {
             "--usage-header",
             "--response-cache-url=redis://:secret@h:1",
             "--worker-memory-bytes=1000000",
+            "--memory-limit-bytes=9000000000",
+            "--max-memory-bytes=4000000000",
             "--onnxruntime-library=/l/o.so",
             "--trusted-key=/a.pub,/b.pub",
             "models",
         ])?;
         let mut line = vec![OsString::from("wisp")];
-        line.extend(arguments(&args));
+        line.extend(arguments(&args, &effective));
         let text = format!("{line:?}");
         assert!(
             !text.contains("secret") && !text.contains("0.0.0.0"),
             "{text}"
         );
-        let Command::Child(child) = parse(line)?.command else {
+        let Command::Child(child) = parse(line)?.options.command else {
             bail!("{text}");
         };
         let ChildTask::Worker(worker) = child.task else {
@@ -223,8 +229,9 @@ mod tests {
         assert!(worker.metering.usage_header);
         assert!(!worker.cage.is_caged());
         assert_eq!(worker.threads.map(|threads| threads.get()), Some(3));
-        assert_eq!(worker.memory_limit_bytes, Some(1_000_000));
-        assert_eq!(worker.max_memory_bytes, Some(500_000));
+        // Those of its process hold.
+        let limits = [worker.memory_limit_bytes, worker.max_memory_bytes];
+        assert_eq!(limits, [None, None]);
         assert_eq!(worker.repository, Path::new("models"));
         assert_eq!(worker.tenancy.tenants.as_deref(), Some(Path::new("/t")));
         assert_eq!(worker.upload.trusted_key.len(), 2);
@@ -236,7 +243,7 @@ mod tests {
         let library = "--onnxruntime-library=/l/o.so";
         let empty = tempfile::tempdir()?;
         let cache = format!("--cache-dir={}", empty.path().display());
-        let of = |arguments: &[&str]| Ok::<_, anyhow::Error>(owners(&serve(arguments)?));
+        let of = |arguments: &[&str]| Ok::<_, anyhow::Error>(owners(&serve(arguments)?.0));
         assert_eq!(of(&["--allow-upload", library, "."])?, Isolation::Worker);
         assert_eq!(of(&[library, "."])?, Isolation::Worker);
         let none = of(&["--allow-upload", &cache, "."])?;

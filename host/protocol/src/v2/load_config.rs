@@ -5,51 +5,22 @@
 //! protobuf's JSON, names may be in camel case, integers may be strings, and `null` is the same as an absent member.
 
 mod dynamic_batching;
+mod error;
+mod field;
 
-use crate::error::{ErrorKind, HasErrorKind};
+pub(crate) use self::error::LoadConfigError;
+pub(crate) use self::field::is_default;
+
+use self::error::MAX_BYTES;
+use self::field::{Field, fields, integer};
 use crate::load::{DeclaredTensor, LoadConfig, VersionSelection};
-use crate::quoted::Quoted;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use wisp_tensor::{Dimension, ElementType};
 
-/// The maximum length of a configuration in bytes, many times the usual length. Parsed, it may take tens of times
-/// as much memory, which no budget counts, and gRPC decodes it on the thread of a connection.
-const MAX_BYTES: usize = 256 << 10;
-
 /// The backend in the configuration of a model without graphs.
 const NO_BACKEND: &str = "none";
-
-/// The reason that a configuration cannot be used. Lifetime: one request.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum LoadConfigError {
-    #[error("`config` has more than {MAX_BYTES} bytes")]
-    TooLarge,
-    #[error("`config` is not a model configuration in JSON: {0}")]
-    Json(Box<str>),
-    #[error("`config` has the unknown field {0}")]
-    Unknown(Quoted),
-    #[error("`config`: {0} is not supported by this server")]
-    Unsupported(Quoted),
-    #[error("`config`: {name} is not {expected}")]
-    Value {
-        name: Quoted,
-        expected: &'static str,
-    },
-}
-
-impl HasErrorKind for LoadConfigError {
-    fn kind(&self) -> ErrorKind {
-        match self {
-            LoadConfigError::Unsupported(_) => ErrorKind::NotImplemented,
-            LoadConfigError::TooLarge
-            | LoadConfigError::Json(_)
-            | LoadConfigError::Unknown(_)
-            | LoadConfigError::Value { .. } => ErrorKind::InvalidRequest,
-        }
-    }
-}
 
 /// Decodes a configuration.
 pub(crate) fn decode(text: &str) -> Result<LoadConfig, LoadConfigError> {
@@ -102,19 +73,6 @@ pub(crate) fn decode_fields(document: &Map<String, Value>) -> Result<LoadConfig,
     }
     config.backend = config.backend.filter(|backend| backend != NO_BACKEND);
     Ok(config)
-}
-
-/// A member of the configuration, which is not `null`.
-#[derive(Clone, Copy)]
-struct Field<'a> {
-    name: &'a str,
-    value: &'a Value,
-}
-
-/// Returns the members that are not `null`.
-fn fields(object: &Map<String, Value>) -> impl Iterator<Item = Field<'_>> {
-    let fields = object.iter().map(|(name, value)| Field { name, value });
-    fields.filter(|field| !field.value.is_null())
 }
 
 fn versions(field: Field<'_>) -> Result<Option<VersionSelection>, LoadConfigError> {
@@ -284,92 +242,9 @@ fn dimensions(field: Field<'_>) -> Result<Vec<Dimension>, LoadConfigError> {
     sizes.collect()
 }
 
-/// Returns an integer, which may be written as a string.
-fn integer(value: &Value) -> Option<u64> {
-    match value {
-        Value::String(text) => text.parse().ok(),
-        value => value.as_u64(),
-    }
-}
-
 fn count(number: u32) -> NonZeroUsize {
     let number = usize::try_from(number).unwrap_or(usize::MAX);
     NonZeroUsize::new(number).unwrap_or(NonZeroUsize::MIN)
-}
-
-// === impl Field ===
-
-impl<'a> Field<'a> {
-    /// Returns the name in snake case.
-    fn snake_case(self) -> String {
-        let mut name = String::with_capacity(self.name.len());
-        for character in self.name.chars() {
-            if character.is_ascii_uppercase() {
-                name.push('_');
-            }
-            name.push(character.to_ascii_lowercase());
-        }
-        name
-    }
-
-    /// Returns the text; `None` if it is empty, which is the default in protobuf.
-    fn text(self) -> Result<Option<String>, LoadConfigError> {
-        let text = self
-            .value
-            .as_str()
-            .ok_or_else(|| self.invalid("a string"))?;
-        Ok((!text.is_empty()).then(|| text.to_owned()))
-    }
-
-    fn number(self) -> Result<u32, LoadConfigError> {
-        let number = integer(self.value).and_then(|number| u32::try_from(number).ok());
-        number.ok_or_else(|| self.invalid("an integer from 0 to 4294967295"))
-    }
-
-    fn list(self) -> Result<&'a [Value], LoadConfigError> {
-        let list = self.value.as_array().map(Vec::as_slice);
-        list.ok_or_else(|| self.invalid("an array"))
-    }
-
-    fn object(self) -> Result<&'a Map<String, Value>, LoadConfigError> {
-        let object = self.value.as_object();
-        object.ok_or_else(|| self.invalid("an object"))
-    }
-
-    /// Returns an error unless the value equals that of an absent member.
-    fn expect_default(self) -> Result<(), LoadConfigError> {
-        match is_default(self.value) {
-            true => Ok(()),
-            false => Err(self.unsupported()),
-        }
-    }
-
-    fn unsupported(self) -> LoadConfigError {
-        LoadConfigError::Unsupported(Quoted::new(self.name))
-    }
-
-    fn unknown(self) -> LoadConfigError {
-        LoadConfigError::Unknown(Quoted::new(self.name))
-    }
-
-    fn invalid(self, expected: &'static str) -> LoadConfigError {
-        LoadConfigError::Value {
-            name: Quoted::new(self.name),
-            expected,
-        }
-    }
-}
-
-/// Returns whether a value consists of defaults only.
-pub(crate) fn is_default(value: &Value) -> bool {
-    match value {
-        Value::Null => true,
-        Value::Bool(value) => !value,
-        Value::Number(number) => number.as_f64() == Some(0.0),
-        Value::String(text) => text.is_empty(),
-        Value::Array(list) => list.is_empty(),
-        Value::Object(object) => object.values().all(is_default),
-    }
 }
 
 #[cfg(test)]

@@ -53,7 +53,7 @@ pub(crate) fn queued_store(
     deadline: Instant,
 ) -> Store<InstanceState> {
     let mut store = store((engine, payer), limits, graphs, deadline);
-    // The caller charges inline computations.
+    // A computation on the thread of its caller is charged there.
     store.data_mut().payer = payer.clone();
     store.set_epoch_deadline(1);
     store.epoch_deadline_callback(|store| {

@@ -132,13 +132,13 @@ impl ForwardedRequestBody {
     }
 
     /// Returns the state in which a stream ends now: refused if the key of its caller is not valid any more, and given up if
-    /// its worker has other rules for signatures than its tenant, so that the client opens another one.
+    /// its worker has other rules for signatures or other grants than its tenant, so that the client opens another one.
     fn early_end(&self) -> Option<BodyState> {
         let caller = self.stream_of.as_ref()?;
-        let began_with = &caller.serving().tenant().signatures;
+        let began_as = caller.serving().tenant();
         match caller.renewed() {
             Err(_) => Some(BodyState::Refused),
-            Ok(serving) if serving.tenant().signatures != *began_with => Some(BodyState::GivenUp),
+            Ok(serving) if !serving.tenant().loads_as(began_as) => Some(BodyState::GivenUp),
             Ok(_) => None,
         }
     }

@@ -287,7 +287,8 @@ impl Supervision {
 
     async fn start(&self) -> io::Result<StartedWorker> {
         let (starter, tenant) = (Arc::clone(&self.starter), Arc::clone(&self.tenant));
-        let starting = tokio::task::spawn_blocking(move || starter.start(&tenant));
+        let tenants = self.counts.isolated();
+        let starting = tokio::task::spawn_blocking(move || starter.start(&tenant, tenants));
         starting.await.map_err(io::Error::other)?
     }
 

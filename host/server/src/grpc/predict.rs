@@ -3,6 +3,7 @@
 use super::generated::prediction::prediction_service_server::PredictionService;
 use super::infer::infer_read;
 use super::received::{Received, read};
+use crate::control;
 use crate::failure::Failure;
 use std::sync::Arc;
 use tonic::{Request, Response, Status};
@@ -49,6 +50,8 @@ impl PredictionService for Predict {
         &self,
         _: Request<Received<HealthCheckRequest>>,
     ) -> Outcome<HealthCheckResponse> {
-        Ok(Response::new(messages::health(self.serving.is_ready())))
+        Ok(Response::new(messages::health(control::is_ready(
+            &self.serving,
+        ))))
     }
 }

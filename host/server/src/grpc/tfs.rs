@@ -4,6 +4,7 @@ use super::generated::tensorflow::serving::model_service_server::ModelService;
 use super::generated::tensorflow::serving::prediction_service_server::PredictionService;
 use super::infer::infer_read;
 use super::received::{Received, read};
+use crate::control;
 use crate::failure::Failure;
 use tonic::{Request, Response, Status};
 use wisp_protocol::call::{Selection, Target};
@@ -27,7 +28,7 @@ async fn metadata(
 ) -> Result<GetModelMetadataResponse, Failure> {
     let target = messages::target(message.model_spec.as_ref())?;
     messages::check_metadata_fields(message)?;
-    let version = serving.version(&target).await?;
+    let version = control::version(serving, &target).await?;
     Ok(messages::model_metadata(version.description()))
 }
 
@@ -99,7 +100,8 @@ fn status(
     serving: &Serving,
     message: &GetModelStatusRequest,
 ) -> Result<GetModelStatusResponse, Failure> {
-    let states = serving.states(&target(message.model_spec.as_ref())?)?;
+    let target = target(message.model_spec.as_ref())?;
+    let states = control::states(serving, &target)?;
     Ok(messages::model_status(&states))
 }
 
@@ -108,7 +110,7 @@ async fn reload(
     message: &ReloadConfigRequest,
 ) -> Result<ReloadConfigResponse, Failure> {
     let models = messages::decode_reload(message)?;
-    serving.load_only(models).await?;
+    control::load_only(serving, models).await?;
     Ok(messages::reloaded())
 }
 

@@ -8,10 +8,12 @@ use super::infer::model_infer;
 use super::received::{ReadRequest, Received, read};
 use super::status::in_v2;
 use super::stream::{ErrorReport, Responses, responses};
+use crate::control;
 use crate::failure::Failure;
 use crate::log;
 use std::sync::Arc;
 use tonic::{Request, Response, Status, Streaming};
+use wisp_protocol::call::Target;
 use wisp_protocol::grpc::message::inference::*;
 use wisp_protocol::grpc::v2 as messages;
 use wisp_protocol::v2::V2Operation;
@@ -32,79 +34,22 @@ impl V2 {
     }
 }
 
-/// Returns whether the model can be called. A model that does not exist cannot, as in Triton.
-fn model_is_ready(serving: &Serving, message: &ModelReadyRequest) -> bool {
-    let target = messages::target(&message.name, &message.version);
-    target.is_ok_and(|target| serving.is_model_ready(&target))
+/// Returns the model and version that a message names.
+fn target(name: &str, version: &str) -> Result<Target, Status> {
+    messages::target(name, version).map_err(call_failed)
 }
 
-async fn metadata(
-    serving: &Serving,
-    message: &ModelMetadataRequest,
-) -> Result<ModelMetadataResponse, Failure> {
-    let target = messages::target(&message.name, &message.version)?;
-    let version = serving.version(&target).await?;
-    let versions = serving.ready_versions(&target.model)?;
-    Ok(messages::model_metadata(version.description(), &versions))
+/// Converts the failure of an inference or of a request about a model, other than those below.
+fn call_failed(failure: impl Into<Failure>) -> Status {
+    in_v2(failure.into(), V2Operation::Call)
 }
 
-async fn config(
-    serving: &Serving,
-    message: &ModelConfigRequest,
-) -> Result<ModelConfigResponse, Failure> {
-    let target = messages::target(&message.name, &message.version)?;
-    let version = serving.version(&target).await?;
-    Ok(messages::model_config(version.description()))
+fn statistics_failed(failure: impl Into<Failure>) -> Status {
+    in_v2(failure.into(), V2Operation::Statistics)
 }
 
-fn statistics(
-    serving: &Serving,
-    message: &ModelStatisticsRequest,
-) -> Result<ModelStatisticsResponse, Failure> {
-    let target = messages::statistics_target(message)?;
-    let statistics = serving.statistics(target.as_ref())?;
-    Ok(messages::statistics(&statistics))
-}
-
-async fn load(
-    serving: &Serving,
-    message: &RepositoryModelLoadRequest,
-) -> Result<RepositoryModelLoadResponse, Failure> {
-    let (model, request) = messages::load_model(message)?;
-    serving.load(model.clone(), request).await?;
-    Ok(messages::loaded(&model))
-}
-
-async fn unload(
-    serving: &Serving,
-    message: &RepositoryModelUnloadRequest,
-) -> Result<RepositoryModelUnloadResponse, Failure> {
-    let model = messages::unload_model(message)?;
-    serving.unload(&model).await?;
-    Ok(messages::unloaded(&model))
-}
-
-fn trace_settings(
-    serving: &Serving,
-    message: &TraceSettingRequest,
-) -> Result<TraceSettingResponse, Failure> {
-    if let Some(target) = messages::trace_target(message)? {
-        serving.ready_versions(&target.model)?;
-    }
-    Ok(messages::trace_settings(message)?)
-}
-
-fn index(
-    serving: &Serving,
-    message: &RepositoryIndexRequest,
-) -> Result<RepositoryIndexResponse, Failure> {
-    let filter = messages::decode_index(message)?;
-    Ok(messages::index(&serving.index(&filter)))
-}
-
-/// Converts the failure of an inference, or of a request for metadata or configuration.
-fn call_failed(failure: Failure) -> Status {
-    in_v2(failure, V2Operation::Call)
+fn load_failed(failure: impl Into<Failure>) -> Status {
+    in_v2(failure.into(), V2Operation::Load)
 }
 
 /// Refuses a method of the protocol that this server does not support.
@@ -129,7 +74,8 @@ impl GrpcInferenceService for V2 {
         &self,
         _: Request<Received<ServerReadyRequest>>,
     ) -> Outcome<ServerReadyResponse> {
-        Ok(Response::new(messages::ready(self.serving.is_ready())))
+        let ready = control::is_ready(&self.serving);
+        Ok(Response::new(messages::ready(ready)))
     }
 
     async fn model_ready(
@@ -137,7 +83,9 @@ impl GrpcInferenceService for V2 {
         request: Request<Received<ModelReadyRequest>>,
     ) -> Outcome<ModelReadyResponse> {
         let read = read(request).await?;
-        let ready = model_is_ready(&read.serving, &read.message);
+        let target = messages::target(&read.message.name, &read.message.version);
+        // A name that no model can have is that of a model that does not exist.
+        let ready = target.is_ok_and(|target| control::is_model_ready(&read.serving, &target));
         Ok(Response::new(messages::model_ready(ready)))
     }
 
@@ -145,8 +93,8 @@ impl GrpcInferenceService for V2 {
         &self,
         _: Request<Received<ServerMetadataRequest>>,
     ) -> Outcome<ServerMetadataResponse> {
-        let version = env!("CARGO_PKG_VERSION");
-        Ok(Response::new(messages::server_metadata(version)))
+        let metadata = messages::server_metadata(control::SERVER_VERSION);
+        Ok(Response::new(metadata))
     }
 
     async fn model_metadata(
@@ -154,8 +102,11 @@ impl GrpcInferenceService for V2 {
         request: Request<Received<ModelMetadataRequest>>,
     ) -> Outcome<ModelMetadataResponse> {
         let read = read(request).await?;
-        let metadata = metadata(&read.serving, &read.message).await;
-        Ok(Response::new(metadata.map_err(call_failed)?))
+        let target = target(&read.message.name, &read.message.version)?;
+        let found = control::metadata(&read.serving, &target).await;
+        let found = found.map_err(call_failed)?;
+        let metadata = messages::model_metadata(found.version.description(), &found.versions);
+        Ok(Response::new(metadata))
     }
 
     async fn model_infer(
@@ -190,8 +141,10 @@ impl GrpcInferenceService for V2 {
         request: Request<Received<ModelConfigRequest>>,
     ) -> Outcome<ModelConfigResponse> {
         let read = read(request).await?;
-        let config = config(&read.serving, &read.message).await;
-        Ok(Response::new(config.map_err(call_failed)?))
+        let target = target(&read.message.name, &read.message.version)?;
+        let version = control::version(&read.serving, &target).await;
+        let version = version.map_err(call_failed)?;
+        Ok(Response::new(messages::model_config(version.description())))
     }
 
     async fn model_statistics(
@@ -199,9 +152,10 @@ impl GrpcInferenceService for V2 {
         request: Request<Received<ModelStatisticsRequest>>,
     ) -> Outcome<ModelStatisticsResponse> {
         let read = read(request).await?;
-        let statistics = statistics(&read.serving, &read.message);
-        let statistics = statistics.map_err(|failure| in_v2(failure, V2Operation::Statistics));
-        Ok(Response::new(statistics?))
+        let target = messages::statistics_target(&read.message).map_err(statistics_failed)?;
+        let statistics = control::statistics(&read.serving, target.as_ref());
+        let statistics = statistics.map_err(statistics_failed)?;
+        Ok(Response::new(messages::statistics(&statistics)))
     }
 
     async fn repository_index(
@@ -209,7 +163,9 @@ impl GrpcInferenceService for V2 {
         request: Request<Received<RepositoryIndexRequest>>,
     ) -> Outcome<RepositoryIndexResponse> {
         let read = read(request).await?;
-        Ok(Response::new(index(&read.serving, &read.message)?))
+        let filter = messages::decode_index(&read.message).map_err(Failure::from)?;
+        let index = control::index(&read.serving, filter);
+        Ok(Response::new(messages::index(&index)))
     }
 
     async fn repository_model_load(
@@ -217,9 +173,10 @@ impl GrpcInferenceService for V2 {
         request: Request<Received<RepositoryModelLoadRequest>>,
     ) -> Outcome<RepositoryModelLoadResponse> {
         let read = read(request).await?;
-        let loaded = load(&read.serving, &read.message).await;
-        let loaded = loaded.map_err(|failure| in_v2(failure, V2Operation::Load));
-        Ok(Response::new(loaded?))
+        let reading = async { messages::load_model(&read.message).map_err(Failure::from) };
+        let loaded = control::load(&read.serving, reading).await;
+        let loaded = loaded.map_err(load_failed)?;
+        Ok(Response::new(messages::loaded(&loaded.model)))
     }
 
     async fn repository_model_unload(
@@ -227,8 +184,10 @@ impl GrpcInferenceService for V2 {
         request: Request<Received<RepositoryModelUnloadRequest>>,
     ) -> Outcome<RepositoryModelUnloadResponse> {
         let read = read(request).await?;
-        let unloaded = unload(&read.serving, &read.message).await;
-        Ok(Response::new(unloaded.map_err(call_failed)?))
+        let model = messages::unload_model(&read.message).map_err(call_failed)?;
+        let unloaded = control::unload(&read.serving, &model).await;
+        unloaded.map_err(call_failed)?;
+        Ok(Response::new(messages::unloaded(&model)))
     }
 
     async fn system_shared_memory_status(
@@ -282,8 +241,10 @@ impl GrpcInferenceService for V2 {
         request: Request<Received<TraceSettingRequest>>,
     ) -> Outcome<TraceSettingResponse> {
         let read = read(request).await?;
-        let settings = trace_settings(&read.serving, &read.message);
-        Ok(Response::new(settings.map_err(call_failed)?))
+        let target = messages::trace_target(&read.message).map_err(call_failed)?;
+        control::check_traced(&read.serving, target.as_ref()).map_err(call_failed)?;
+        let settings = messages::trace_settings(&read.message).map_err(call_failed)?;
+        Ok(Response::new(settings))
     }
 
     async fn log_settings(

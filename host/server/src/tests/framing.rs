@@ -114,6 +114,14 @@ async fn a_head_too_large_is_refused_while_it_is_still_coming() -> anyhow::Resul
         client.finish().await?;
         client.check_closed().await?;
     }
+    // The last header and the last KiB that are allowed.
+    for headers in [
+        "a: b\r\n".repeat(98),
+        format!("a: {}\r\n", "x".repeat(63 * 1024)),
+    ] {
+        let request = format!("GET /v2/health/live HTTP/1.1\r\nhost: x\r\n{headers}\r\n");
+        assert_eq!(server.ask(&request).await?.status, 200);
+    }
     server.check_alive().await
 }
 

@@ -12,7 +12,7 @@ use crate::serving::tenant_view::OwnModels;
 use crate::tenants::isolation::Isolation;
 use crate::tenants::tenant_set::Tenant;
 use crate::uploads::limits::UploadLimits;
-use crate::uploads::staging::has_content;
+use crate::uploads::upload_directory::has_content;
 use crate::uploads::{UploadTarget, Uploads};
 use std::fs::DirBuilder;
 use std::io;
@@ -112,7 +112,7 @@ impl NamespaceOpener {
         (directory, before): (&Path, Option<Arc<ModelControl>>),
     ) -> Serving {
         let models = directory.join(MODELS);
-        let loader = self.loader_for(tenant);
+        let loader = self.loader_for(tenant, local.options.max_instances);
         let id = &tenant.id;
         if let Err(error) = create_private(&models) {
             let error = &error as &dyn std::error::Error;
@@ -122,10 +122,16 @@ impl NamespaceOpener {
         let handed_over = before
             .as_ref()
             .and_then(|before| before.hand_over_uploads());
-        let uploads = handed_over.or_else(|| self.open_uploads(tenant, &models));
-        if let (Some(uploads), Some(limits)) = (&uploads, self.upload_limits(tenant)) {
-            uploads.set_limits(&limits);
-        }
+        let uploads = match handed_over {
+            // They were opened with the limits of before. Changes of the tenants come one after another.
+            Some(uploads) => {
+                if let Some(limits) = self.upload_limits(tenant) {
+                    uploads.set_limits(&limits);
+                }
+                Some(uploads)
+            }
+            None => self.open_uploads(tenant, &models),
+        };
         let registry = match loader.start_repository(&models, Start::Dormant, &self.observer) {
             Ok(registry) => registry,
             Err(error) => {
@@ -152,16 +158,24 @@ impl NamespaceOpener {
     }
 
     /// Returns the loader for the models of a tenant, with its rules for signatures, its grants, and its limit on the memory
-    /// of an instance. Threads of its own that cannot be
-    /// started are logged, and it uses those of the server until the next start.
-    fn loader_for(&self, tenant: &Tenant) -> Loader {
+    /// of an instance. If it is cordoned off, it has this number of instances of its own. Threads and instances of its own
+    /// that cannot be made are logged, and it uses those of the server until the next start.
+    fn loader_for(&self, tenant: &Tenant, instances: usize) -> Loader {
         let shared = || self.loader.for_tenant(&tenant.id);
         let loader = match tenant.isolation {
-            Isolation::Cordon => self.loader.cordoned(&tenant.id).unwrap_or_else(|error| {
-                let error = &error as &dyn std::error::Error;
-                tracing::error!(tenant = %tenant.id, error, "failed to start threads for the tenant, which uses those of the server");
-                shared()
-            }),
+            Isolation::Cordon => {
+                self.loader
+                    .cordoned(&tenant.id, instances)
+                    .unwrap_or_else(|error| {
+                        let error = &error as &dyn std::error::Error;
+                        tracing::error!(
+                            tenant = %tenant.id,
+                            error,
+                            "failed to create threads and instances for the tenant, which uses those of the server"
+                        );
+                        shared()
+                    })
+            }
             Isolation::Shared | Isolation::Worker => shared(),
         };
         let own = tenant.limits.instance_bytes;

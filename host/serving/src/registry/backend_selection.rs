@@ -1,20 +1,27 @@
 //! The choice of the best backend for a graph, made by measurement and stored in a file.
 //!
-//! The setting `backend = "auto"` selects this. Every available backend loads the graph and computes the
-//! same inputs ([`comparison`]). Backends that refuse the graph or whose outputs differ are excluded, and
-//! the fastest of the rest is chosen. Where measuring cannot pay, a rule chooses the default backend, if it
-//! loads the file. A selection also holds after a restart: it is measured again only if the graph, its
+//! The setting `backend = "auto"` selects this. Every available backend loads the graph and computes the same
+//! inputs ([`comparison`]). Backends that refuse the graph or whose outputs differ are excluded, and the fastest of
+//! the rest is chosen ([`choice`]). Where measuring cannot pay, a rule chooses the default backend, if it loads the
+//! file ([`mod@rule`]). A selection also holds after a restart: it is measured again only if the graph, its
 //! settings, its external data or the backends have changed. [`selection`] is what is recorded and shown,
 //! [`refusal`] the reasons that there is none, and [`cost_record`] the cost of batches, which is stored too.
 
+mod basis;
+mod choice;
 mod comparison;
+mod contender;
 mod cost_record;
 mod inputs;
 mod refusal;
+mod rule;
 mod selection;
+mod trial;
+mod verdict;
 
-use self::comparison::{Basis, Contender, compare};
-use self::refusal::is_fault_of_file;
+use self::basis::Basis;
+use self::choice::{Attempt, choose, no_backend};
+use self::rule::{holds, rule};
 use crate::file_state::FileState;
 use crate::registry::graph_file::GraphFile;
 use crate::registry::record_name::record_name;
@@ -22,32 +29,16 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
 use wisp_backend::bounded_file::{open_regular, read_regular_text};
 use wisp_backend::measure::REFERENCE;
 use wisp_backend::model_outline::ModelOutline;
-use wisp_backend::{Backend, Backends, Device, Format, Graph, LoadOptions, ModelSource};
-use wisp_tensor::{Dimension, Signature};
+use wisp_backend::{Backend, Backends, Graph, LoadOptions};
 
 pub use self::refusal::{Advice, BackendSelectionError, Refusal};
 pub use self::selection::{BackendSelection, Candidate, SelectionRule};
 
 /// The version of the way in which backends are selected. Records of another version are not used.
 const FORMAT: u32 = 3;
-
-/// The part of the time of the best backend so far that a later one may take to be preferred to it. A smaller
-/// difference may be noise, and would make selections differ between machines of one kind.
-const PREFERRED: f64 = 0.9;
-
-/// The part of the time of the best backend's load so far that a later one may take to be preferred to it, if their
-/// computations take about the same time.
-const PREFERRED_LOAD: f64 = 0.5;
-
-/// The least difference of two times to load for which one backend is preferred to another.
-const LOADS_FASTER_BY: Duration = Duration::from_millis(100);
-
-/// The maximum number of elements in a row of a tiny graph's input.
-const MAX_TINY_ELEMENTS: u64 = 4096;
 
 /// The size limit of a record in bytes; a record has a few lines for each backend.
 const MAX_RECORD_BYTES: u64 = 64 << 10;
@@ -69,13 +60,6 @@ pub(crate) struct Selected {
     pub(crate) backend: Arc<dyn Backend>,
     pub(crate) graph: Arc<dyn Graph>,
     pub(crate) selection: BackendSelection,
-}
-
-/// A backend and the graph as it has loaded it, or its reason for not loading it.
-struct Attempt<'a> {
-    backend: &'a Arc<dyn Backend>,
-    took: Duration,
-    loaded: Result<Arc<dyn Graph>, Refusal>,
 }
 
 /// The origin of a choice that is known before the graph is loaded.
@@ -338,45 +322,6 @@ fn write_text(record: &Path, text: &str) -> std::io::Result<()> {
     Ok(())
 }
 
-// === The rules ===
-
-/// Returns the rule by which the default backend computes the graph without measurements, if there is one.
-fn rule(file: &GraphFile<'_>, outline: Option<&ModelOutline>) -> Option<SelectionRule> {
-    if file.options.device != Device::Cpu {
-        return None;
-    }
-    if ModelSource::Path(file.path).format() == Format::Nnef {
-        return Some(SelectionRule::Nnef);
-    }
-    let outline = outline?;
-    match outline.is_tabular() {
-        true => Some(SelectionRule::Tabular),
-        false => outline.is_tiny().then_some(SelectionRule::Tiny),
-    }
-}
-
-/// Returns whether a rule that its file suggests also holds for the loaded graph: few weights can still
-/// compute large inputs.
-fn holds(rule: SelectionRule, signature: &Signature) -> bool {
-    match rule {
-        SelectionRule::Tabular | SelectionRule::Nnef => true,
-        SelectionRule::Tiny => (signature.inputs.iter()).all(|spec| has_small_rows(&spec.shape)),
-    }
-}
-
-/// Returns whether an input has few elements in a row, and no variable axis besides the batch.
-fn has_small_rows(shape: &[Dimension]) -> bool {
-    let mut elements = 1_u64;
-    for (axis, size) in shape.iter().enumerate() {
-        match size {
-            Dimension::Variable if axis == 0 => {}
-            Dimension::Variable => return false,
-            Dimension::Fixed(size) => elements = elements.saturating_mul(u64::from(*size)),
-        }
-    }
-    elements <= MAX_TINY_ELEMENTS
-}
-
 // === impl BackendSelection ===
 
 impl BackendSelection {
@@ -398,129 +343,6 @@ impl BackendSelection {
         self.candidates.len() == candidates.len()
             && self.candidates.iter().zip(candidates).all(same)
     }
-}
-
-// === The choice ===
-
-impl<'a> Attempt<'a> {
-    fn load(backend: &'a Arc<dyn Backend>, file: &GraphFile<'_>) -> Attempt<'a> {
-        let started = Instant::now();
-        let loaded = file.load(&**backend);
-        Attempt {
-            backend,
-            took: started.elapsed(),
-            loaded: loaded.map_err(|error| Refusal::new(&**backend, error)),
-        }
-    }
-
-    /// Returns the attempt that was made with this backend before, or makes one.
-    fn take_or_load(
-        made: &mut Option<Attempt<'a>>,
-        backend: &'a Arc<dyn Backend>,
-        file: &GraphFile<'_>,
-    ) -> Attempt<'a> {
-        let same = made.take_if(|made| made.backend.name() == backend.name());
-        same.unwrap_or_else(|| Attempt::load(backend, file))
-    }
-
-    fn contender(&self) -> Option<Contender> {
-        Some(Contender {
-            backend: self.backend.name(),
-            graph: Arc::clone(self.loaded.as_ref().ok()?),
-            load: self.took,
-            shortest: None,
-            difference: None,
-            problem: None,
-        })
-    }
-
-    /// Returns the findings on the backend, including the comparison's if it took part.
-    fn candidate(&self, compared: Option<&Contender>) -> Candidate {
-        let refusal = self.loaded.as_ref().err();
-        let took = u64::try_from(self.took.as_micros()).ok();
-        let shortest = compared.and_then(|compared| compared.shortest);
-        Candidate {
-            backend: self.backend.name().to_owned(),
-            version: self.backend.version(),
-            load_microseconds: took.filter(|_| refusal.is_none()),
-            compute_microseconds: shortest.map(|time| time.as_nanos() as f64 / 1e3),
-            difference: compared.and_then(|compared| compared.difference),
-            problem: match refusal {
-                Some(refusal) => Some(refusal.reason.clone()),
-                None => compared.and_then(|compared| compared.problem.clone()),
-            },
-        }
-    }
-}
-
-/// Compares the backends that have loaded the graph, and returns the fastest that agrees with the others.
-fn choose<'a, 'b>(
-    attempts: &'b [Attempt<'a>],
-    basis: &Basis,
-    advice: &dyn Fn() -> Advice,
-) -> Result<(&'b Attempt<'a>, BackendSelection), BackendSelectionError> {
-    let mut contenders: Vec<Contender> = attempts.iter().filter_map(Attempt::contender).collect();
-    // A single backend is not computed: there is nothing to compare it with.
-    if contenders.len() > 1 {
-        let compared = compare(&mut contenders, basis);
-        compared.map_err(|disagreement| BackendSelectionError::Disagreement {
-            backends: disagreement.backends,
-            difference: disagreement.difference,
-            advice: advice(),
-        })?;
-    }
-    let fastest = fastest(&contenders);
-    let mut all = attempts.iter();
-    let chosen = all.find(|attempt| Some(attempt.backend.name()) == fastest);
-    let chosen = chosen.ok_or_else(|| no_backend(attempts, advice()))?;
-    let candidates = attempts.iter().map(|attempt| {
-        let mut compared = contenders.iter();
-        attempt.candidate(compared.find(|one| one.backend == attempt.backend.name()))
-    });
-    let selection = BackendSelection {
-        backend: chosen.backend.name().to_owned(),
-        rule: None,
-        record_problem: None,
-        candidates: candidates.collect(),
-        absent: None,
-    };
-    Ok((chosen, selection))
-}
-
-/// Returns the backend of the fastest contender that is not excluded. If the difference is small, it is the one that
-/// loads much faster, or else the earlier one.
-fn fastest(contenders: &[Contender]) -> Option<&'static str> {
-    let mut best: Option<&Contender> = None;
-    for contender in contenders.iter().filter(|one| one.problem.is_none()) {
-        let Some(so_far) = best else {
-            best = Some(contender);
-            continue;
-        };
-        if let (Some(time), Some(shortest)) = (contender.shortest, so_far.shortest) {
-            let is_faster = time < shortest.mul_f64(PREFERRED);
-            let is_slower = shortest < time.mul_f64(PREFERRED);
-            if is_faster || (!is_slower && loads_faster(contender, so_far)) {
-                best = Some(contender);
-            }
-        }
-    }
-    best.map(|best| best.backend)
-}
-
-/// Returns whether a contender loads so much faster than another that every start is noticeably shorter.
-fn loads_faster(contender: &Contender, other: &Contender) -> bool {
-    contender.load < other.load.mul_f64(PREFERRED_LOAD)
-        && contender.load.saturating_add(LOADS_FASTER_BY) <= other.load
-}
-
-fn no_backend(attempts: &[Attempt<'_>], advice: Advice) -> BackendSelectionError {
-    let refusals = attempts.iter().filter_map(|one| one.loaded.as_ref().err());
-    let refusals: Vec<Refusal> = refusals.cloned().collect();
-    let advice = match is_fault_of_file(&refusals) {
-        true => Advice::Nothing,
-        false => advice,
-    };
-    BackendSelectionError::NoBackend { refusals, advice }
 }
 
 fn selected(

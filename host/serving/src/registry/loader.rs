@@ -3,6 +3,7 @@
 //! The loader loads the versions of each model that `repository` selects. A version that fails to load is
 //! entered as unavailable, with the reason, and the rest are served.
 
+use crate::admission::InstanceSlots;
 use crate::batcher::graph_statistics::GraphStatistics;
 use crate::batcher::{Batcher, BatcherParts};
 use crate::call_durations::ExecutionMode;
@@ -12,13 +13,10 @@ use crate::handler_executor::HandlerExecutor;
 use crate::logged_handler::LoggedHandler;
 use crate::memory_ledger::MemoryPart;
 use crate::registry::backend_selection::BackendSelection;
-use crate::registry::batch_axis::check_batch_axis;
 use crate::registry::batching_choice::VersionBatching;
-use crate::registry::class_labels;
 use crate::registry::code_memory::{MIN_VERSION_BYTES, code_of, expected_code};
 use crate::registry::component_file::read_component;
-use crate::registry::config_override::{check_declarations, override_settings};
-use crate::registry::configuration::Configuring;
+use crate::registry::config_override::override_settings;
 use crate::registry::example;
 use crate::registry::grant_policy::GrantPolicy;
 use crate::registry::graph_loader::{GraphLoader, LoadedGraph};
@@ -30,6 +28,8 @@ use crate::registry::quality_loader;
 use crate::registry::quick_graph::compute_is_quick;
 use crate::registry::repository::{self, MAIN_GRAPH, SelectedVersions, VersionFiles};
 use crate::registry::version_content::VersionContent;
+use crate::registry::version_description::{DescriptionParts, platform, properties};
+use crate::registry::version_files::foreign_file;
 use crate::registry::version_signature::SignaturePolicy;
 use crate::registry::web_loader::WebLoading;
 use crate::registry::{LoadedVersion, ModelEntry, UnservedVersion};
@@ -38,11 +38,10 @@ use crate::version::ModelVersion;
 use crate::worker_pool::WorkerOptions;
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
-use wisp_backend::{Format, LoadOptions};
-use wisp_protocol::call::ModelDescription;
+use wisp_backend::LoadOptions;
 use wisp_sandbox::aot::AotStore;
 use wisp_sandbox::component::{CheckedComponent, ComponentSummary};
 use wisp_sandbox::compute::{Compute, Graphs};
@@ -52,19 +51,6 @@ use wisp_sandbox::grants::Grant;
 use wisp_sandbox::handler::{Handler, Initializer};
 use wisp_sandbox::limits::Limits;
 use wisp_tensor::Signature;
-
-/// The maximum number of rows of a request for a handler, if batches are possible and the model file sets no maximum.
-const DEFAULT_HANDLER_ROWS: u32 = 32;
-
-/// The batch size that clients of a graph without a handler are told if the model file sets none, and requests have
-/// any number of rows. Triton's type for this number is a signed integer of 32 bits.
-const ANY_BATCH_SIZE: u32 = i32::MAX.unsigned_abs();
-
-/// The property of a version's description that has the reasons for its automatically selected backends.
-pub const SELECTION: &str = "backend_selection";
-
-/// The backend name of a version without graphs.
-const NO_BACKEND: &str = "none";
 
 /// The number of computations of a graph that may wait for a thread.
 const GRAPH_QUEUE_CAPACITY: usize = 1024;
@@ -77,6 +63,8 @@ pub struct Loader {
     pub graphs: GraphLoader,
     /// The threads that handlers run on, shared by all versions.
     pub pool: Arc<FairPool>,
+    /// The places for instances of handlers in the engine, if they are not those of the server.
+    pub own_instances: Option<InstanceSlots>,
     /// The number of concurrent computations of a graph, unless its model sets it.
     pub instances: NonZeroUsize,
     /// The limits of every handler, unless its model file lowers them.
@@ -122,18 +110,6 @@ struct LoadedParts {
     memory: Vec<MemoryPart>,
     /// The bytes that loading the graphs has allocated, as far as they were measured.
     measured_bytes: u64,
-}
-
-/// The parts of a version's description that do not depend on its signature.
-struct Describe<'a> {
-    files: &'a VersionFiles,
-    model_file: &'a ModelFile,
-    platform: String,
-    properties: BTreeMap<String, String>,
-    /// The number of computations of a graph that may run at the same time.
-    instances: NonZeroUsize,
-    /// Set if the first axes of each graph's inputs may be one batch.
-    may_be_batched: bool,
 }
 
 /// The outcome of loading a version, reported while others are still being loaded.
@@ -216,7 +192,7 @@ impl Loader {
         let batching = VersionBatching::decide(&model_file, &loaded, threads, &self.graphs);
         let mode = batching.mode(self.execution_mode(&model_file, &loaded));
         let settings = GraphSettings { threads, mode };
-        let describe = Describe {
+        let parts = DescriptionParts {
             files,
             instances: settings.threads,
             platform: platform(files, &loaded),
@@ -235,7 +211,7 @@ impl Loader {
                 let main = graphs.main.ok_or(LoadError::NoMainGraph { version })?;
                 let signature = main.signature().clone();
                 let is_batched = signature.has_batch_axis();
-                let description = describe.version(signature, is_batched)?;
+                let description = parts.with_signature(signature, is_batched)?;
                 ModelVersion::graph_only(description, main, graphs.selections)
             }
             Some(path) => {
@@ -251,11 +227,12 @@ impl Loader {
                         limits,
                     };
                     let component = loading.load(&wasm, &graphs.all, settings.threads)?;
-                    let description = describe.version(Signature::default(), false)?;
+                    let description = parts.with_signature(Signature::default(), false)?;
                     let version = ModelVersion::web(description, component, graphs.selections);
                     memory.push(expected_code(wasm.len()));
                     return Ok(LoadedParts {
                         version: version
+                            .with_instances(self.own_instances.clone())
                             .with_batching(batching)
                             .with_statistics_of(graphs.statistics),
                         memory,
@@ -273,7 +250,7 @@ impl Loader {
                 let used = declared.graphs.iter().map(|(_, signature)| signature);
                 let mut signatures = std::iter::once(&declared.model).chain(used);
                 let is_batched = signatures.all(Signature::has_batch_axis);
-                let description = describe.version(declared.model.clone(), is_batched)?;
+                let description = parts.with_signature(declared.model.clone(), is_batched)?;
                 let slots = 2 * (self.pool.threads_per_flow().get() + threads.get());
                 let slots = batching.slots(slots, self.engine.max_instances() as usize);
                 let writer = GuestLogWriter::new(files.model.clone(), files.version);
@@ -290,6 +267,7 @@ impl Loader {
             .and_then(|directory| example::of_golden_cases(directory, version.description()));
         let quality = quality_loader::load(files, &model_file, version.description())?;
         let version = version
+            .with_instances(self.own_instances.clone())
             .with_payload_log(model_file.payload_log.unwrap_or(true))
             .with_batching(batching)
             .with_statistics_of(graphs.statistics)
@@ -473,7 +451,7 @@ fn check_files(files: &VersionFiles, model_file: &ModelFile) -> Result<(), LoadE
         }
         if files.handler.is_none() {
             let directory = files.directory.as_deref();
-            let foreign = directory.and_then(repository::foreign_file);
+            let foreign = directory.and_then(foreign_file);
             return Err(foreign.unwrap_or(LoadError::Empty { version }));
         }
     }
@@ -481,95 +459,4 @@ fn check_files(files: &VersionFiles, model_file: &ModelFile) -> Result<(), LoadE
         return Err(LoadError::HandlerNotBuilt);
     }
     Ok(())
-}
-
-/// Returns the backend and format of the version's main graph, or of the first if it has no main graph.
-fn platform(files: &VersionFiles, loaded: &BTreeMap<&str, LoadedGraph>) -> String {
-    let main = loaded.get_key_value(MAIN_GRAPH);
-    let Some((name, graph)) = main.or_else(|| loaded.iter().next()) else {
-        return format!("{NO_BACKEND}_onnx");
-    };
-    let path = files.graphs.get(*name);
-    let format = path.and_then(|path| Format::of(path));
-    let format = format.map_or(Format::Onnx, |(format, _)| format);
-    format!("{}_{}", graph.backend, format.name())
-}
-
-/// Returns the parameters of the model file, with the reasons for automatically selected backends, if there are any.
-fn properties(
-    model_file: &ModelFile,
-    loaded: &BTreeMap<&str, LoadedGraph>,
-) -> BTreeMap<String, String> {
-    let mut properties = model_file.parameters.clone();
-    // A client that sends back a configuration would send the reason of an earlier load.
-    properties.remove(SELECTION);
-    let selections = loaded.iter().filter_map(|(name, graph)| {
-        let selection = graph.selection.as_ref()?;
-        Some(match loaded.len() {
-            1 => selection.to_string(),
-            _ => format!("{name}: {selection}"),
-        })
-    });
-    let selections: Vec<String> = selections.collect();
-    if !selections.is_empty() {
-        properties.insert(SELECTION.to_owned(), selections.join("; "));
-    }
-    properties
-}
-
-impl Describe<'_> {
-    /// Returns the description of the version with this signature.
-    fn version(
-        &self,
-        signature: Signature,
-        is_batched: bool,
-    ) -> Result<ModelDescription, LoadError> {
-        let Describe {
-            files,
-            model_file,
-            platform,
-            properties,
-            instances,
-            may_be_batched,
-        } = self;
-        let has_handler = files.handler.is_some();
-        let default = match (is_batched && *may_be_batched, has_handler) {
-            (false, _) => 0,
-            (true, true) => DEFAULT_HANDLER_ROWS,
-            (true, false) => ANY_BATCH_SIZE,
-        };
-        let max_batch_size = model_file.max_batch_size.unwrap_or(default);
-        check_batch_axis(&signature, max_batch_size).map_err(LoadError::NoBatchAxis)?;
-        let is_limited = has_handler || model_file.max_batch_size.is_some();
-        let graph = files.graphs.get(MAIN_GRAPH).filter(|_| !has_handler);
-        let graph = graph.map(PathBuf::as_path);
-        let directories = files.directories();
-        let class_labels = class_labels::load(model_file, &directories, &signature, graph);
-        let configuring = Configuring {
-            files,
-            model_file,
-            signature: &signature,
-            has_batch: max_batch_size > 0,
-            instances: *instances,
-        };
-        let configuration = configuring.configuration();
-        let description = ModelDescription {
-            model: files.model.clone(),
-            version: files.version,
-            platform: platform.clone(),
-            properties: properties.clone(),
-            max_batch_size,
-            max_rows: is_limited.then_some(max_batch_size),
-            class_labels: class_labels.map_err(LoadError::ClassLabels)?,
-            configuration: configuration.map_err(LoadError::InputFormat)?,
-            signature,
-        };
-        if let Some(config) = &files.config {
-            check_declarations(config, &description).map_err(LoadError::Config)?;
-        } else if let Some(triton) = &model_file.triton {
-            let checked = check_declarations(&triton.config, &description);
-            checked.map_err(LoadError::TritonConfig)?;
-        }
-        Ok(description)
-    }
 }

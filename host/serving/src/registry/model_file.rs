@@ -1,29 +1,25 @@
 //! The settings of a model in `model.toml`, which its files do not show. Every key has a default.
 //!
-//! Unknown keys are errors, so that a misspelt limit is not silently ignored. `model_settings` adds the settings of a
-//! `config.pbtxt` beside the file.
+//! Unknown keys are errors, so that a misspelt limit is not silently ignored. The tables of the file are in
+//! `model_sections` and `limits_section`, and `model_settings` adds the settings of a `config.pbtxt` beside the file.
 
-use crate::registry::batching::{Batching, BatchingError};
-use crate::registry::config_value;
-use crate::registry::triton_config::{TRITON_CONFIG_FILE, TritonConfigError};
-use crate::registry::value_section::{AllowedValue, FeatureSection, NullPolicy, OnViolation};
-use crate::registry::web_route::WebRoute;
+use crate::registry::batching::Batching;
 use serde::{Deserialize, Deserializer};
-use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Display;
+use std::collections::BTreeMap;
 use std::io::ErrorKind;
-use std::num::{NonZeroU32, NonZeroUsize};
-use std::path::{Path, PathBuf};
+use std::num::NonZeroUsize;
+use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 use wisp_backend::bounded_file::read_regular_text;
 use wisp_backend::{Device, LoadOptions};
 use wisp_protocol::config_text::ConfigText;
-use wisp_sandbox::configuration::ConfigValue;
-use wisp_sandbox::grants::Grant;
 use wisp_sandbox::limits::Limits;
-use wisp_sandbox::web::AllowedHosts;
-use wisp_tensor::Dimension;
+
+pub use crate::registry::limits_section::LimitsSection;
+pub use crate::registry::model_file_error::ModelFileError;
+pub use crate::registry::model_sections::{
+    CacheSection, HandlerSection, HttpSection, InputFormat, InputSection, OutputSection,
+};
 
 /// The name of the file in the directory of a model.
 pub const FILE_NAME: &str = "model.toml";
@@ -128,188 +124,6 @@ fn device<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Device>, 
     text.parse().map(Some).map_err(serde::de::Error::custom)
 }
 
-/// The settings of one input.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct InputSection {
-    /// The sizes of its axes, which fix those that the file leaves variable; -1 leaves an axis as it is.
-    #[serde(deserialize_with = "shape")]
-    pub shape: Option<Vec<Dimension>>,
-    /// The order of its axes, if it is an image; by default the one that the graph shows.
-    pub format: Option<InputFormat>,
-    /// The smallest value of each feature.
-    pub min: Option<f64>,
-    /// The largest value of each feature.
-    pub max: Option<f64>,
-    /// The policy for missing values; by default they are rejected if other values are limited.
-    pub nulls: Option<NullPolicy>,
-    /// The only values that are accepted.
-    pub allowed: Option<Vec<AllowedValue>>,
-    /// The names of its features, in their order.
-    pub feature_names: Vec<String>,
-    /// The rules for single features, by name or position.
-    pub features: BTreeMap<String, FeatureSection>,
-}
-
-/// The order of the axes of an input, besides a batch axis, by the names of Triton's configuration.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-pub enum InputFormat {
-    #[serde(rename = "NCHW")]
-    Nchw,
-    #[serde(rename = "NHWC")]
-    Nhwc,
-    /// The input is not an image, even if the graph suggests one.
-    #[serde(rename = "none")]
-    NoImage,
-}
-
-fn shape<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<Dimension>>, D::Error> {
-    let sizes = Vec::<i64>::deserialize(deserializer)?;
-    let sizes = sizes.into_iter().map(|size| {
-        let dimension = Dimension::from_wire(size);
-        dimension.ok_or_else(|| format!("{size} is not a size: expected -1 to {}", u32::MAX))
-    });
-    let sizes: Result<Vec<Dimension>, String> = sizes.collect();
-    sizes.map(Some).map_err(serde::de::Error::custom)
-}
-
-/// The settings of one output.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct OutputSection {
-    /// The file with the names of its classes, relative to the directory of the version, or else of the model, with one
-    /// label per line.
-    pub labels: Option<PathBuf>,
-    /// The smallest value.
-    pub min: Option<f64>,
-    /// The largest value.
-    pub max: Option<f64>,
-    /// The policy for missing values; by default they are rejected if other values are limited.
-    pub nulls: Option<NullPolicy>,
-    /// The handling of a response with a value outside of these.
-    pub on_violation: OnViolation,
-}
-
-/// The caching of the model's responses.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct CacheSection {
-    /// Set if a response is kept for later requests with the same inputs.
-    pub enabled: bool,
-    /// The time for which a response is kept.
-    pub ttl_seconds: NonZeroU32,
-}
-
-impl Default for CacheSection {
-    fn default() -> CacheSection {
-        CacheSection {
-            enabled: false,
-            // Responses depend on nothing but the files and the request, so their age does not matter much.
-            ttl_seconds: NonZeroU32::new(60 * 60).unwrap_or(NonZeroU32::MAX),
-        }
-    }
-}
-
-/// The source of the handler, and the model's settings and files that it reads.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct HandlerSection {
-    /// The crate of the handler, relative to the directory of the model. Only `wisp build` reads it.
-    pub source: Option<PathBuf>,
-    /// The files that the handler reads, relative to the directory of the version, or else of the model.
-    pub files: Vec<String>,
-    /// The settings that the handler reads: strings, numbers, booleans and arrays of them.
-    #[serde(deserialize_with = "config_value::values")]
-    pub config: BTreeMap<String, ConfigValue>,
-    /// The capabilities that the handler has beyond any other handler.
-    #[serde(deserialize_with = "grants")]
-    pub grants: BTreeSet<Grant>,
-}
-
-fn grants<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeSet<Grant>, D::Error> {
-    let names = Vec::<String>::deserialize(deserializer)?;
-    let grants = names.iter().map(|name| name.parse::<Grant>());
-    let grants: Result<BTreeSet<Grant>, _> = grants.collect();
-    grants.map_err(serde::de::Error::custom)
-}
-
-/// The settings of a web component.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct HttpSection {
-    /// The route of the component; by default `/apps/` and the name of the model.
-    #[serde(deserialize_with = "route")]
-    pub route: Option<WebRoute>,
-    /// The hosts to which it may send requests, with their ports; by default none.
-    #[serde(deserialize_with = "allowed_hosts")]
-    pub allowed_hosts: AllowedHosts,
-}
-
-fn route<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<WebRoute>, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    let route = WebRoute::new(&text);
-    route.map(Some).map_err(serde::de::Error::custom)
-}
-
-fn allowed_hosts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<AllowedHosts, D::Error> {
-    let hosts = Vec::<String>::deserialize(deserializer)?;
-    AllowedHosts::parse(&hosts).map_err(serde::de::Error::custom)
-}
-
-/// The limits of the handler. Each key lowers one of the server's limits. Only the operator of the server, who
-/// need not be the author of the model, can raise them.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct LimitsSection {
-    pub memory_bytes: Option<usize>,
-    pub table_elements: Option<usize>,
-    pub tensor_bytes: Option<usize>,
-    pub transfer_bytes: Option<usize>,
-    pub handles: Option<usize>,
-    pub guest_time_milliseconds: Option<u64>,
-    pub log_bytes: Option<usize>,
-}
-
-/// The reason that a `model.toml` cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum ModelFileError {
-    #[error("failed to read `{}`", path.display())]
-    Read {
-        path: PathBuf,
-        source: std::io::Error,
-    },
-    #[error("`{}` is not a valid model file", path.display())]
-    Parse {
-        path: PathBuf,
-        source: Box<toml::de::Error>,
-    },
-    #[error(transparent)]
-    Triton(TritonConfigError),
-    #[error("`{}`: dynamic_batching: {source}", path.display())]
-    Batching {
-        path: PathBuf,
-        source: BatchingError,
-    },
-    #[error("`{}`: {key} is {value}, the limit on this machine is {limit}", path.display())]
-    TooManyThreads {
-        path: PathBuf,
-        key: &'static str,
-        value: usize,
-        limit: usize,
-    },
-    #[error(
-        "`{}`: limits.{key} is {value}, the server's limit is {limit}{}",
-        path.display(),
-        operator_setting(key)
-    )]
-    AboveLimit {
-        path: PathBuf,
-        key: &'static str,
-        value: String,
-        limit: String,
-    },
-}
-
 impl ModelFile {
     /// Reads the file in the directory of a model, and returns it with its text; returns the defaults if there is none.
     pub(super) fn read(model_directory: &Path) -> Result<(ModelFile, String), ModelFileError> {
@@ -364,80 +178,8 @@ impl ModelFile {
         model_directory: &Path,
         defaults: &Limits,
     ) -> Result<Limits, ModelFileError> {
-        let LimitsSection {
-            memory_bytes,
-            table_elements,
-            tensor_bytes,
-            transfer_bytes,
-            handles,
-            guest_time_milliseconds,
-            log_bytes,
-        } = self.limits;
-        let file = || model_directory.join(FILE_NAME);
-        let size = |key, value: Option<usize>, limit| lowered(file, key, value, limit);
-        let guest_time = match guest_time_milliseconds {
-            None => defaults.guest_time,
-            Some(_) => {
-                let limit = u64::try_from(defaults.guest_time.as_millis()).unwrap_or(u64::MAX);
-                let key = "guest_time_milliseconds";
-                Duration::from_millis(lowered(file, key, guest_time_milliseconds, limit)?)
-            }
-        };
-        Ok(Limits {
-            component_bytes: defaults.component_bytes,
-            memory_bytes: size("memory_bytes", memory_bytes, defaults.memory_bytes)?,
-            table_elements: size("table_elements", table_elements, defaults.table_elements)?,
-            tensor_bytes: size("tensor_bytes", tensor_bytes, defaults.tensor_bytes)?,
-            transfer_bytes: size("transfer_bytes", transfer_bytes, defaults.transfer_bytes)?,
-            handles: size("handles", handles, defaults.handles)?,
-            log_bytes: size("log_bytes", log_bytes, defaults.log_bytes)?,
-            guest_time,
-        })
-    }
-}
-
-impl ModelFileError {
-    /// Returns the name of the file that has the error.
-    pub(super) fn file_name(&self) -> &str {
-        let path = match self {
-            ModelFileError::Triton(_) => return TRITON_CONFIG_FILE,
-            ModelFileError::Batching { path, .. }
-            | ModelFileError::Read { path, .. }
-            | ModelFileError::Parse { path, .. }
-            | ModelFileError::TooManyThreads { path, .. }
-            | ModelFileError::AboveLimit { path, .. } => path,
-        };
-        let name = path.file_name().and_then(|name| name.to_str());
-        name.unwrap_or(FILE_NAME)
-    }
-
-    /// Returns the reason without the path of the file, for clients. An error in the text is given with its line and
-    /// column.
-    pub fn reason(&self) -> String {
-        match self {
-            ModelFileError::Read { source, .. } => format!("it cannot be read: {source}"),
-            ModelFileError::Parse { source, .. } => {
-                // The first line of the text has the position; the lines of the file that follow it are left out.
-                let text = source.to_string();
-                let first = text.lines().next().unwrap_or_default();
-                let message = source.message().replace('\n', " ");
-                match first.strip_prefix("TOML parse error at ") {
-                    Some(position) => format!("{position}: {message}"),
-                    None => message,
-                }
-            }
-            ModelFileError::Triton(error) => error.reason(),
-            ModelFileError::Batching { source, .. } => format!("dynamic_batching: {source}"),
-            ModelFileError::TooManyThreads {
-                key, value, limit, ..
-            } => format!("{key} is {value}, the limit on this machine is {limit}"),
-            ModelFileError::AboveLimit {
-                key, value, limit, ..
-            } => {
-                let setting = operator_setting(key);
-                format!("limits.{key} is {value}, the server's limit is {limit}{setting}")
-            }
-        }
+        self.limits
+            .of_handler(&model_directory.join(FILE_NAME), defaults)
     }
 }
 
@@ -447,42 +189,14 @@ pub(crate) fn max_threads() -> usize {
     cores.saturating_mul(4).max(256)
 }
 
-/// Returns the end of an error about this key: the setting with which the operator raises the server's limit.
-fn operator_setting(key: &str) -> &'static str {
-    match key {
-        "memory_bytes" => "; the operator can raise it with --max-handler-memory-bytes",
-        "tensor_bytes" => "; the operator can raise it with --max-handler-tensor-bytes",
-        "transfer_bytes" => "; the operator can raise it with --max-handler-transfer-bytes",
-        "guest_time_milliseconds" => {
-            "; the operator can raise it with --max-handler-time-milliseconds"
-        }
-        // These are the same on every server.
-        _ => "",
-    }
-}
-
-/// Returns the value in the model file, or the limit if the file sets none.
-fn lowered<T: PartialOrd + Display>(
-    file: impl Fn() -> PathBuf,
-    key: &'static str,
-    value: Option<T>,
-    limit: T,
-) -> Result<T, ModelFileError> {
-    match value {
-        Some(value) if value > limit => Err(ModelFileError::AboveLimit {
-            path: file(),
-            key,
-            value: value.to_string(),
-            limit: limit.to_string(),
-        }),
-        Some(value) => Ok(value),
-        None => Ok(limit),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::registry::web_route::WebRoute;
+    use std::collections::BTreeSet;
+    use wisp_sandbox::grants::Grant;
+    use wisp_sandbox::web::AllowedHosts;
+    use wisp_tensor::Dimension;
 
     #[test]
     fn no_more_threads_are_asked_for_than_a_machine_can_start() -> anyhow::Result<()> {

@@ -4,6 +4,7 @@
 //! Models with the same files share a graph and the machine code of a handler. If tenants did, one could see by the time of
 //! a load, or by the batches of its requests, which files another one has.
 
+use crate::admission::InstanceSlots;
 use crate::fair_pool::{FairPool, PoolOptions};
 use crate::registry::graph_loader::GraphLoader;
 use crate::registry::loader::Loader;
@@ -17,18 +18,22 @@ const HANDLER_THREADS: &str = "wisp-c-handler";
 const GRAPH_THREADS: &str = "wisp-c-graph";
 
 impl Loader {
-    /// Returns a loader for the models of this tenant, whose handlers and graphs have threads of their own.
-    pub fn cordoned(&self, tenant: &TenantId) -> io::Result<Loader> {
+    /// Returns a loader for the models of this tenant, whose handlers and graphs have threads of their own, and whose
+    /// handlers have this number of instances in an engine of their own.
+    pub fn cordoned(&self, tenant: &TenantId, instances: usize) -> io::Result<Loader> {
         let threads = self.instances;
+        let engine = self.engine.separate().map_err(io::Error::other)?;
         let pool = FairPool::spawn(HANDLER_THREADS, PoolOptions::with_threads_per_flow(threads))?;
         let workers = WorkerPool::spawn(GRAPH_THREADS, PoolThreads::for_graphs(threads))?;
         let loader = self.for_tenant(tenant);
         Ok(Loader {
+            engine: Arc::new(engine),
             graphs: GraphLoader {
                 workers,
                 ..loader.graphs
             },
             pool,
+            own_instances: Some(InstanceSlots::new(instances)),
             ..loader
         })
     }
@@ -48,6 +53,7 @@ impl Loader {
                 shared: graphs.shared.separate(),
             },
             pool: Arc::clone(&self.pool),
+            own_instances: self.own_instances.clone(),
             instances: self.instances,
             limits: self.limits.clone(),
             direct_calls: self.direct_calls,

@@ -80,6 +80,7 @@ pub(crate) fn word_loader(store: &Path) -> anyhow::Result<Loader> {
             shared: SharedGraphs::default(),
         },
         pool: FairPool::spawn("test", PoolOptions::with_threads_per_flow(threads))?,
+        own_instances: None,
         instances: threads,
         limits: Limits::default(),
         direct_calls: true,

@@ -13,7 +13,7 @@ pub enum Isolation {
     /// The threads of the server, of which each tenant gets its share.
     #[default]
     Shared,
-    /// Threads of its own for handlers and for the graphs of its own models, in the process of the server.
+    /// Threads and instances of its own for the handlers and graphs of its own models, in the process of the server.
     Cordon,
     /// A process of its own, which answers all its requests.
     Worker,

@@ -177,16 +177,9 @@ impl TenantRecords {
         if self.tenants.contains_key(id.as_str()) {
             return Err(ChangeError::Exists(id.clone()));
         }
-        if !(1..=MAX_WEIGHT).contains(weight) {
-            return Err(ChangeError::Weight);
-        }
-        if id.is_local() && isolation.is_some_and(|level| level > Isolation::Shared) {
-            return Err(ChangeError::LocalIsolation);
-        }
-        let other = self.tenants.iter().find(|(_, record)| record.anonymous);
-        if let (true, Some((other, _))) = (*anonymous, other) {
-            return Err(ChangeError::SecondAnonymous(other.clone()));
-        }
+        check_weight(*weight)?;
+        check_isolation(id, *isolation)?;
+        self.check_anonymous(id, *anonymous)?;
         let (made, record) = make_key(*key, now)?;
         let tenant = TenantRecord {
             weight: *weight,
@@ -261,9 +254,44 @@ impl TenantRecords {
             .ok_or_else(|| ChangeError::Unknown(id.clone()))
     }
 
+    /// Returns an error if the tenant would be the second one that is anonymous.
+    pub(super) fn check_anonymous(
+        &self,
+        id: &TenantId,
+        anonymous: bool,
+    ) -> Result<(), ChangeError> {
+        let mut others = self.tenants.iter();
+        let other = others.find(|(other, record)| record.anonymous && *other != id.as_str());
+        match other {
+            Some((other, _)) if anonymous => Err(ChangeError::SecondAnonymous(other.clone())),
+            _ => Ok(()),
+        }
+    }
+
     pub(super) fn tenant(&mut self, id: &TenantId) -> Result<&mut TenantRecord, ChangeError> {
         let found = self.tenants.get_mut(id.as_str());
         found.ok_or_else(|| ChangeError::Unknown(id.clone()))
+    }
+}
+
+/// Returns an error unless this is a weight.
+pub(super) fn check_weight(weight: u32) -> Result<(), ChangeError> {
+    match (1..=MAX_WEIGHT).contains(&weight) {
+        true => Ok(()),
+        false => Err(ChangeError::Weight),
+    }
+}
+
+/// Returns an error if the tenant cannot have this level of isolation.
+pub(super) fn check_isolation(
+    id: &TenantId,
+    isolation: Option<Isolation>,
+) -> Result<(), ChangeError> {
+    match isolation {
+        Some(level) if id.is_local() && level > Isolation::Shared => {
+            Err(ChangeError::LocalIsolation)
+        }
+        _ => Ok(()),
     }
 }
 

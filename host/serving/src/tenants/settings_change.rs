@@ -1,7 +1,7 @@
 //! The changes of the settings of a tenant. What a change does not name stays as it is.
 
 use crate::tenants::isolation::Isolation;
-use crate::tenants::records::{ChangeError, MAX_WEIGHT, TenantRecords};
+use crate::tenants::records::{ChangeError, TenantRecords, check_isolation, check_weight};
 use crate::tenants::role::Role;
 use crate::tenants::signing_key::SigningKey;
 use crate::tenants::subject::Subject;
@@ -41,25 +41,33 @@ impl SettingsChange {
     }
 }
 
+impl IsolationChange {
+    /// Returns the level that the record of the tenant names then, if it names one.
+    fn level(self) -> Option<Isolation> {
+        match self {
+            IsolationChange::Usual => None,
+            IsolationChange::To(level) => Some(level),
+        }
+    }
+}
+
 impl TenantRecords {
     /// Changes settings of a tenant. After an error, these records are of no use.
     pub fn set(&mut self, id: &TenantId, change: &SettingsChange) -> Result<(), ChangeError> {
-        self.set_anonymous(id, change.anonymous)?;
+        if let Some(anonymous) = change.anonymous {
+            self.check_anonymous(id, anonymous)?;
+            self.tenant(id)?.anonymous = anonymous;
+        }
         let record = self.tenant(id)?;
         if let Some(weight) = change.weight {
-            if !(1..=MAX_WEIGHT).contains(&weight) {
-                return Err(ChangeError::Weight);
-            }
+            check_weight(weight)?;
             record.weight = weight;
         }
-        record.isolation = match change.isolation {
-            None => record.isolation,
-            Some(IsolationChange::Usual) => None,
-            Some(IsolationChange::To(level)) if id.is_local() && level > Isolation::Shared => {
-                return Err(ChangeError::LocalIsolation);
-            }
-            Some(IsolationChange::To(level)) => Some(level),
-        };
+        if let Some(isolation) = change.isolation {
+            let isolation = isolation.level();
+            check_isolation(id, isolation)?;
+            record.isolation = isolation;
+        }
         let limits = record.limits.with(&change.limits);
         record.limits = limits.map_err(ChangeError::Limit)?;
         if let Some(grants) = &change.grants {
@@ -84,17 +92,6 @@ impl TenantRecords {
             Some(is_required) => self.require_signature(id, is_required),
             None => Ok(()),
         }
-    }
-
-    fn set_anonymous(&mut self, id: &TenantId, anonymous: Option<bool>) -> Result<(), ChangeError> {
-        let mut others = self.tenants.iter();
-        let other = others.find(|(other, record)| record.anonymous && *other != id.as_str());
-        if let (Some(true), Some((other, _))) = (anonymous, other) {
-            return Err(ChangeError::SecondAnonymous(other.clone()));
-        }
-        let record = self.tenant(id)?;
-        record.anonymous = anonymous.unwrap_or(record.anonymous);
-        Ok(())
     }
 }
 
@@ -182,6 +179,54 @@ mod tests {
         assert!(record.grants.is_empty() && record.subjects.is_empty());
         assert!(record.signing_keys.is_empty());
         assert_eq!(records.tenants["guest"], before.tenants["guest"]);
+        Ok(())
+    }
+
+    #[test]
+    fn a_change_has_the_bounds_of_a_new_tenant() -> anyhow::Result<()> {
+        let records = records()?;
+        let refusals = |new: NewTenant| -> [String; 2] {
+            let change = SettingsChange {
+                weight: Some(new.weight),
+                anonymous: Some(new.anonymous),
+                isolation: new.isolation.map(IsolationChange::To),
+                ..SettingsChange::default()
+            };
+            let changed = records.clone().set(&new.id, &change);
+            let mut without = records.clone();
+            without.tenants.remove(new.id.as_str());
+            let added = without.add(&new, SystemTime::now()).map(drop);
+            [changed, added].map(|outcome| {
+                outcome
+                    .err()
+                    .map_or(String::new(), |error| error.to_string())
+            })
+        };
+        for (id, weight, anonymous, isolation, is_refused) in [
+            ("acme", 1, false, None, false),
+            ("acme", 1000, false, Some(Isolation::Worker), false),
+            ("acme", 0, false, None, true),
+            ("acme", 1001, false, None, true),
+            ("acme", 1, true, None, true),
+            ("guest", 1, true, None, false),
+            ("local", 1, false, Some(Isolation::Shared), false),
+            ("local", 1, false, Some(Isolation::Cordon), true),
+            ("local", 1, false, Some(Isolation::Worker), true),
+        ] {
+            let [changed, added] = refusals(NewTenant {
+                id: id.parse()?,
+                weight,
+                anonymous,
+                isolation,
+                limits: Limits::default(),
+                key: NewKey {
+                    role: Role::Infer,
+                    lifetime: None,
+                },
+            });
+            assert_eq!(changed, added, "{id} {weight} {anonymous}");
+            assert_eq!(!changed.is_empty(), is_refused, "{id}: {changed}");
+        }
         Ok(())
     }
 

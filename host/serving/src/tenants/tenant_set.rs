@@ -10,7 +10,8 @@ use crate::tenants::api_key::{ApiKey, KeyId, SecretHash};
 use crate::tenants::isolation::Isolation;
 use crate::tenants::limits::Limits;
 use crate::tenants::records::{
-    KeyRecord, MAX_WEIGHT, SubjectRecord, TenantRecord, TenantRecords, unix_seconds,
+    KeyRecord, MAX_WEIGHT, SubjectRecord, TenantRecord, TenantRecords, check_isolation,
+    check_weight, unix_seconds,
 };
 use crate::tenants::role::Role;
 use crate::tenants::signing_key::{SigningKey, SigningRules};
@@ -131,6 +132,12 @@ impl Tenant {
             grants: BTreeSet::new(),
         }
     }
+
+    /// Returns whether the same versions may be loaded for both, with the same capabilities. If not, a version that was
+    /// loaded for one of them must not be called for the other.
+    pub fn loads_as(&self, other: &Tenant) -> bool {
+        self.signatures == other.signatures && self.grants == other.grants
+    }
 }
 
 // === impl TenantSet ===
@@ -167,9 +174,7 @@ impl TenantSet {
         record: &TenantRecord,
         usual: Isolation,
     ) -> Result<(), RecordError> {
-        if !(1..=MAX_WEIGHT).contains(&record.weight) {
-            return Err(RecordError::Weight(id.to_string()));
-        }
+        check_weight(record.weight).map_err(|_| RecordError::Weight(id.to_string()))?;
         let isolation = isolation(&id, record, usual)?;
         let tenant = Arc::new(Tenant {
             id: id.clone(),
@@ -333,10 +338,8 @@ fn isolation(
     record: &TenantRecord,
     usual: Isolation,
 ) -> Result<Isolation, RecordError> {
+    check_isolation(id, record.isolation).map_err(|_| RecordError::LocalIsolation)?;
     match record.isolation {
-        Some(level) if id.is_local() && level > Isolation::Shared => {
-            Err(RecordError::LocalIsolation)
-        }
         Some(level) => Ok(level),
         None if id.is_local() => Ok(Isolation::Shared),
         None => Ok(usual),

@@ -1,6 +1,7 @@
 //! Decoding of `dynamic_batching` in a model configuration.
 
-use super::{Field, LoadConfigError, fields, integer};
+use super::error::LoadConfigError;
+use super::field::{Field, fields, integer};
 use crate::dynamic_batching::{DynamicBatching, QueuePolicy, TimeoutAction};
 use serde_json::Value;
 

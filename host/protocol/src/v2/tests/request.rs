@@ -413,8 +413,13 @@ fn more_tensors_than_the_model_has_are_rejected() {
         error_text(decode(outputs)),
         "the model has 2 outputs, the request names 3"
     );
-    let many = format!(r#"{{"inputs":[{}]}}"#, vec![input; 10_000].join(","));
-    assert!(error_text(decode(&many)).contains("more than 1024 elements"));
+    let inputs = format!(r#"{{"inputs":[{}]}}"#, vec![input; 10_000].join(","));
+    let output = r#"{"name":"a"}"#;
+    let outputs = vec![output; 10_000].join(",");
+    let outputs = format!(r#"{{"inputs":[],"outputs":[{outputs}]}}"#);
+    for many in [inputs, outputs] {
+        assert!(error_text(decode(&many)).contains("more than 1024 elements"));
+    }
 }
 
 #[test]

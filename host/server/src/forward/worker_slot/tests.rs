@@ -23,6 +23,8 @@ const LONG: Duration = Duration::from_secs(60);
 struct FakeStarter {
     /// The number of starts.
     starts: AtomicUsize,
+    /// The number of tenants at the last start.
+    tenants: AtomicUsize,
     /// Set if every start fails.
     fails: bool,
     /// Ends the last worker when it is dropped.
@@ -52,6 +54,7 @@ impl FakeStarter {
         let (ended, ends) = mpsc::unbounded_channel();
         let starter = FakeStarter {
             starts: AtomicUsize::new(0),
+            tenants: AtomicUsize::new(0),
             fails,
             last: Mutex::default(),
             ended,
@@ -71,8 +74,9 @@ impl FakeStarter {
 }
 
 impl StartWorker for FakeStarter {
-    fn start(&self, _: &Tenant) -> io::Result<StartedWorker> {
+    fn start(&self, _: &Tenant, tenants: usize) -> io::Result<StartedWorker> {
         self.starts.fetch_add(1, SeqCst);
+        self.tenants.store(tenants, SeqCst);
         if self.fails {
             return Err(io::ErrorKind::NotFound.into());
         }
@@ -132,6 +136,24 @@ async fn a_worker_is_started_by_a_request_and_again_by_one_after_its_end() -> Re
     );
     let second = timeout(LONG, slot.sender()).await??;
     ensure!(!second.is_closed() && starter.starts() == 2);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_worker_is_started_as_one_of_those_of_all_tenants_at_that_time() -> Result<()> {
+    let (starter, mut ends) = FakeStarter::new(false);
+    let counts: Arc<WorkerCounts> = Arc::default();
+    let source: Arc<FakeStarter> = Arc::clone(&starter);
+    let slot = WorkerSlot::new(Arc::new(Tenant::local()), source, Arc::clone(&counts));
+    let _use = slot.begin_use();
+    for tenants in [3, 2] {
+        counts.set_isolated(tenants);
+        timeout(LONG, slot.sender()).await??;
+        ensure!(starter.tenants.load(SeqCst) == tenants);
+        starter.kill();
+        let ended = timeout(LONG, ends.recv()).await?;
+        ended.context("the process was not ended")?;
+    }
     Ok(())
 }
 

@@ -1,12 +1,15 @@
 //! Tests of selections among backends whose graphs add a constant to their input.
 
+use super::choice::fastest;
+use super::contender::Contender;
 use super::*;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::SeqCst;
+use std::time::{Duration, Instant};
 use wisp_backend::measure::REFERENCE;
-use wisp_backend::{BackendError, MISSING_OPERATORS};
+use wisp_backend::{BackendError, MISSING_OPERATORS, ModelSource};
 use wisp_tensor::number::{from_numbers, numbers};
-use wisp_tensor::{ElementType, NamedTensor, TensorSpec};
+use wisp_tensor::{Dimension, ElementType, NamedTensor, Signature, TensorSpec};
 
 /// The value of the input `rate` that selects another branch, as the file of [`branching`] declares.
 const RATE: i16 = 16_000;

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::uploads::limits::TenantParts;
+use crate::uploads::upload_directory::has_content;
 use anyhow::Result;
 use std::io::Write;
 use tempfile::TempDir;

@@ -6,9 +6,9 @@
 //! be opened after those before it. `include` contains the headers that tract compiles its kernels with.
 //! NVIDIA's licenses are stored next to them, one for each of its packages.
 
-use super::{Package, Wheel, member};
+use super::super::package::{Package, Wheel, member};
 
-pub(super) const CUDA: Package = Package {
+pub(super) static CUDA: Package = Package {
     name: "cuda",
     // The versions of CUDA and of ONNX Runtime.
     version: "13.0-1.31.1",

@@ -20,7 +20,7 @@ pub(super) fn resolve(page: &Url, link: &str) -> Option<Url> {
 }
 
 /// Returns a URL without the user name and the password that it may contain.
-pub(in super::super) fn shown(url: &Url) -> String {
+pub(super) fn shown(url: &Url) -> String {
     let mut url = url.clone();
     // Both fail only for URLs that have no credentials.
     let _ = url.set_username("");

@@ -47,11 +47,19 @@ impl Footprint {
 }
 
 /// Returns the resident memory of a process, in bytes.
-fn resident_bytes(process: u32) -> Result<u64> {
+pub(super) fn resident_bytes(process: u32) -> Result<u64> {
     let sizes = fs::read_to_string(format!("/proc/{process}/statm"))?;
     let pages = sizes.split_whitespace().nth(1).context("no resident set")?;
     let page = u64::try_from(rustix::param::page_size())?;
     Ok(pages.parse::<u64>()? * page)
+}
+
+/// Returns the most resident memory that a process has had, in bytes.
+pub(super) fn peak_resident_bytes(process: u32) -> Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{process}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kib = line.and_then(|line| line.split_whitespace().next());
+    Ok(kib.context("no peak")?.parse::<u64>()? << 10)
 }
 
 /// Returns the number of processes of a tree. Those that end meanwhile may be missing.

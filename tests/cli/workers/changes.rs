@@ -1,0 +1,112 @@
+//! Tests of workers whose tenants get other settings while they run.
+
+use super::Tenants;
+use crate::harness::{component, wait_until};
+use anyhow::{Context, Result, ensure};
+use std::fs;
+use wisp_serving::tenants::isolation::Isolation;
+use wisp_serving::tenants::settings_change::{IsolationChange, SettingsChange};
+use wisp_serving::tenants::tenant_file::TenantFile;
+use wisp_serving::tenants::tenant_grant::TenantGrant;
+use wisp_serving::tenants::tenant_id::TenantId;
+
+/// Changes the settings of a tenant.
+fn set(tenants: &Tenants, id: &str, change: &SettingsChange) -> Result<()> {
+    let id: TenantId = id.parse()?;
+    let file = TenantFile::new(tenants.directory.path());
+    file.change(|records| records.set(&id, change))?;
+    Ok(())
+}
+
+/// Returns the limit on the data of a process, in bytes.
+fn data_limit(process: u32) -> Result<u64> {
+    let limits = fs::read_to_string(format!("/proc/{process}/limits"))?;
+    let line = limits
+        .lines()
+        .find_map(|line| line.strip_prefix("Max data size"));
+    let bytes = line.and_then(|line| line.split_whitespace().next());
+    Ok(bytes.context("no limit")?.parse()?)
+}
+
+#[test]
+fn workers_divide_half_of_the_memory_of_their_server() -> Result<()> {
+    // More than the least parts of two workers on any machine.
+    let tenants = Tenants::start(Isolation::Worker, &["--memory-limit-bytes=137438953472"])?;
+    tenants.infer("own", &tenants.acme)?.ok()?;
+    let first = tenants.worker()?;
+    ensure!(data_limit(first)? == 64 << 30, "it is the only one");
+    set(
+        &tenants,
+        "other",
+        &SettingsChange {
+            isolation: Some(IsolationChange::To(Isolation::Worker)),
+            ..SettingsChange::default()
+        },
+    )?;
+    wait_until("the other tenant has a worker", || {
+        let answered = tenants.infer("shared", &tenants.other);
+        answered.is_ok_and(|answer| answer.status == 200) && tenants.workers().len() == 2
+    })?;
+    let mut workers = tenants.workers().into_iter();
+    let second = workers.find(|worker| *worker != first);
+    let processors = std::thread::available_parallelism()?.get();
+    let least = (512 << 20) + (64 << 20) * u64::try_from(processors)?;
+    ensure!(data_limit(second.context("no second worker")?)? == least);
+    // The first one starts again, as one of two.
+    set(
+        &tenants,
+        "acme",
+        &SettingsChange {
+            weight: Some(2),
+            ..SettingsChange::default()
+        },
+    )?;
+    wait_until("the first worker has ended", || {
+        let answered = tenants.infer("own", &tenants.acme);
+        answered.is_ok_and(|answer| answer.status == 200) && !tenants.workers().contains(&first)
+    })?;
+    let mut workers = tenants.workers().into_iter();
+    let first = workers.find(|worker| Some(*worker) != second);
+    ensure!(data_limit(first.context("no first worker")?)? == 32 << 30);
+    Ok(())
+}
+
+#[test]
+fn no_request_reaches_a_worker_with_grants_that_its_tenant_has_lost() -> Result<()> {
+    let tenants = Tenants::start(Isolation::Worker, &[])?;
+    let model = tenants.directory.path().join("tenants/acme/models/granted");
+    fs::create_dir_all(model.join("1"))?;
+    fs::write(
+        model.join("1/handler.wasm"),
+        fs::read(component("granted_guest")?)?,
+    )?;
+    fs::write(
+        model.join("model.toml"),
+        "[handler]\ngrants = ['random', 'clock']\n",
+    )?;
+    let grant = |grants: &[TenantGrant]| -> Result<()> {
+        let change = SettingsChange {
+            grants: Some(grants.iter().copied().collect()),
+            ..SettingsChange::default()
+        };
+        set(&tenants, "acme", &change)
+    };
+    let body = br#"{"inputs":[{"name":"length","datatype":"UINT32","shape":[1],"data":[8]}]}"#;
+    let infer = || tenants.ask("POST /v2/models/granted/infer", &tenants.acme, body);
+    let becomes = |status: u16| infer().is_ok_and(|response| response.status == status);
+    ensure!(infer()?.status == 503, "it has no grants yet");
+    grant(&[TenantGrant::Random, TenantGrant::Clock])?;
+    wait_until("the grants hold", || becomes(200))?;
+    let granted = tenants.workers();
+    grant(&[TenantGrant::Random])?;
+    wait_until("the grant is gone", || becomes(503))?;
+    // The first refusal comes from another worker, and so do all that follow.
+    for _ in 0..10 {
+        ensure!(becomes(503));
+    }
+    wait_until("the worker with the grants has ended", || {
+        let running = tenants.workers();
+        let mut running = running.iter();
+        !running.any(|worker| granted.contains(worker))
+    })
+}
