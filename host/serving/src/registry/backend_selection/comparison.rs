@@ -1,6 +1,6 @@
 //! The comparison of backends on the same inputs: which of them agree, and how fast these are.
 //!
-//! The reference is right if it is available. Otherwise the majority is, or a second look at
+//! The reference decides if it is available, otherwise the majority, or a second comparison on
 //! inputs with NaN, which an operator that replaces it by a number computes wrongly. If nothing decides, no
 //! backend is taken for right. `trial` computes the inputs with all backends, and `verdict` excludes some of them.
 
