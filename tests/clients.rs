@@ -287,26 +287,6 @@ fn curl_uses_the_predict_api() -> Result<()> {
     Ok(())
 }
 
-#[test]
-fn the_curl_commands_of_the_readmes_table_work() -> Result<()> {
-    let server = server()?;
-    let readme = std::fs::read_to_string(root().join("README.md"))?;
-    let cells = readme.lines().filter(|line| line.starts_with("| "));
-    let lines: Vec<&str> = cells
-        .filter_map(|line| line.split('`').find(|text| text.starts_with("curl ")))
-        .collect();
-    ensure!(lines.len() == 7, "{lines:#?}");
-    for line in lines {
-        let here = line.replace("127.0.0.1:8000", &server.address().to_string());
-        let mut shell = Command::new("sh");
-        shell.args(["-c", &format!("{here} --fail-with-body")]);
-        let output = python::succeed(&mut shell)?;
-        let answer: Value = serde_json::from_slice(&output.stdout).context(here)?;
-        ensure!(answer.get("error").is_none(), "{answer}");
-    }
-    Ok(())
-}
-
 /// Runs one check of the gRPC script against one of the server's addresses.
 fn check_grpc(server: &TestServer, address: SocketAddr, check: &str) -> Result<()> {
     let examples = root().join("examples");

@@ -191,7 +191,7 @@ fn busy_server() -> Result<TestServer> {
     Ok(server)
 }
 
-/// Opens the console in a browser and returns what each step shows.
+/// Opens the console in a browser and returns the page after each step.
 fn browse(server: &TestServer) -> Result<BTreeMap<String, Value>> {
     let address = server.address().to_string();
     chromium::browse("console_page.py", &address, |command| command)
@@ -226,7 +226,7 @@ fn a_person_sees_every_model_and_sends_an_example_in_chromium() -> Result<()> {
     Ok(())
 }
 
-/// Checks what the page shows before the example request.
+/// Checks the page before the example request.
 fn check_before(shown: &Value) -> Result<()> {
     ensure!(shown["readiness"] == "ready", "{shown}");
     ensure!(shown["title"] == "Wisp", "a name became markup: {shown}");

@@ -36,7 +36,7 @@ fn two_models() -> Result<Repository> {
         .with_file("german/1/labels.txt", "eins\nzwei\ndrei\n")
 }
 
-/// Returns the status of `wisp check` on a model, and what it writes.
+/// Returns the status and output of `wisp check` on a model.
 fn check(repository: &Repository, model: &str) -> Result<(ExitStatus, String)> {
     // Compiled guests are kept for the next test.
     let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache");

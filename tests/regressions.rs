@@ -1,5 +1,5 @@
 //! Tests of small models that a backend or the server once refused without need or computed wrongly. Each stands
-//! for a kind of published model; `tests/clients/regressions` says which, and what is right.
+//! for a kind of published model; `tests/clients/regressions` lists them with the correct results.
 //!
 //! A backend computes a model or refuses it and is listed in `tests/fixtures/regressions/<backend>.txt`. One of
 //! the embedded backends computes each, and a server of the bare model responds with the same outputs, whatever the

@@ -1,4 +1,4 @@
-//! Checks commands that are not run: they have a reason for it, and what they name exists.
+//! Checks commands that are not run: each has a reason, and the names in it exist.
 
 use super::wisp;
 use crate::harness::root;

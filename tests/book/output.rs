@@ -1,4 +1,4 @@
-//! Compares what a command printed with what a page shows.
+//! Compares the output of a command with the output that a page shows.
 //!
 //! JSON is compared by value, with a tolerance for floats. In other output, white space and the digits of
 //! decimal fractions may differ, since a page shows times too.
@@ -10,7 +10,7 @@ use serde_json::Value;
 /// The largest difference between numbers, relative to those greater than 1.
 const TOLERANCE: f64 = 1e-3;
 
-/// Fails if `printed` is not what the block shows.
+/// Fails if `printed` differs from the block.
 pub(super) fn compare(shown: &Block, printed: &str) -> Result<()> {
     let same = match shown.language {
         Language::Json => are_close(

@@ -29,7 +29,7 @@ const FOREIGN_VARIABLES: [&str; 5] = [
     "RUST_LOG",
 ];
 
-/// Runs all blocks of a page that are run. Returns what each printed on standard output, by its index.
+/// Runs all blocks of a page that are run. Returns the standard output of each, by its index.
 pub(super) fn run(page: &Page) -> Result<HashMap<usize, String>> {
     let name = page.path.replace(['/', '.'], "-");
     let _guard = python::lock(&format!("book-{name}"))?;
@@ -127,7 +127,7 @@ fn requests_before_serving(page: &Page) -> bool {
     false
 }
 
-/// Creates an empty directory with what the pages use of the repository.
+/// Creates a directory with the parts of the repository that the pages use.
 fn checkout(name: &str) -> Result<PathBuf> {
     // The same path for each run, so that Cargo compiles nothing twice.
     let checkout = Path::new(env!("CARGO_TARGET_TMPDIR"))
@@ -168,7 +168,7 @@ pub(super) fn share_target_directory(directory: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Copies a directory without what is built in it.
+/// Copies a directory without build results.
 fn copy(from: &Path, to: &Path) -> Result<()> {
     fs::create_dir_all(to)?;
     for entry in fs::read_dir(from)? {

@@ -35,7 +35,7 @@ fn loads_and_unloads_by_clients_are_logged_with_versions_and_time() -> Result<()
     for (verb, text) in [
         ("unload", "unloaded"),
         ("load", "loaded"),
-        ("load", "unchanged, and so not loaded again"),
+        ("load", "unchanged, not loaded again"),
     ] {
         control(&server, verb)?.ok()?;
         let line = read_up_to(&mut log, text)?;

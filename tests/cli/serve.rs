@@ -67,7 +67,7 @@ fn a_polled_repository_is_served_as_it_becomes() -> Result<()> {
 fn a_directory_that_no_model_can_be_called_is_told_and_the_rest_is_served() -> Result<()> {
     let repository = Repository::of(&["progression"])?.with_file("my model/1/model.onnx", "")?;
     let mut command = serve(repository.path());
-    // It is no model that fails to load, so the server starts without further options.
+    // It is not a model that fails to load, so the server starts without further options.
     command.stderr(Stdio::piped());
     let mut server = Serve::spawn(command)?;
     ensure!(

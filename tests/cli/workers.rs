@@ -392,7 +392,7 @@ fn a_worker_reads_the_files_of_a_load_and_shows_the_usage_of_a_request() -> Resu
     let body = br#"{"parameters": {"config": "{}", "file:1/model.onnx": "AA=="}}"#;
     let load = "POST /v2/repository/models/sent/load";
     let refused = tenants.ask(load, &tenants.acme, body)?;
-    // It is no model, which is known once it has been written where the worker may write.
+    // It is not a model, which is known once it has been written where the worker may write.
     ensure!((400..500).contains(&refused.status), "{refused:?}");
     let inferred = tenants.infer("own", &tenants.acme)?;
     ensure!(inferred.header("wisp-usage").is_some(), "{inferred:?}");

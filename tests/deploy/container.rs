@@ -1,4 +1,4 @@
-//! Tests of the instructions of the Dockerfile, which are read without Docker or Podman. `image` runs what they make.
+//! Tests of the instructions of the Dockerfile, which are read without Docker or Podman. `image` runs the result.
 //!
 //! They stand for hadolint, which is in no registry. Of its rules, those are checked that the file could break unnoticed: all
 //! instructions parse, the bases and copied files have names that exist, the user is none with privileges, and the commands

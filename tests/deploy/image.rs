@@ -23,7 +23,7 @@ struct Container {
 }
 
 impl Container {
-    /// Returns what a command of the engine prints for this container.
+    /// Returns the output of a command of the engine for this container.
     fn ask(&self, command: &[&str], arguments: &[&str]) -> Result<String> {
         let mut ask = Command::new(self.engine);
         let output = succeed(ask.args(command).arg(&self.id).args(arguments))?;
@@ -64,7 +64,7 @@ impl Drop for Container {
     }
 }
 
-/// Writes a line for the person who runs the tests. The harness would hide what the macros print.
+/// Writes a line to standard error. The test harness would hide the output of the macros.
 fn report(line: &str) -> Result<()> {
     Ok(writeln!(
         std::io::stderr(),
@@ -148,7 +148,7 @@ fn plan(models: &Path, image: &Path) -> Result<Value> {
     }))
 }
 
-/// Runs `image_steps.py`, and returns what it did.
+/// Runs `image_steps.py`, and returns its report.
 fn take_steps(mut python: Command, kind: &str, plan: &Value) -> Result<String> {
     let mut steps = python
         .arg(root().join("tests/deploy/image_steps.py"))

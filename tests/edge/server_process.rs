@@ -1,4 +1,4 @@
-//! A process that serves a bundle, which is no part of Wisp and listens on a port that the OS assigns.
+//! A process that serves a bundle, which is not part of Wisp and listens on a port that the OS assigns.
 //!
 //! The process reports the port on one of its streams. It ends when it is dropped, with the processes that it
 //! has started itself.

@@ -1,7 +1,7 @@
 //! A host of `wasi:http/incoming-handler` that is built on wasmtime, wasmtime-wasi and wasmtime-wasi-http alone, with
 //! their default settings.
 //!
-//! It contains no code of Wisp and has no wasi:nn, so what it serves is what any such host serves.
+//! It contains no code of Wisp and has no wasi:nn, so it behaves like any such host.
 
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -27,7 +27,7 @@ type HttpError = wasmtime_wasi_http::Error;
 type Connection = Box<dyn Future<Output = std::result::Result<(), HttpError>> + Send>;
 type Sent = std::result::Result<(Response<WasiBody>, Connection), HttpError>;
 
-/// A host that serves one component on a port of its own. It ends when it is dropped.
+/// A host that serves one component on its own port. It ends when it is dropped.
 pub(super) struct WasmtimeServer {
     address: SocketAddr,
     runtime: Option<Runtime>,
@@ -87,7 +87,7 @@ async fn accept(listener: TcpListener, proxy: Arc<ProxyPre<State>>) {
     }
 }
 
-/// Serves a connection to its end. What its client does wrong is for the client to report.
+/// Serves a connection to its end. Errors of the client are reported by the client.
 async fn serve(stream: TcpStream, proxy: Arc<ProxyPre<State>>) {
     let service = service_fn(move |request| respond(Arc::clone(&proxy), request));
     let connection = http1::Builder::new()

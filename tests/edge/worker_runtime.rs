@@ -29,7 +29,7 @@ pub(super) fn port(line: &str) -> Option<u16> {
     u16::try_from(port?).ok()
 }
 
-/// Returns the configuration with which workerd serves what `wrangler` would upload.
+/// Returns the configuration with which workerd serves the files that `wrangler` would upload.
 pub(super) fn configuration(worker: &Path) -> Result<String> {
     let manifest: toml::Table = std::fs::read_to_string(worker.join("wrangler.toml"))?.parse()?;
     let text = |key: &str| {

@@ -109,7 +109,7 @@ pub(crate) fn call_inline(
     call_with_log(handler, inputs).result
 }
 
-/// Calls a handler on this thread, and returns what it logs too.
+/// Calls a handler on this thread, and returns its result and log lines.
 pub(crate) fn call_with_log(handler: &Handler, inputs: &[NamedTensor]) -> HandlerOutcome {
     handler.infer_inline(HandlerCall {
         inputs,

@@ -1,4 +1,4 @@
-//! Waits for events in the server, which fail the test instead of lasting for ever.
+//! Waits for events in the server, with a time limit that fails the test.
 
 use anyhow::{Result, bail};
 use std::time::{Duration, Instant};

@@ -43,7 +43,7 @@ fn hostile_graphs_are_refused_in_bounded_memory_and_time() -> Result<()> {
     })
 }
 
-/// rten may accept what tract refuses; only memory, time and the process are at stake.
+/// rten may accept a graph that tract refuses; the test checks memory, time and the process.
 #[test]
 fn hostile_graphs_do_not_end_a_process_with_rten() -> Result<()> {
     check_all(attacks().into_iter(), |child, (name, _, content)| {

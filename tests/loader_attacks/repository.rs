@@ -47,7 +47,7 @@ fn broken_models_do_not_affect_a_good_one() -> Result<()> {
         }] });
         let error = server.infer(model, &request)?.error(503);
         let error = error.with_context(|| model.to_owned())?;
-        // The error may repeat the path in the model's file, and nothing of what is there.
+        // The error may repeat the path in the model's file, but not the contents of that path.
         ensure!(!error.contains("root:"), "{model}: {error}");
         // A second request to load it fails again.
         let load = format!("POST /v2/repository/models/{model}/load");

@@ -62,7 +62,7 @@ const IDENTITIES: [Identity; 15] = [
     from_x("stats", FLOAT, &[Some(2)]),
 ];
 
-/// The identities of other types, which gRPC is asked for.
+/// The identity models of other types, for the requests of gRPC.
 const TYPES: [(&str, i32); 9] = [
     ("id_uint8", UINT8),
     ("id_uint16", UINT16),
@@ -98,7 +98,7 @@ const fn from_x(model: &'static str, element_type: i32, shape: &'static [Option<
     }
 }
 
-/// Returns the repository that the requests of REST are about.
+/// Returns the repository for the recorded REST requests.
 pub(crate) fn repository() -> Result<Repository> {
     let mut repository = Repository::empty()?
         .with_file("scores/labels.txt", LABELS)?
@@ -152,7 +152,7 @@ pub(crate) fn repository_of_kinds() -> Result<Repository> {
         .with_file("mixed/1/model.onnx", mixed())
 }
 
-/// Returns the repository that the calls of gRPC are about.
+/// Returns the repository for the recorded gRPC calls.
 pub(super) fn repository_of_calls() -> Result<Repository> {
     let mut repository = repository()?;
     for (model, element_type) in TYPES {

@@ -1,4 +1,4 @@
-//! The model that the handler is deployed with, and what it grants: those of the host in a component, and
+//! The model that the handler is deployed with, and its grants: those of the host in a component, and
 //! natively the ones that a test provides.
 
 #[cfg(target_arch = "wasm32")]
@@ -81,7 +81,7 @@ mod native {
     /// The number of the next deployment; 0 is that outside of any.
     static NEXT: AtomicU64 = AtomicU64::new(1);
 
-    /// The settings and files of a model, and what its handler is granted.
+    /// The settings and files of a model, and the grants of its handler.
     #[derive(Clone, Debug, Default)]
     pub(crate) struct Deployment {
         pub(crate) settings: BTreeMap<String, ConfigValue>,

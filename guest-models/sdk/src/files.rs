@@ -1,7 +1,7 @@
 //! The files of the model that `[handler] files` in its `model.toml` lists.
 //!
 //! A vocabulary or a list of labels that is a file, not a part of the component, can differ between
-//! models and versions. The host holds the files; a handler copies what it reads. A file that every
+//! models and versions. The host holds the files, and a handler copies the parts that it reads. A file that every
 //! request needs is best read by [`Handler::init`](crate::Handler::init):
 //!
 //! ```

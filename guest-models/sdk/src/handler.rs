@@ -12,7 +12,7 @@ static HAS_NO_INIT: AtomicBool = AtomicBool::new(false);
 /// [`postprocess`](Self::postprocess). A handler with several graphs, with a loop, or with state to
 /// pass from preprocessing to postprocessing implements [`infer`](Self::infer) instead.
 ///
-/// There is no `self`: every request runs in an instance of its own, and no state outlives it. What all
+/// There is no `self`: every request runs in a new instance, and no state outlives it. State that all
 /// requests share is in statics that [`init`](Self::init) sets, usually of the type
 /// [`Lazy`](crate::Lazy).
 ///
@@ -71,15 +71,15 @@ pub trait Handler {
     /// loaded.
     fn signature() -> Signature;
 
-    /// Builds what all requests share: tokenizers and tables, from the model's
+    /// Builds the state that all requests share, such as tokenizers and tables, from the model's
     /// [settings](crate::config) and [files](crate::files).
     ///
-    /// It is called once, when a version is loaded. The memory that it leaves is the one with which
-    /// the instance of every request begins; it is mapped copy-on-write, so what a request does not
-    /// touch costs it nothing. What a request writes, no other sees.
+    /// It is called once, when a version is loaded. The instance of every request starts with the
+    /// memory that it leaves. The memory is mapped copy-on-write, so pages that a request does not
+    /// touch cost nothing, and no request sees the changes of another.
     ///
-    /// All requests and all replicas begin alike. So there are no graphs here, no [randomness](crate::random)
-    /// and no [time](crate::clock), and a secret or the seed of random numbers does not belong in this state.
+    /// All requests and all replicas start with the same state, so there are no graphs, no [random numbers](crate::random)
+    /// and no [time](crate::clock) here. Do not keep secrets or seeds of random numbers in this state.
     ///
     /// The provided implementation does nothing.
     ///

@@ -60,12 +60,12 @@
 //!
 //! # A request, step by step
 //!
-//! When a version is loaded, [`Handler::init`] builds what all requests share, from the model's settings
+//! When a version is loaded, [`Handler::init`] builds the state that all requests share, from the model's settings
 //! ([`config`]) and [`files`]. Then for each request:
 //!
 //! 1. The host checks the names, datatypes and shapes of the request against [`Signature`].
 //! 2. [`Handler::preprocess`] reads the [`Tensor`]s and parameters of the [`Request`]. [`math`] and
-//!    `image` (a feature) contain what most handlers need for it.
+//!    `image` (a feature) contain the usual operations.
 //! 3. [`Graphs`] computes on the host, with the tensors that `preprocess` returned.
 //! 4. [`Handler::postprocess`] makes a [`Response`] of the [`GraphOutputs`].
 //! 5. The host checks the response against the signature, and encodes it in the client's protocol.
@@ -81,14 +81,14 @@
 //!
 //! # Random numbers and time
 //!
-//! The modules [`random`] and [`clock`] have what the standard library lacks in a handler. A model has to grant each,
+//! The modules [`random`] and [`clock`] replace the functions of the standard library that panic in a handler. A model grants each,
 //! in `[handler] grants` of its `model.toml`.
 //!
 //! # Cost
 //!
-//! An instance lives for one request, and begins with the memory that [`Handler::init`] has left when the
-//! version was loaded. Tables are built there, or are constants. Whatever else is lazy, cached or global is
-//! paid for by every request.
+//! An instance exists for one request, and starts with the memory that [`Handler::init`] left when the
+//! version was loaded. Build tables there, or make them constants. Any other lazy, cached or global value is
+//! built again by every request.
 //!
 //! # Features
 //!

@@ -1,7 +1,7 @@
 //! Arithmetic that most handlers need, on rows of `f32`.
 //!
 //! The functions accept rows as returned by [`View::rows`](crate::View::rows). They work in place
-//! where possible, and allocate only what they return.
+//! where possible, and allocate only their results.
 
 /// Converts logits to probabilities that sum to 1. Safe for logits of any size. An empty row stays
 /// empty.

@@ -30,7 +30,7 @@ pub struct Request {
 }
 
 /// The signature of the handler that the request is for, if it is known. It is read only when an input is
-/// missing. It is no part of the request, so all are equal.
+/// missing. It is not part of the request, so all are equal.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Declared(Option<fn() -> Signature>);
 

@@ -45,7 +45,7 @@ impl Handler for Tokenize {
     }
 
     fn init() -> Result<()> {
-        // To measure what it saves: with `false`, every request builds the tokenizer.
+        // For measurements: with `false`, every request builds the tokenizer.
         if config::get("build_at_load")?.unwrap_or(true) {
             warm_up(TOKENIZER.get()?);
         }

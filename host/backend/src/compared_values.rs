@@ -75,7 +75,7 @@ struct Number {
     value: Option<i64>,
 }
 
-/// A reader of an ONNX file, and what it has found.
+/// A reader of an ONNX file, and its findings.
 struct Reader<R> {
     file: WireReader<R>,
     /// The inputs of the graph, which may follow the nodes in the file.

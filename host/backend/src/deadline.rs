@@ -34,7 +34,7 @@ struct Watch {
 
 struct State {
     next_id: u64,
-    /// The time at which the thread wakes by itself.
+    /// The time at which the thread wakes without a signal.
     sleeps_until: Option<Instant>,
     watched: Vec<(u64, Instant, Cancellation)>,
 }

@@ -1,7 +1,7 @@
 //! Files that are no ONNX models although they have the name of one, recognised by their content.
 //!
 //! A download without Git LFS, a saved login page, or a renamed file of another format would otherwise fail
-//! with an error about the encoding of messages. Each format is named together with what to do.
+//! with an error about the encoding of messages. Each format is named with its remedy.
 
 use crate::format::conversion;
 use std::path::Path;
@@ -29,7 +29,7 @@ const BEGINNINGS: [(&[u8], &str, &str); 9] = [
     (b"\xfd7zXZ\0", "an xz archive", "xz"),
 ];
 
-/// Returns the format of a file that is not ONNX with what to do about it, or `None` if it may be ONNX.
+/// Returns the format of a file that is not ONNX with the remedy, or `None` if it may be ONNX.
 pub fn describe(content: &[u8]) -> Option<String> {
     let start = &content[..content.len().min(SEARCHED_BYTES)];
     let (name, advice) = recognize(start, content.len())?;
@@ -39,7 +39,7 @@ pub fn describe(content: &[u8]) -> Option<String> {
     })
 }
 
-/// Returns the name of the format and what to do.
+/// Returns the name of the format and the remedy.
 fn recognize(start: &[u8], length: usize) -> Option<(&'static str, String)> {
     let of_ending = |ending: &str| conversion(&Path::new("model").with_extension(ending));
     let named = |name, ending| Some((name, of_ending(ending).unwrap_or_default()));
@@ -98,7 +98,7 @@ fn recognize(start: &[u8], length: usize) -> Option<(&'static str, String)> {
     None
 }
 
-/// Returns what a page of HTML or another text in angle brackets is.
+/// Returns a description of an HTML page or another text in angle brackets.
 fn markup(start: &[u8]) -> Option<(&'static str, String)> {
     let text = start.strip_prefix(b"\xef\xbb\xbf").unwrap_or(start);
     let text = text.trim_ascii_start();
@@ -137,7 +137,7 @@ fn is_pickle(start: &[u8]) -> bool {
 fn is_tensorflow(start: &[u8]) -> bool {
     // The same version as in the oldest ONNX files, followed by more than the name of a producer.
     let is_saved_model = matches!(start, [0x08, 0x01, 0x12, 0x80..=0xff, ..]);
-    // A node comes first, which is no field of ONNX.
+    // A node comes first, which is not a field of ONNX.
     let is_graph = start.first() == Some(&0x0a)
         && [b"Placeholder".as_slice(), b"Const", b"VarHandleOp"]
             .iter()

@@ -193,7 +193,7 @@ impl<R: Read + Seek> Reader<R> {
         Ok(())
     }
 
-    /// Notes what a node shows of the inputs that reach it.
+    /// Records the facts that a node implies about its inputs.
     fn follow(&mut self, node: Node) {
         if !matches!(node.domain.as_str(), "" | "ai.onnx") {
             return;

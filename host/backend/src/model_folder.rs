@@ -125,7 +125,7 @@ mod tests {
             &version.path().join("model.onnx"),
             "model.onnx_data"
         )?);
-        // A model file of another place has no repository, whatever lies beside it.
+        // A model file elsewhere has no repository, regardless of the files beside it.
         std::fs::write(version.path().join("copy.onnx"), "copy")?;
         assert!(!is_found(
             &version.path().join("copy.onnx"),

@@ -122,7 +122,7 @@ impl Backend for Rten {
 }
 
 impl Rten {
-    /// Loads what [`split()`] has returned, without a trial computation, for computations on one thread.
+    /// Loads the result of [`split()`], without a trial computation, for computations on one thread.
     ///
     /// The weights are used where they are, and have to be aligned to 64 bytes. All operators of the graph have to be
     /// among `operators`.

@@ -1,4 +1,4 @@
-//! A reader of protobuf's wire format, which skips what is not asked for.
+//! A reader of protobuf's wire format, which skips unused fields.
 //!
 //! It reads a file from the beginning to the end without holding it, and allocates only the short names that
 //! its caller reads.

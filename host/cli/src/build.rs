@@ -4,7 +4,7 @@
 //! go, `freshness` skips what is up to date, `cargo` compiles (one call for crates that agree in their
 //! settings), `component` converts modules to components and checks their world, and `install` writes
 //! them. `built_handler` is the result. `serve --build` uses the same steps; only `wisp build` itself always calls
-//! cargo, which makes the final decision about what is up to date. The modules of edge bundles take the same way,
+//! cargo, which makes the final decision about the components that are up to date. The modules of edge bundles take the same way,
 //! except that they stay core modules (`edge_module`) and that one that is up to date is not built. With `--watch`,
 //! `watch` repeats the steps for sources that change.
 

@@ -146,7 +146,7 @@ fn gzipped_bytes(bytes: &[u8]) -> io::Result<u64> {
     Ok(encoder.finish()?.0)
 }
 
-/// Counts what is written to it.
+/// Counts the bytes that are written to it.
 struct ByteCount(u64);
 
 impl Write for ByteCount {

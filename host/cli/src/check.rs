@@ -160,7 +160,7 @@ impl<W: Write> Check<W> {
 
     /// Loads the highest version of a model, and returns it with its handler.
     fn load(&self, model: &Path) -> Result<(Arc<ModelVersion>, Option<PathBuf>), LoadError> {
-        // Also finds what is wrong with the versions and labels that the model file selects.
+        // Also finds errors in the versions and labels that the model file selects.
         for found in find_models(model)? {
             found.versions?;
         }

@@ -6,7 +6,7 @@
 //! A process can only be locked in further.
 //! Any user can do this, since the process also gives up the right to gain privileges by running a program.
 //!
-//! A kernel that lacks a part of this is no error: the rest applies, and [`Gaps`] names what is missing.
+//! A kernel without a part of this is not an error: the rest applies, and [`Gaps`] names the missing parts.
 //!
 //! Invariant: the rules for files hold for threads that start after them, so that a process applies them while it has
 //! one thread.

@@ -1,7 +1,7 @@
 //! The JSON schema of `model.toml`, for editors.
 //!
 //! Its structure comes from the definitions in `wisp_serving::registry::model_file`, which `key_probe` reads.
-//! [`KEYS`] adds the descriptions, and [`constraints`] what types do not show. The tests compare both with the
+//! [`KEYS`] adds the descriptions, and [`constraints`] the facts that types do not show. The tests compare both with the
 //! definitions and with the reference in the book.
 
 mod key_probe;

@@ -90,7 +90,7 @@ pub(crate) use value::{
     Seconds,
 };
 
-/// Serve machine-learning models over HTTP, their pre- and postprocessing sandboxed in WebAssembly.
+/// Serve machine-learning models over HTTP and gRPC, with preprocessing and postprocessing in WebAssembly sandboxes.
 #[derive(Debug, Parser)]
 #[command(
     name = "wisp",

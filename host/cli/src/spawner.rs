@@ -170,7 +170,7 @@ pub(crate) fn run(args: &SpawnArgs) -> anyhow::Result<()> {
         executes: true,
         ..FileRules::default()
     };
-    // The server reports what this kernel does not enforce.
+    // The server reports the rules that this kernel does not enforce.
     confine(&rules, Profile::Spawner)?;
     let cache = args.load.cache.cache_dir.as_deref();
     let mut load = load_arguments(&args.load.backend, cache, "load");

@@ -74,7 +74,7 @@ impl ProviderManifest {
         serde_json::to_vec(self)
     }
 
-    /// Reads what [`ProviderManifest::to_json`] has written.
+    /// Parses the output of [`ProviderManifest::to_json`].
     pub fn from_json(json: &[u8]) -> Result<ProviderManifest, serde_json::Error> {
         serde_json::from_slice(json)
     }

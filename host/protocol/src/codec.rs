@@ -13,7 +13,7 @@ pub trait RequestDecoder: Send + 'static {
     type Source: Send + 'static;
     type Encoder: ResponseEncoder;
 
-    /// Returns the approximate number of text bytes in `source`. Parsing text is what takes time.
+    /// Returns the approximate number of text bytes in `source`. Parsing text takes most of the time.
     fn text_bytes(&self, source: &Self::Source) -> usize;
 
     /// Returns the maximum number of bytes that decoding allocates, not counting `source` and the tensors

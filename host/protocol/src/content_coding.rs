@@ -4,7 +4,7 @@
 //! stream), at most one per body. This module parses header names and values; the server decides when to
 //! compress and on which thread.
 //!
-//! Invariant: inflating takes no more memory than the limit plus one step, whatever the body contains.
+//! Invariant: inflating any body takes no more memory than the limit plus one step.
 
 mod coding;
 mod inflate;

@@ -35,7 +35,7 @@ pub enum ErrorKind {
     Handler,
     /// The handler's own code exceeded its time limit.
     HandlerTimeout,
-    /// The client has used up what it may use for now, whatever capacity the server has.
+    /// The client has exhausted its quota, independently of the server's capacity.
     OverQuota,
     /// No capacity at the moment: a queue or all instances are full, the server is draining, or the model
     /// is not ready.

@@ -48,7 +48,7 @@ pub struct CaseFailure {
 pub type FileReader<'a> = &'a dyn Fn(&str) -> Option<Vec<u8>>;
 
 impl GoldenCase {
-    /// Reads a case of this model. An error is the reason that it is none.
+    /// Reads a case of this model. The error is the reason that it is invalid.
     pub fn parse(
         text: &[u8],
         model: &ModelDescription,

@@ -3,7 +3,7 @@
 use crate::call::InferResponse;
 use wisp_tensor::{ElementType, NamedTensor};
 
-/// The size of the largest element that a number decodes to, whatever its digits.
+/// The size of the largest element that any number decodes to.
 const MAX_ELEMENT_BYTES: usize = 8;
 
 /// Returns the maximum number of bytes of the tensors in this text.

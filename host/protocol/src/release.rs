@@ -91,7 +91,7 @@ pub enum Phase {
 pub enum ReleaseChange {
     Promote,
     Abort,
-    /// Ends a release that is no longer running: the model is served as its files say.
+    /// Ends a release that is no longer running: the files of the model select the versions again.
     Close,
 }
 
@@ -139,7 +139,7 @@ pub struct VersionCounts {
     /// The requests without those that were invalid.
     pub requests: u64,
     pub failures: u64,
-    /// The requests that were invalid, by what the version accepts.
+    /// The requests that the version rejected as invalid.
     pub rejected: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mean_milliseconds: Option<f64>,

@@ -79,7 +79,7 @@ const RESERVED: [&str; 10] = [
 ];
 
 /// Returns the beginning of a path that the protocols use, so that nothing else can be served there. The path of a
-/// protocol is found first whatever else is served.
+/// protocol is always found first.
 pub fn reserved_prefix(path: &str) -> Option<&'static str> {
     if path == "/" {
         return Some("/");

@@ -29,7 +29,7 @@ pub struct HeaderNameError;
 // === impl RoutingKey ===
 
 impl RoutingKey {
-    /// Returns the key with this value. An empty value is no key.
+    /// Returns the key with this value. An empty value is not a key.
     pub fn of(value: &[u8]) -> RoutingKey {
         RoutingKey((!value.is_empty()).then(|| hash(value)))
     }

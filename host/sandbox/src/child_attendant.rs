@@ -42,7 +42,7 @@ pub(crate) struct StartLimits {
     pub(crate) memory_bytes: u64,
 }
 
-/// A command, and what the kernel does with its process when memory runs out.
+/// A command, and the kernel's treatment of its process when memory runs out.
 #[derive(Debug)]
 pub(crate) struct ChildCommand {
     pub(crate) command: Command,
@@ -147,7 +147,7 @@ fn wait(child: &mut Child, control: &UnixStream) {
 
 fn report(mut control: &UnixStream, kind: u8, number: i32) {
     let [a, b, c, d] = number.to_le_bytes();
-    // It fails if the user of the child has gone.
+    // It fails if the user of the child has dropped it.
     let _ = control.write_all(&[kind, a, b, c, d]);
 }
 

@@ -44,7 +44,7 @@ pub struct Payer {
     pub id: u32,
     /// The part of the threads that the party gets, relative to the weights of the others.
     pub weight: u32,
-    /// The meter of the request; `None` if nobody counts what it computes.
+    /// The meter of the request; `None` if its computations are not counted.
     pub meter: Option<Arc<dyn ComputeMeter>>,
     /// The budget in which the memory of its handlers is reserved; `None` for that of the engine.
     pub memory: Option<Arc<MemoryBudget>>,

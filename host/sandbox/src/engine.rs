@@ -94,7 +94,7 @@ pub struct Engine {
     _ticker: Ticker,
 }
 
-/// The error for an engine that cannot be created: the machine lacks what the options require.
+/// The error for an engine that cannot be created, because the machine does not support its options.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "failed to set up the Wasm engine for {instances} instances of {max_memory_bytes} bytes each"

@@ -26,7 +26,7 @@ pub enum Grant {
     Clock,
 }
 
-/// The error for a name that is no grant.
+/// The error for a name that is not a grant.
 #[derive(Debug, thiserror::Error)]
 #[error("`{name}` is not a grant; expected one of {}", names())]
 pub struct UnknownGrant {

@@ -22,7 +22,7 @@ pub enum TrapCause {
     StackOverflow,
     /// An access outside of a memory or a table.
     OutOfBounds,
-    /// A division by zero, an overflow, or a number that is no integer.
+    /// A division by zero, an overflow, or a number that is not an integer.
     Arithmetic,
     /// The limit on memory.
     MemoryLimit,

@@ -7,10 +7,10 @@
 //! [`spawner`]; [`oom_score`] makes them go first when memory runs out. [`engine`] holds the state that all instances share, and [`limits`] the resource limits
 //! of one instance. [`handler`] initializes a handler and makes the calls, each on an instance of the
 //! private module `instance`. [`nn`] implements the wasi:nn imports through [`compute::Compute`],
-//! [`configuration`] what handlers read of their model, and [`grants`] what the model can grant in addition;
+//! [`configuration`] has the settings and files of the model, and [`grants`] the imports that it can grant;
 //! [`logging`] collects the lines that a guest logs. `linker` links them. [`web`] is the same for components that
 //! export wasi:http instead of a handler's contract, and [`preload`] makes the parts of an edge bundle.
-//! [`backtrace`] formats the functions in which a guest has trapped, and [`guest_run`] is what is counted of a call.
+//! [`backtrace`] formats the functions in which a guest has trapped, and [`guest_run`] contains the counts of a call.
 //!
 //! Invariants: no data of a request outlives its store; a store is never used after a trap; this crate
 //! has no access to the model repository, the protocols or the inference backends.

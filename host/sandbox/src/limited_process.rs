@@ -252,7 +252,7 @@ impl ChildResponse {
         [&[kind], content].concat()
     }
 
-    /// Reads what [`ChildResponse::encode`] has written.
+    /// Decodes the output of [`ChildResponse::encode`].
     pub(crate) fn decode(mut output: Vec<u8>) -> Option<ChildResponse> {
         match *output.first()? {
             RESULT => {
@@ -276,7 +276,7 @@ enum Exchange {
         status: ExitStatus,
     },
     Late,
-    /// Nobody can tell what has become of the child.
+    /// The outcome of the child is unknown.
     Unattended(io::Error),
 }
 

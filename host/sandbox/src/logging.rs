@@ -151,7 +151,7 @@ impl LogMeter {
         self.log.dropped += u64::from(is_cut);
     }
 
-    /// Returns the lines so far, and starts anew.
+    /// Returns the lines so far, and resets the log.
     pub(crate) fn take(&mut self) -> GuestLog {
         std::mem::take(&mut self.log)
     }

@@ -4,7 +4,7 @@
 //! more than it does, and the process of a tenant three tenths, so that they go before a server that takes as much. A
 //! process inherits the number of the one that starts it, and one that is locked in cannot change its own. The process that
 //! starts children therefore opens the file of its number before it locks itself in, and raises the number for the moment of
-//! each start. Any user may raise it, and lower it to what it was.
+//! each start. Any user may raise it, and lower it to its earlier value.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -14,7 +14,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 /// The file with the number of the process that opens it.
 const PATH: &str = "/proc/self/oom_score_adj";
 
-/// The number of this process, which there is once. `None` where the system has none, or lets nobody change it.
+/// The score of this process. `None` if the system has no such score, or does not permit changes.
 static OWN: OnceLock<Option<Mutex<OwnScore>>> = OnceLock::new();
 
 /// The kind of a child, by which the kernel chooses.
@@ -57,7 +57,7 @@ fn own() -> Option<&'static Mutex<OwnScore>> {
 }
 
 impl ChildKind {
-    /// Returns a number in thousandths of the memory of the machine, which the kernel adds to what the process takes.
+    /// Returns a number in thousandths of the memory of the machine, which the kernel adds to the memory of the process.
     fn score(self) -> i32 {
         match self {
             ChildKind::Task => 500,

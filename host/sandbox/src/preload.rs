@@ -6,7 +6,7 @@
 //!
 //! - `cabi_realloc`, by which every component receives memory, for the bytes of blobs and of the manifest;
 //! - `wisp-blob(address, length)`, which takes a blob, to be kept in its place: 0, 1, 2, ...;
-//! - `wisp-load(address, length) -> i32`, which reads the manifest and loads what it names. The result is 0, or
+//! - `wisp-load(address, length) -> i32`, which reads the manifest and loads its contents. The result is 0, or
 //!   the address of two 32-bit numbers: address and length of the text of an error.
 //!
 //! Code that only these functions call is removed from the module afterwards.
@@ -133,7 +133,7 @@ impl Preload<'_> {
             return Err(snapshot_error(missing));
         }
         let snapshot = snapshot.map_err(snapshot_error)?;
-        // Only what loads the data needs these.
+        // Only the functions that load the data need these.
         let pruned = remove_unreachable_code(&snapshot, &[BLOB, LOAD]);
         componentize(&pruned.map_err(|error| snapshot_error(error.into()))?)
     }

@@ -137,7 +137,7 @@ impl Drop for WorkerProcess {
     }
 }
 
-/// Sends on what the child writes, until it ends or writes more than `limit` bytes.
+/// Forwards the output of the child, until it ends or writes more than `limit` bytes.
 fn receive(mut stdout: PipeReader, limit: usize, frames: &Sender<Frame>) {
     while let Ok(length) = read_number(&mut stdout) {
         let Some(length) = usize::try_from(length)
@@ -202,7 +202,7 @@ fn serve_streams(
     }
 }
 
-/// Limits the processor time of this process to what it has taken so far and `seconds` more. The signal
+/// Limits the processor time of this process to `seconds` more than it has used so far. The signal
 /// at this limit ends the process.
 fn allow_processor_time(seconds: u64) -> io::Result<()> {
     let taken = clock_gettime(ClockId::ProcessCPUTime).tv_sec;

@@ -1,4 +1,4 @@
-//! Accepting connections from a listening socket, whatever errors occur.
+//! Accepts connections from a listening socket, and continues after errors.
 //!
 //! An error of `accept` never ends the server. Errors of one connection are skipped. Errors of the server
 //! (no file descriptors, no memory) are reported to the caller, which can then make room, and are retried

@@ -10,7 +10,7 @@
 //! `x-forwarded-client-cert` describes.
 //!
 //! The process of a tenant takes the role of the caller from the server that has identified it, with each request: the two
-//! need not agree on what a request is for nobody to get more rights than the key gives.
+//! need not agree on the kind of a request: no disagreement gives more rights than the key has.
 //!
 //! The right that a request requires is that of its `operation`. `tests/tenants/audit.rs` tries every route with every kind
 //! of key.
@@ -44,7 +44,7 @@ pub(crate) enum CallerKey {
     NotRequired,
     /// The caller is a tenant, by a key or a certificate, or as the one that gets all requests without either.
     Valid,
-    /// The caller is nobody. The response may contain nothing of a tenant, nor of the public models.
+    /// The caller is anonymous. The response may contain no data of a tenant or of the public models.
     Missing,
 }
 
@@ -88,7 +88,7 @@ impl Access {
         head: &Parts,
         requirement: Requirement,
     ) -> Result<Admission, Failure> {
-        // Read before the caller is identified. If the first tenant is added in between, a caller without a key is nobody.
+        // Read before the caller is identified. If the first tenant is added in between, a caller without a key is anonymous.
         let key = match self.needs_keys() {
             true => CallerKey::Valid,
             false => CallerKey::NotRequired,

@@ -129,7 +129,7 @@ impl AdminService {
     ) -> Result<Bytes, Failure> {
         self.access.expect_admin(head)?;
         if head.method != Method::GET && head.method != Method::HEAD {
-            // A browser presents a certificate by itself, whatever page makes the request.
+            // A browser presents a certificate by itself, also for requests of other pages.
             check_origin(head)?;
         }
         let call = AdminCall::of(&head.method, head.uri.path())?;

@@ -1,4 +1,4 @@
-//! The time limits of a connection: what it waits for, since when, and whether that is too long.
+//! The time limits of a connection: the event that it waits for, and the start and limit of the wait.
 //!
 //! hyper's time limit for heads includes the idle time before a head, and hyper has no limit before the
 //! protocol is detected, on idle connections, or on responses that the client does not read. Here, one

@@ -9,7 +9,7 @@
 //! key when it opens an address. Without a key, the page has no content.
 //!
 //! Every name and reason is escaped ([`page_text`]), and the content security policy blocks inline scripts and styles and
-//! other servers. Invariant: the length of a page has a bound whatever the number of models.
+//! other servers. Invariant: the length of a page is bounded for any number of models.
 
 mod batches;
 mod drift;

@@ -65,7 +65,7 @@ pub(crate) async fn dispatch(
             let call = InferCall { routing, ..call };
             let slot = serving.admit();
             let reading = body.read(serving.max_body_bytes());
-            // Boxed, since whatever this future is part of is moved several times.
+            // Boxed, since the futures that contain this one are moved several times.
             let inferred = Box::pin(infer(serving, slot, call, reading)).await?;
             let response = HttpResponse::from(inferred.response).with_timings(&inferred.timings);
             let response = response.with_usage(inferred.shown_usage.as_ref());

@@ -40,7 +40,7 @@ const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("1");
 /// millisecond.
 const MAX_SHORT_BYTES: usize = 32 * 1024;
 
-/// The bytes that a response with shared bytes reserves at most: its share of what is being sent.
+/// The bytes that a response with shared bytes reserves at most: its share of the data that is being sent.
 const SHARED_BYTES: usize = 64 * 1024;
 
 /// The largest response that reserves no memory.

@@ -1,4 +1,4 @@
-//! The time after which a server that is not used ends by itself.
+//! The time after which an idle server exits.
 //!
 //! Requests do not touch the timer. At each check, it is given the time since which no request has been in
 //! progress, and the next check is at the earliest time at which the limit can be reached.
@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep_until};
 /// The timer of a server's idle time. Lifetime: the process.
 #[derive(Debug)]
 pub(crate) struct IdleTimer {
-    /// The limit; `None` if the server does not end by itself.
+    /// The limit; `None` if an idle server does not exit.
     limit: Option<Duration>,
     next_check: Instant,
 }

@@ -11,7 +11,7 @@
 //! `request_counts`, `connection_counts` and `worker_counts` are part of the `metrics`, which have a `metrics_listener`; `admin` changes
 //! the tenants, on an `admin_listener`. [`utc`] has the calendar. A `responder` distinguishes their connections from connections of the API.
 //!
-//! Invariant: nothing here depends on what a model is. A request's work runs in the future of its
+//! Invariant: nothing here depends on the contents of a model. A request's work runs in the future of its
 //! connection or stream and ends with it; no task is spawned for it.
 #![forbid(unsafe_code)]
 

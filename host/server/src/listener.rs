@@ -139,7 +139,7 @@ impl Listener {
                 // Last, because a connection that is waiting ends the idle time.
                 () = idle.check_due() => {
                     if idle.is_over(self.connections.open.idle_since()) {
-                        tracing::info!("there have been no requests for the time of --idle-exit");
+                        tracing::info!("idle for the time that --idle-exit-secs sets");
                         return;
                     }
                 }

@@ -1,4 +1,4 @@
-//! The log line for each request, with which it is counted.
+//! The log line for each request, and the counts of requests.
 //!
 //! Its level depends on the party that has to act: debug for errors of the client, warn for failures of the
 //! handler and for missing capacity, error for failures of the server. Clients can cause the last three at any
@@ -6,8 +6,8 @@
 //! ones. Successful requests are logged at debug too: a line for each would cost more than the response to
 //! a small request.
 //!
-//! A line for each request, if the operator asks for one, and the span of a traced request are written by
-//! `request_report` at the same moment.
+//! `request_report` writes the line for each request, if the operator enables it, and the span of a traced request,
+//! at the same moment.
 //!
 //! Invariant: the data of clients and guests in a line is limited in length and cannot break the line.
 
@@ -47,7 +47,7 @@ pub(crate) struct Log {
     counts: Arc<RequestCounts>,
 }
 
-/// The line for one request, written when the request ends, in whatever way. Lifetime: one request.
+/// The line for one request, written when the request ends in any way. Lifetime: one request.
 #[derive(Debug)]
 pub(crate) struct RequestLog<'a> {
     log: &'a Log,
@@ -200,13 +200,13 @@ impl RequestLog<'_> {
         id
     }
 
-    /// Returns the request for the lines that others write while it is processed.
+    /// Returns the request for other log lines during its processing.
     pub(crate) fn current(&self) -> CurrentRequest {
         let timings = self.report.as_ref().map(|report| report.timings.clone());
         CurrentRequest::new(Arc::clone(&self.id), self.model.clone()).with_timings(timings)
     }
 
-    /// Writes the line and the span that the operator asked for.
+    /// Writes the line and the span, if the operator enabled them.
     fn report(&self, status: StatusCode, error: Option<ErrorKind>) {
         if let Some(report) = &self.report {
             let ended = EndedRequest {

@@ -201,7 +201,7 @@ mod tests {
         connections.remove(all[1].0);
         drop(request);
         assert_eq!(connections.idle_since(), Some(start + 5 * second));
-        // The end of a connection without a request is no use of the server.
+        // The end of a connection without a request does not count as activity.
         tokio::time::advance(second).await;
         all.iter().for_each(|(id, _)| connections.remove(*id));
         assert_eq!(connections.idle_since(), Some(start + 5 * second));

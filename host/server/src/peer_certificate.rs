@@ -21,7 +21,7 @@ use wisp_serving::tenants::subject::Subject;
 /// The certificate of the client of a connection. Lifetime: a connection.
 #[derive(Debug)]
 pub(crate) struct PeerCertificate {
-    /// The certificate and what the client has sent with it.
+    /// The certificate, and the intermediate ones that the client has sent.
     chain: Vec<CertificateDer<'static>>,
     names: CertificateNames,
     tls: Arc<Tls>,

@@ -29,7 +29,7 @@ pub enum RequestLines {
     /// No request. Failures that are not the client's are logged, but not each of them.
     #[default]
     None,
-    /// Every request that fails, by whatever party.
+    /// Every request that fails, whichever party is at fault.
     Failures,
     /// Every request.
     All,

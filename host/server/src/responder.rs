@@ -1,6 +1,6 @@
 //! The three kinds of responses that connections send: the API, the page of metrics, and the tenants.
 //!
-//! A listener has one of them. Its connections have the same protections whatever they respond.
+//! A listener has one of them. Its connections have the same protections for every kind of response.
 
 use crate::admin::AdminService;
 use crate::authority::AllowedHosts;

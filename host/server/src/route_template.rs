@@ -1,9 +1,9 @@
-//! The routes of paths, with names in place of what clients choose, for traces and logs.
+//! The routes of paths, with names in place of the clients' values, for traces and logs.
 //!
-//! There are as many routes as lines in [`TEMPLATES`], whatever clients send. The routing itself is in
+//! Requests cannot add routes: there are as many as lines in [`TEMPLATES`]. The routing itself is in
 //! `wisp_protocol::route`.
 
-/// The routes of HTTP requests. A segment in braces stands for any text; what follows the braces is part of the route.
+/// The routes of HTTP requests. A segment in braces stands for any text; the text after the braces is part of the route.
 const TEMPLATES: [&str; 51] = [
     "/",
     "/v2/models/{model}/infer",

@@ -44,7 +44,7 @@ const CLOSE: HeaderValue = HeaderValue::from_static("close");
 /// The state that all requests share. Lifetime: the process.
 #[derive(Debug)]
 pub(crate) struct Service {
-    /// The service of the public models, for what does not depend on the tenant.
+    /// The service of the public models, for requests that do not depend on the tenant.
     serving: Arc<Serving>,
     /// The share of the memory for all requests whose callers are unknown: some methods of gRPC need none.
     unidentified: Arc<MemoryBudget>,
@@ -52,7 +52,7 @@ pub(crate) struct Service {
     log: Log,
     body_timeout: Duration,
     grpc: grpc::Services,
-    /// The processes of tenants, if there can be some.
+    /// The processes of tenants, if workers are possible.
     forwarder: Option<Forwarder>,
     cors: Option<Cors>,
     docs: Docs,
@@ -216,7 +216,7 @@ impl Service {
                 check_host(&head).map(|()| UnboundResponse::Document(HttpResponse::no_content()))
             }
             Ok(()) => {
-                // Pinned once: what is wrapped around it moves.
+                // Pinned once, because the futures around it move.
                 let work = pin!(dispatch(&self.access, &self.docs, &head, &mut body));
                 line.current().scope(catch_panic(work)).await
             }
@@ -235,7 +235,7 @@ impl Service {
         let (id, mut response) = match outcome {
             Ok(response) => {
                 line.answered(response.status());
-                // A generated id is of use only to clients that have a failure to report.
+                // Clients need a generated id only to report a failure.
                 let id = request_id::given(&head.headers).cloned();
                 (id, response.into_response(framing, guard))
             }

@@ -50,7 +50,7 @@ pub struct RequestSpan {
     pub method: String,
     /// The beginning of the path, without the query.
     pub path: String,
-    /// The route with names in place of what the client chose, if the path has one.
+    /// The route with names in place of the client's values, if the path has one.
     pub route: Option<&'static str>,
     /// The version of HTTP: `1.0`, `1.1` or `2`.
     pub http_version: &'static str,

@@ -70,7 +70,7 @@ impl WorkerCounts {
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<TenantId, WorkerCount>> {
-        // Numbers are valid whatever has panicked.
+        // Numbers are valid even after a panic.
         self.tenants.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

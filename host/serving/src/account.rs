@@ -106,7 +106,7 @@ impl Charge {
         }
     }
 
-    /// Charges what this meter shows from now on.
+    /// Charges the usage of this meter from now on.
     pub(crate) fn measure(&mut self, meter: &Arc<CallMeter>) {
         let times = self.permit.as_mut().and_then(QuotaPermit::take_times);
         if let Some(times) = times {
@@ -124,7 +124,7 @@ impl Charge {
         permit.hold_tensors(bytes)
     }
 
-    /// Charges what a call that has succeeded has used.
+    /// Charges the usage of a successful call.
     pub(crate) fn settle(&mut self) {
         self.has_succeeded = true;
         if let Some(meter) = &self.meter {
@@ -206,7 +206,7 @@ mod tests {
         let mut charge = Charge::begin(Some(&account))?;
         let meter = meter(&tenant)?;
         charge.measure(&meter);
-        // The client has gone. Its place is free at once.
+        // The client has disconnected. Its place is free at once.
         drop(charge);
         let next = Charge::begin(Some(&account));
         assert!(next.is_ok());

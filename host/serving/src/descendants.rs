@@ -1,13 +1,13 @@
 //! The processes that this one has started, those that they have started, and the memory of all of them.
 //!
 //! Children that load models, and the processes of tenants, take memory of the same machine. Linux reports the parent of
-//! each process, so that nobody has to count who starts what. What a process shares with others, such as the program
+//! each process, so children do not have to be registered. Memory that a process shares with others, such as the program
 //! itself, is not counted again.
 
 use std::collections::HashMap;
 use std::path::Path;
 
-/// The place of what Linux reports about processes.
+/// The directory of Linux's reports about processes.
 const PROC: &str = "/proc";
 
 /// Returns the processes below this one; none where the system does not report them.

@@ -3,7 +3,7 @@
 //! | reason | requests |
 //! |---|---|
 //! | `REJECTED` | refused for lack of capacity, or not computed before their deadline |
-//! | `CANCELED` | whose client has gone |
+//! | `CANCELED` | whose client has disconnected |
 //! | `BACKEND` | that failed in the handler, the backend or the server |
 //! | `OTHER` | with a fault of their own, such as inputs of a wrong shape |
 //!

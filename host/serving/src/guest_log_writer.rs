@@ -1,4 +1,4 @@
-//! Writes what guests log to the log of the process, with their model, the request and its tenant.
+//! Writes the lines of guests to the log of the process, with their model, the request and its tenant.
 //!
 //! The sandbox bounds the lines of one call; this module bounds the lines of all calls of a tenant, of any version, and
 //! without tenants of all calls of a version. Lines beyond either are dropped, and their number is written in one line.

@@ -17,7 +17,7 @@ pub struct LoggedHandler {
 }
 
 impl LoggedHandler {
-    /// Writes what the handler logged when it was loaded.
+    /// Writes the lines that the handler logged when it was loaded.
     pub fn new(handler: Handler, writer: GuestLogWriter) -> LoggedHandler {
         writer.write(handler.load_log().clone(), None);
         LoggedHandler {

@@ -196,7 +196,7 @@ impl ModelControl {
         }
     }
 
-    /// Returns the control with these settings of what is loaded when.
+    /// Returns the control with these settings for loading.
     pub fn with_residency(self, options: ResidencyOptions) -> ModelControl {
         ModelControl {
             residency: Arc::new(Residency::new(options)),
@@ -313,7 +313,7 @@ impl ModelControl {
 }
 
 /// Runs work that reads files on a thread that may block. Work that has begun is completed
-/// even if its client has gone.
+/// even if its client has disconnected.
 async fn run<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, ControlError> {

@@ -68,7 +68,7 @@ struct Current {
     services: BTreeMap<TenantId, Arc<Serving>>,
 }
 
-/// The service for one request, and what the request may do. Lifetime: one request.
+/// The service for one request, and the rights of the request. Lifetime: one request.
 #[derive(Debug, Clone)]
 pub struct Caller {
     pub serving: Arc<Serving>,
@@ -206,7 +206,7 @@ impl Namespaces {
             key: None,
         };
         let Some(configured) = &self.configured else {
-            // The process of a tenant: whoever reaches it has been identified before.
+            // The process of a tenant: the server has identified the caller.
             if self.is_of_one_tenant() {
                 record_tenant(&self.local.tenant().id, self.local.owner());
             }

@@ -38,7 +38,7 @@ impl Owner {
     /// The owner of all work of a server without tenants, and of the server's own work.
     pub const LOCAL: Owner = Owner { id: 0, weight: 1 };
 
-    /// Returns whether this is the owner without a share, whatever its weight.
+    /// Returns whether this is the owner without a share, regardless of its weight.
     pub fn is_local(self) -> bool {
         self.id == Owner::LOCAL.id
     }

@@ -1,4 +1,4 @@
-//! The accounts of the owners of one resource: what each has used of it, relative to its weight.
+//! The accounts of the owners of one resource: the usage of each, relative to its weight.
 //!
 //! The resource is given to the waiting owner that has used the least (start-time fair queueing, Goyal, Vin and Cheng
 //! 1996). Two owners that both have work all the time then differ, in use divided by weight, by at most the largest job

@@ -75,7 +75,7 @@ impl Quality {
         Ok(())
     }
 
-    /// Checks the outputs of a response. The first violation that is no error is logged, and all are counted.
+    /// Checks the outputs of a response. The first violation that is not an error is logged, and all are counted.
     pub fn check_outputs(&self, outputs: &[NamedTensor]) -> Result<(), RuleViolation> {
         let mut is_counted = false;
         for OutputRules { rules, rejects } in &self.outputs {

@@ -1,4 +1,4 @@
-//! The quota of a tenant: the limits that were agreed with it, whatever capacity the server has.
+//! The quota of a tenant: its limits, which are independent of the server's capacity.
 //!
 //! A request over its quota is refused with the limit and the time after which it may succeed; the status is 429, where
 //! one that the server has no capacity for gets 503. Requests are limited by a [`rate`], processor and backend time by

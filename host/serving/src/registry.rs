@@ -321,7 +321,7 @@ impl Registry {
         Ok(states)
     }
 
-    /// Returns every version of every model and its state, by name and number, and what is skipped.
+    /// Returns every version of every model and its state, by name and number, and the skipped entries.
     pub fn index(&self) -> Vec<IndexEntry> {
         let skipped = self.skipped().into_iter().map(|entry| IndexEntry {
             name: entry.name,
@@ -389,7 +389,7 @@ impl Registry {
         drop(before);
     }
 
-    /// Replaces what looks like a version of the model and is none. Returns the entry before and the new one if they differ.
+    /// Replaces the entries that look like versions of the model but are not. Returns the entry before and the new one if they differ.
     pub(crate) fn set_skipped_versions(
         &self,
         model: &ModelName,

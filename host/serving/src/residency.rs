@@ -19,7 +19,7 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// The longest time after a failed load until a request loads the model again.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
-/// The settings of what is loaded when.
+/// The settings for loading and evicting models.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ResidencyOptions {
     /// Set if nothing is loaded before it is asked for.

@@ -162,7 +162,7 @@ impl Serving {
         &self.pressure
     }
 
-    /// Restricts what is remembered and reserved from now on as a stage of memory pressure requires.
+    /// Restricts caching and new reservations as a stage of memory pressure requires.
     pub(crate) fn restrict_memory(&self, stage: PressureStage) {
         self.cache.pause(stage >= PressureStage::Shrink);
         let largest = match stage {

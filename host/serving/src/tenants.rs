@@ -1,4 +1,4 @@
-//! The tenants of a server: who may use it, what each may do, and within which limits.
+//! The tenants of a server: their identities, rights and limits.
 //!
 //! A [`tenant_set::Tenant`] is identified by an [`api_key`], or by the name in a verified client certificate (a
 //! [`subject`]), either of which has a [`role`] that bounds what a request may do. The operator's [`records`] are in a

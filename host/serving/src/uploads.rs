@@ -4,7 +4,7 @@
 //! ([`limits`]) on their bytes ([`storage_account`]) and their number. A commit first checks what strangers may not
 //! upload (`content_check`), and the caller loads the version from a directory of its own (`trial`). Only then does the
 //! version become part of the repository, in one step (`commit`). A version that is part of it does not change.
-//! Everything here is about files; [`crate::model_control`] decides who may do what, and loads.
+//! Everything here is about files; [`crate::model_control`] checks permissions, and loads.
 
 mod commit;
 pub(crate) mod content_check;
@@ -276,7 +276,7 @@ mod tests {
             Err(UploadError::StorageFull { limit: 6 })
         ));
         assert_eq!(arriving(directory.path())?, 2);
-        // The client has gone.
+        // The client has disconnected.
         drop((file, second));
         assert_eq!(arriving(directory.path())?, 0);
         let mut third = begin(&uploads).await?;

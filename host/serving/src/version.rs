@@ -136,7 +136,7 @@ impl ModelVersion {
 
     /// Returns the version with executions counted by its graphs.
     pub fn with_statistics_of(self, graphs: Vec<Arc<GraphStatistics>>) -> ModelVersion {
-        // The statistics themselves stay: what runs the guest adds to them too.
+        // The statistics themselves stay: the executors of guests add to them too.
         self.statistics.set_graphs(graphs);
         self
     }

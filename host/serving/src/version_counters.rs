@@ -94,7 +94,7 @@ impl VersionCounters {
         counted.current = graphs.to_vec();
     }
 
-    /// Adds what the guest of one call has used.
+    /// Adds the usage of the guest of one call.
     pub fn add_guest(&self, run: &GuestRun) {
         self.lock().guests.add(run);
     }

@@ -1,7 +1,7 @@
 //! A web component and the threads on which its guests run.
 //!
 //! The guests share the pool with handlers and are served in turn with them. A call goes on after its
-//! response has begun: what it holds is held until its guest has ended.
+//! response has begun: its resources are held until its guest has ended.
 
 use crate::account::Charge;
 use crate::admission::Permit;

@@ -22,7 +22,7 @@ pub struct Adapter {
 }
 
 impl Adapter {
-    /// Reads the manifest. An error says what is wrong with it.
+    /// Reads the manifest. An error describes the problem.
     pub fn load(manifest: &[u8]) -> Result<Adapter, String> {
         let manifest = AdapterManifest::from_json(manifest).map_err(|error| error.to_string())?;
         let AdapterManifest {

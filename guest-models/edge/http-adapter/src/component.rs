@@ -116,7 +116,7 @@ fn send(response: Response, out: ResponseOutparam) {
             let body = outgoing.body();
             ResponseOutparam::set(out, Ok(outgoing));
             let Ok(body) = body else { return };
-            // A client that has gone reads no end of its response either.
+            // A disconnected client does not read the end of its response either.
             if write(&body, &chunks).is_ok() {
                 let _ = OutgoingBody::finish(body, None);
             }

@@ -25,7 +25,7 @@ pub(crate) fn infer(
     body: &mut dyn Body,
     model: &mut dyn Model,
 ) -> Result<EncodedResponse, Failure> {
-    // There is one version, whatever the key of the client.
+    // There is one version for all keys of clients.
     let InferCall {
         selection, decoder, ..
     } = call;

@@ -5,7 +5,7 @@
 //! head as the server does, [`inference`] reads and decodes the body, checks the request, calls the model and
 //! encodes its response, and a [`failure`] becomes an error document. The codecs are those of `wisp_protocol`.
 //!
-//! [`adapter`] holds the model, [`request`] is what the host passes in, and [`model`] what answers. `component`
+//! [`adapter`] holds the model, [`request`] is the host's request, and [`model`] computes its response. `component`
 //! connects both to the interfaces of WASI; everything else is independent of them, and tested without.
 //!
 //! Differences from the server: no compressed bodies, no pages of documentation, no time and no counters, since a

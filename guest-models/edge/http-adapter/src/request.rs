@@ -9,7 +9,7 @@ use wisp_protocol::route::{CALL_HEADERS, reserved_prefix};
 #[derive(Debug, Clone)]
 pub struct Head {
     pub method: Method,
-    /// The path of a protocol, without what precedes it.
+    /// The path of a protocol, without the host's prefix.
     pub path: String,
     pub query: Option<String>,
     /// The headers that have an effect, at least.

@@ -1,7 +1,7 @@
 //! The requests of a version without a handler, which its graph computes as they are.
 //!
 //! The HTTP adapter has checked a request against the description of the model, which is the graph's signature
-//! with the settings of the model. Here, only what the graph itself needs is checked.
+//! with the settings of the model. Here, only the requirements of the graph itself are checked.
 
 use crate::failure::{Failure, FailureCode};
 use crate::inference;

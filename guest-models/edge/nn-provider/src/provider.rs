@@ -40,7 +40,7 @@ struct LoadedGraph {
 
 type LoadGraph = fn(&GraphSource) -> Result<Arc<dyn Graph>, BackendError>;
 
-/// Loads what the manifest describes, for all later calls of [`provider`]. Errors contain the name of the graph.
+/// Loads the graphs that the manifest describes, for all later calls of [`provider`]. Errors contain the name of the graph.
 pub fn load(manifest: &[u8], blobs: &[Blob], load_graph: LoadGraph) -> Result<(), String> {
     let provider = Provider::load(manifest, blobs, load_graph)?;
     PROVIDER

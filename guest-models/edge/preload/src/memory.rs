@@ -1,4 +1,4 @@
-//! The module's memory before the snapshot: the allocator, and the exports that take what the host has written.
+//! The module's memory before the snapshot: the allocator, and the exports that take the host's data.
 //!
 //! Invariant: only the host that makes the snapshot calls the exports `wisp-blob` and `wisp-load`. A component
 //! does not export them, since its world does not name them.

@@ -4,7 +4,7 @@
 /// The hash of the empty string.
 pub(super) const SEED: u32 = 0x811c_9dc5;
 
-/// The number of slots in the table: a power of two, twice what the vocabulary needs.
+/// The number of slots in the table: a power of two, at least twice the number of words.
 pub(super) const SLOTS: usize = 1 << 16;
 
 /// Returns the hash of the previously hashed bytes followed by `bytes`.

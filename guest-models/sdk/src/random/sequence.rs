@@ -1,4 +1,4 @@
-//! Numbers that follow from a seed: SplitMix64, which is no secret to anybody who knows it.
+//! Numbers derived from a seed with SplitMix64, which are predictable for anyone with the seed.
 
 /// The state of a generator. The seed is the first.
 #[derive(Clone, Copy, Debug, Default)]

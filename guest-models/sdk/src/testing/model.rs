@@ -1,4 +1,4 @@
-//! The settings and files of a model, and what it grants, for native tests of handlers that use them.
+//! The settings, files and grants of a model, for native tests of handlers that use them.
 
 use crate::config::ConfigValue;
 use crate::deployment::{self, Deployment};

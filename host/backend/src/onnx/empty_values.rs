@@ -210,7 +210,7 @@ impl Rewriter {
         *nodes = rewritten;
     }
 
-    /// Makes `node` take a checked value, and returns the nodes that check it.
+    /// Replaces the input of `node` by a checked value, and returns the nodes that check it.
     fn guard(&mut self, node: &mut NodeProto, fragile: &FragileOp) -> Vec<NodeProto> {
         let input = node.input.get_mut(fragile.input);
         let Some(input) = input.filter(|name| !name.is_empty()) else {

@@ -1,4 +1,4 @@
-//! Graphs of FP16 as graphs of FP32 whose inputs and outputs are FP16.
+//! Rewrites graphs of FP16 as graphs of FP32 whose inputs and outputs are FP16.
 //!
 //! tract computes FP16 one number at a time, several hundred times slower than FP32, adds in half precision, and
 //! refuses some operators. Stored tensors become FP32, a `Cast` follows each FP16 input and precedes each FP16
@@ -136,7 +136,7 @@ fn widen_graph(graph: &mut GraphProto) {
     }
     let mut last = Vec::new();
     for output in graph.output.iter().filter(|output| is_half(output)) {
-        // An input that is an output as well stays what it is.
+        // An input that is also an output does not change.
         if renamed.contains_key(&output.name) {
             continue;
         }

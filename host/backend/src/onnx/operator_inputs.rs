@@ -7,7 +7,7 @@ use crate::pb::{GraphProto, ModelProto, NodeProto};
 use crate::refusal::Operator;
 use std::collections::{HashMap, HashSet};
 
-/// The operators of a model and what they read. Lifetime: a model version.
+/// The operators of a model and their inputs. Lifetime: a model version.
 #[derive(Debug, Default)]
 pub(crate) struct OperatorInputs {
     nodes: Vec<Node>,

@@ -1,4 +1,4 @@
-//! QGemm, ONNX Runtime's product of quantised matrices with a bias, which neither embedded engine has.
+//! QGemm, ONNX Runtime's product of quantised matrices with a bias, which neither embedded backend has.
 
 use super::external_tensor::is_external;
 use super::rewriter::{

@@ -1,4 +1,4 @@
-//! Replacement of nodes by others, in a graph and the graphs inside it.
+//! Replaces nodes in a graph and the graphs inside it.
 //!
 //! All replacements are found first and then made, since they depend on the values around a node.
 
@@ -64,7 +64,7 @@ impl Finder<'_> {
     }
 }
 
-/// Makes the replacements, of which there is an entry for each node.
+/// Applies the replacements, which have an entry for each node.
 fn apply(graph: &mut GraphProto, found: &mut dyn Iterator<Item = Option<Vec<NodeProto>>>) {
     let mut nodes = Vec::with_capacity(graph.node.len());
     for mut node in std::mem::take(&mut graph.node) {

@@ -1,7 +1,7 @@
 //! Rewrites of nodes that rten computes wrongly, or not at all, into others that it computes as specified.
 //!
 //! The result need not be a valid file: integers and bools are one type in rten, and it accepts the inputs
-//! and attributes of all versions of an operator. [`super::unsupported`] refuses what is left.
+//! and attributes of all versions of an operator. [`super::unsupported`] refuses the remaining operators.
 
 mod dropout;
 mod local_response;

@@ -1,7 +1,7 @@
 //! Operators of rten that turn NaN into a number: Clip and Relu, where [`super::inner_nan`] has left them.
 //!
 //! A graph with one of them does not compute inputs that contain NaN. One that looks for NaN in such a result
-//! is refused, since NaN is what it expects there.
+//! is refused, since it expects NaN there.
 
 use crate::onnx::values::{inner_graphs, is_onnx};
 use crate::pb::{GraphProto, NodeProto};

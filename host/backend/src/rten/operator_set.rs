@@ -1,6 +1,6 @@
 //! The operators that a module of an edge bundle contains, since each takes some kilobytes of it.
 //!
-//! Only what a set names is linked. The operators that rten itself puts in the place of others while it optimises a
+//! Only the operators in a set are linked. The operators that rten itself puts in the place of others while it optimises a
 //! graph are in every module.
 
 #[cfg(feature = "threads")]

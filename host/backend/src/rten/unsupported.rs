@@ -1,4 +1,4 @@
-//! Refusal of files that this release of rten would not compute as ONNX Runtime does.
+//! Refuses files that this release of rten would not compute as ONNX Runtime does.
 //!
 //! rten has fewer types than ONNX and narrows the others silently, and some of its operators differ from
 //! the specification ([`wrong_results`]). An error that names the operator or value is better than a wrong

@@ -57,7 +57,7 @@ struct Run<'a> {
     cancellation: &'a Cancellation,
     /// The operator that is computing.
     node: Cell<usize>,
-    /// The message of an operator that failed, without what tract adds.
+    /// The message of an operator that failed, without tract's additions.
     message: RefCell<String>,
     reserved: RefCell<Reserved>,
     capacity: u64,

@@ -1,7 +1,7 @@
 //! Rewrites of nodes that tract computes wrongly, or not at all, into others that it computes as specified.
 //!
 //! Most are about attributes and defaults of some versions of an operator, which tract's reader does not know.
-//! [`super::unsupported_ops`] refuses what is left.
+//! [`super::unsupported_ops`] refuses the remaining operators.
 
 use crate::onnx::rewriter::{
     NewNames, Rule, floats_constant, integers_constant, operator, rewrite as rewrite_nodes,

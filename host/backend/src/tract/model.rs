@@ -244,7 +244,7 @@ impl SymbolicModel {
         })
     }
 
-    /// Returns the typed model with its signature, without what only the file states.
+    /// Returns the typed model with its signature, without facts that only the file states.
     fn describe(
         (model, untyped): (TypedModel, Option<InferenceModel>),
         inputs: &[String],

@@ -10,7 +10,7 @@ use tract_onnx::tract_core::ops::quant::{
     QuantizeLinearI8, QuantizeLinearU8, quantize_linear_f32_i8, quantize_linear_f32_u8,
 };
 
-/// The quotient beyond which all results are the ends of the range, whatever the zero point.
+/// The quotient beyond which all results are bounds of the range for any zero point.
 const LIMIT: f32 = 1024.0;
 
 /// A quantization of f32 to 8 bits.

@@ -18,7 +18,7 @@ pub(crate) struct Served<'a> {
     pub(crate) library: &'a Path,
 }
 
-/// A running server, and what it serves.
+/// A running server, and its models.
 pub(crate) struct Running {
     pub(crate) server: Server,
     directory: TempDir,

@@ -49,7 +49,7 @@ pub(crate) fn compare(tools: &Tools, rounds: Rounds) -> Result<()> {
     let Rounds { count, time } = rounds;
     println!("\none thread on cpu 0, {count} rounds of at least {time:?}");
     let mut tally = Tally::default();
-    // Models are made here, and what that prints comes before the table.
+    // Models are made here, so that their output precedes the table.
     let contests = contests(tools, &models)?;
     print_heading();
     for contest in contests {

@@ -1,4 +1,4 @@
-//! The servers that are compared: how each is started, and what was measured of it.
+//! The compared servers: their commands and their measurements.
 
 use crate::ROUND;
 use crate::environment;

@@ -157,7 +157,7 @@ fn workers(model: &Path, directory: &Path, request: &Request) -> Result<Vec<Cont
     Ok(vec![fresh, kept])
 }
 
-/// Measures a server that the first connection starts, if there is what listens for it.
+/// Measures a server that the first connection starts, if a listener is available.
 fn first_connections(model: &Path, request: &Request, rounds: usize) -> Result<()> {
     if Command::new("systemd-socket-activate")
         .arg("--version")
@@ -194,7 +194,7 @@ fn digits(directory: &Path) -> Result<PathBuf> {
     Ok(model)
 }
 
-/// Makes the bundle of a model, and prints what `wisp bundle` reports.
+/// Makes the bundle of a model, and prints the report of `wisp bundle`.
 fn make_bundle(model: &Path, output: &Path, engine: &str) -> Result<()> {
     succeed(&mut bundle_command(model, output, engine))
 }

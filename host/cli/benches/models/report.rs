@@ -22,7 +22,7 @@ pub(crate) struct Verdict {
     json: f64,
 }
 
-/// The results of a published model: times that a client sees, in microseconds, and NaN for what does not take part.
+/// The results of a published model: times that a client sees, in microseconds, and NaN for servers that do not take part.
 pub(crate) struct Times {
     model: String,
     direct: f64,

@@ -40,7 +40,7 @@ pub(crate) struct Wisp {
 }
 
 impl Installed {
-    /// Installs what is needed for models of which some are served by the peers, too.
+    /// Installs the requirements of models that the peers serve too.
     pub(crate) fn install(with_peers: bool) -> Result<Installed> {
         let peer = |name: &str| {
             let list = &scripts("peers").join(format!("{name}.txt"));

@@ -1,4 +1,4 @@
-//! Part `isolation`: what a worker process costs its tenant, compared with a tenant that shares the process of the server.
+//! Part `isolation`: the costs of a worker process for its tenant, compared with a tenant that shares the process of the server.
 //!
 //! Both levels are measured in turns, each on a server of its own. A first request is that to a server that has just
 //! started and has all code compiled: with a worker, it starts the process and loads the model.

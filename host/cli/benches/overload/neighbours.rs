@@ -1,4 +1,4 @@
-//! Part `neighbours`: what the clients of one model notice while another model is attacked.
+//! Part `neighbours`: the latency of one model's clients while another model is attacked.
 //!
 //! The victim's clients send `wine`, with its handler, at a fifth of its capacity in open loop. Each
 //! attack on another model runs twice, and the victim is measured alone before each. The attacks begin

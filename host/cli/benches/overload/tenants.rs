@@ -1,4 +1,4 @@
-//! Part `tenants`: what one tenant notices while another one attacks the server, for each level of isolation of the latter.
+//! Part `tenants`: the latency of one tenant while another one attacks the server, for each level of isolation of the latter.
 //!
 //! The victim sends `wine`, with its handler, at a fifth of its capacity in open loop, and is `shared`. It is measured alone
 //! and beside each attack in turns, and the table has the medians of the rounds. Both tenants have the same weight and no

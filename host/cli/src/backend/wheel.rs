@@ -86,7 +86,7 @@ fn write(mut found: ZipFile<'_, File>, path: &Path, most: u64) -> anyhow::Result
     let mut file = OpenOptions::new()
         .write(true)
         .create_new(true)
-        // Others must not be able to write to code, whatever the umask is.
+        // Others must not be able to write to code, independently of the umask.
         .mode(0o644)
         .open(path)?;
     // One byte above the limit detects content that is too long.

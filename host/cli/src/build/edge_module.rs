@@ -1,4 +1,4 @@
-//! Checks a module of edge bundles, and removes what no bundle needs from it.
+//! Checks a module of edge bundles, and removes the parts that no bundle needs.
 //!
 //! It stays a core module: `wisp bundle` gives it a model before it makes a component.
 

@@ -28,7 +28,7 @@ pub(super) struct WispSection {
     pub(super) stack_size: Option<u32>,
     /// The repository whose models receive the component, relative to the crate's directory.
     pub(super) models: Option<PathBuf>,
-    /// Set for a module of edge bundles, which is no handler.
+    /// Set for a module of edge bundles, which is not a handler.
     pub(super) edge_module: bool,
     /// The crates that are compiled for speed for this one, although their workspace has them compiled for size.
     pub(super) fast_crates: Vec<String>,

@@ -15,7 +15,7 @@ const HOST_INTERFACES: [&str; 5] = [
     "wasi:io/streams@0.2.",
 ];
 
-/// Refuses a handler that imports what a bundle does not have, or that is no handler.
+/// Refuses a component that imports an interface that a bundle does not have, or that is not a handler.
 pub(super) fn check_handler(wasm: &[u8]) -> anyhow::Result<()> {
     let summary = ComponentSummary::read(wasm).context("handler.wasm cannot be used")?;
     let mut imports = summary.imports.iter();
@@ -41,7 +41,7 @@ pub(super) fn check_handler(wasm: &[u8]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Returns the imports of a finished bundle. Fails if it imports what not every host of wasi:http has.
+/// Returns the imports of a finished bundle. Fails if it imports an interface that some hosts of wasi:http lack.
 pub(super) fn check(bundle: &[u8]) -> anyhow::Result<Vec<String>> {
     let summary = ComponentSummary::read(bundle).context("the bundle is not a component")?;
     let is_foreign = |import: &&String| {

@@ -18,7 +18,7 @@ use wisp_serving::registry::model_file::ModelFile;
 use wisp_serving::registry::repository::{VersionFiles, files_of_version, model_files};
 use wisp_serving::version::ModelVersion;
 
-/// A loaded version with what its bundle contains of it. Lifetime: the making of one bundle.
+/// A loaded version, and the parts of it that its bundle contains. Lifetime: the making of one bundle.
 #[derive(Debug)]
 pub(super) struct Source {
     /// The path of the model as it was given.

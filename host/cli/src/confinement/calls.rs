@@ -270,7 +270,7 @@ pub(super) const STARTING: &[c_long] = &[
     libc::SYS_landlock_restrict_self,
 ];
 
-/// The calls that are refused with `EPERM`: what attackers reach for.
+/// The calls that are refused with `EPERM`, because attackers use them.
 pub(super) const REFUSED: &[c_long] = &[
     // Other programs.
     libc::SYS_execve,

@@ -49,7 +49,7 @@ impl Default for Reading {
     }
 }
 
-/// Applies the rules to the calling thread and to those that it starts. Returns what the kernel enforces.
+/// Applies the rules to the calling thread and to those that it starts. Returns the rules that the kernel enforces.
 pub(super) fn restrict(rules: &FileRules) -> Result<LandlockStatus, RulesetError> {
     let read: BitFlags<AccessFs> = AccessFs::ReadFile | AccessFs::ReadDir;
     let mut handled: BitFlags<AccessFs> = AccessFs::from_write(VERSION);

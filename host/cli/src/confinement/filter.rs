@@ -40,7 +40,7 @@ pub(crate) struct Sockets {
 /// The calls that a filter selects. Without rules, all calls of this number.
 type Calls = BTreeMap<i64, Vec<SeccompRule>>;
 
-/// Applies the filters of this kind of process. Returns what is missing if the kernel has no filters.
+/// Applies the filters of this kind of process. Returns the missing parts if the kernel has no filters.
 pub(super) fn restrict(profile: Profile) -> anyhow::Result<Option<String>> {
     let programs = programs(profile).context("failed to make the filters of system calls")?;
     apply(&programs)

@@ -64,7 +64,7 @@ const MAX_ENTRIES: usize = 100_000;
 /// The prefix of the folder of a model in the cache of the Hugging Face hub.
 const HUB_PREFIX: &str = "models--";
 
-/// Returns what every process may read.
+/// Returns the paths that every process may read.
 pub(crate) fn system() -> Vec<PathBuf> {
     let mut places: Vec<PathBuf> = LIBRARIES
         .iter()
@@ -86,7 +86,7 @@ pub(crate) fn devices() -> Vec<PathBuf> {
     vec![PathBuf::from("/dev/null")]
 }
 
-/// Returns what a connection to a server by its name, and with TLS, needs.
+/// Returns the paths that name lookups and TLS connections need.
 pub(crate) fn network() -> Vec<PathBuf> {
     let variables = AUTHORITY_VARIABLES.iter().filter_map(std::env::var_os);
     let places = NAMES.iter().chain(&AUTHORITIES).map(PathBuf::from);

@@ -287,7 +287,7 @@ impl fmt::Display for ModuleReport {
 // === impl ComponentReport ===
 
 impl ComponentReport {
-    /// Returns whether the component is a handler that imports only what is granted, or can be.
+    /// Returns whether the component is a handler whose imports are granted or can be.
     pub(super) fn is_granted_handler(&self) -> bool {
         let is_handler = self.exports.iter().any(|export| export == MODEL_INTERFACE);
         is_handler && self.imports.iter().all(Import::can_be_granted)

@@ -61,7 +61,7 @@ pub(crate) struct ModelArtifact {
 /// The reason that an artifact cannot be pulled.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ArtifactError {
-    #[error("its manifest is not one of OCI")]
+    #[error("its manifest is not an OCI manifest")]
     Manifest { source: serde_json::Error },
     #[error(
         "it is {}, neither a Wasm component (`{WASM_CONFIG}`) nor a model of Wisp (`{MODEL}`)",
@@ -87,7 +87,7 @@ pub(crate) enum ArtifactError {
          `{ORG_OPENCONTAINERS_IMAGE_TITLE}` and `{ORG_OPENCONTAINERS_IMAGE_VERSION}`)"
     )]
     Name,
-    #[error("its file `{title}` is no part of version {version}")]
+    #[error("its file `{title}` is not part of version {version}")]
     OtherVersion { title: FileTitle, version: Version },
     #[error("it has no file of version {version}")]
     NoVersion { version: Version },

@@ -1,6 +1,6 @@
 //! The credentials that `docker login`, `podman login` and `oras login` store in Docker's config.json.
 //!
-//! Only what is in the file itself is used. A credential helper is a program of its own, which this
+//! Only credentials in the file itself are used. A credential helper is a separate program, which this
 //! module names and never runs. No error repeats a part of the file, since any part may be a secret.
 
 use base64::Engine;

@@ -34,7 +34,7 @@ pub(crate) struct BenchArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65536))]
     pub(crate) batch: Vec<u32>,
 
-    /// The shape of an input, for axes whose size the model leaves open. May be repeated [default: sizes that the
+    /// The shape of an input, for axes with a variable size. May be repeated [default: sizes that the
     /// model accepts].
     ///
     /// With `--batch`, the size of the first axis is the number of rows.

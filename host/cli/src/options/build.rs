@@ -8,7 +8,7 @@ use std::path::PathBuf;
 /// PATH is a repository (all its models whose model.toml has `[handler] source`), one model's directory,
 /// a handler's crate, or a directory with the modules of edge bundles. Needs cargo; installs Rust's target
 /// wasm32-unknown-unknown through rustup if it is missing. A model's component is written to its highest
-/// version's directory as handler.wasm, after a check that it imports only what handlers are granted.
+/// version's directory as handler.wasm, after checking that it imports only granted interfaces.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

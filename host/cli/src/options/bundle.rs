@@ -5,13 +5,13 @@ use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 use wisp_protocol::call::Version;
 
-/// The default of the largest model that is bundled, in bytes. What is larger takes hosts seconds to start with.
+/// The default size limit of a bundled model in bytes. Hosts take seconds to start a larger one.
 const MAX_MODEL_BYTES: usize = 256 << 20;
 
 /// The default of the largest body of a request that the bundle reads, in bytes.
 const MAX_BODY_BYTES: usize = 16 << 20;
 
-/// Bundle a model with a backend for hosts of WebAssembly.
+/// Bundle a model with a backend for WebAssembly hosts.
 ///
 /// Writes one component that exports wasi:http/incoming-handler. It contains the handler, its graphs, a backend
 /// and the protocols, answers V2 REST and TF Serving REST, and runs on any host of wasi:http: `wasmtime serve`,
@@ -31,7 +31,7 @@ The backend is rten, or tract for graphs that rten cannot compute. The modules o
 the protocols come with Wisp; `wisp build guest-models/edge` builds them from its sources. The exit
 code is 0 if the bundle is written, 64 if the arguments are invalid, and 1 otherwise.")]
 pub(crate) struct BundleArgs {
-    /// A model's directory, or a model file. Of a directory, the highest version is bundled.
+    /// A model's directory, or a model file. For a directory, the highest version is bundled.
     #[arg(value_name = "PATH")]
     pub(crate) model: PathBuf,
 
@@ -84,7 +84,7 @@ pub(crate) struct BundleArgs {
     #[arg(long)]
     pub(crate) keep_instance: bool,
 
-    /// Write the model as a component of its own, for `--target spin`: Spin composes it with the HTTP adapter, and
+    /// Write the model as a separate component, for `--target spin`: Spin composes it with the HTTP adapter, and
     /// components of other applications can use it in the same way.
     #[arg(long)]
     pub(crate) split: bool,

@@ -3,7 +3,7 @@
 use clap::Args;
 use std::path::PathBuf;
 
-/// The choice of the cage, and what the caged server may read besides.
+/// The choice of the cage, and additional paths that the caged server may read.
 #[derive(Debug, Args)]
 pub(crate) struct CageArgs {
     /// Restrict the server when it starts, on Linux. It then reads only the repository and the files of its settings,

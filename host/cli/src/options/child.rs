@@ -27,7 +27,7 @@ pub(crate) enum ChildTask {
     SpawnWorkers(SpawnWorkersArgs),
     /// Serve the requests of one tenant for a server, which is at the other end of standard input.
     Worker(Box<ServeArgs>),
-    /// Lock this process in as a server is, and print what it can still do. For tests.
+    /// Confine this process like a server, and print its remaining abilities. For tests.
     Attempt(AttemptArgs),
 }
 

@@ -23,7 +23,7 @@ Examples:
 `wisp inspect MODEL` shows the inputs of graphs and handlers. The lines that a handler logs are
 written to standard error.")]
 pub(crate) struct InferArgs {
-    /// A model's directory, or a model file. Of a directory, the highest version is used.
+    /// A model's directory, or a model file. For a directory, the highest version is used.
     pub(crate) model: PathBuf,
 
     /// An input: NAME=JSON for nested arrays (the shape follows from the nesting) or a single value,

@@ -65,7 +65,7 @@ pub(crate) struct ModelControlArgs {
 }
 
 impl ModelControlArgs {
-    /// Returns the settings of what is loaded when.
+    /// Returns the settings for loading models.
     pub(crate) fn residency(&self) -> ResidencyOptions {
         let budget = self.max_model_memory_bytes;
         ResidencyOptions {

@@ -12,7 +12,7 @@ const DEFAULT_MAX_BYTES: u64 = 8 << 30;
 /// A component is written to a file, a model version to a directory of models as <model>/<version>, with
 /// model.toml and the golden cases. Every file is verified against its digest and size, and nothing is
 /// written before all of them are complete. A reference with a digest is verified against it. Prints the
-/// reference with the digest of what was pulled.
+/// reference with the digest of the artifact.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -32,7 +32,7 @@ pub(crate) struct PullArgs {
     #[arg(long, short, value_name = "PATH")]
     pub(crate) output: Option<PathBuf>,
 
-    /// Replace what exists: the file of a component, or the version of a model and files of the model
+    /// Replace existing files: the file of a component, or the version of a model and files of the model
     /// that differ.
     #[arg(long)]
     pub(crate) force: bool,

@@ -9,7 +9,7 @@ use wisp_backend::bounded_file::read_regular;
 use wisp_serving::response_cache::ResponseCacheOptions;
 use wisp_serving::response_cache::redis_server::{RedisServer, RedisSettings};
 
-/// The environment variable with the password of the Redis server. It is no setting, so that it is never shown.
+/// The environment variable with the password of the Redis server. It is not a setting, so that it is never shown.
 const PASSWORD_VARIABLE: &str = "WISP_RESPONSE_CACHE_PASSWORD";
 
 /// The size limit of the file with certificates, far above the file with the authorities of a system.

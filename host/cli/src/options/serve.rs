@@ -32,10 +32,10 @@ pub(crate) const CONFIG_VARIABLE: &str = "WISP_CONFIG";
 
 /// Serve models over HTTP and gRPC until SIGTERM or Ctrl-C.
 ///
-/// Implements the Open Inference Protocol (V2), over HTTP with the binary tensor extension and over
-/// gRPC, so that an unmodified tritonclient works. Each request runs in a fresh sandbox. A model that
-/// cannot be loaded at the start ends the server, unless it is optional. On SIGTERM, requests in flight are
-/// finished.
+/// Implements the Open Inference Protocol (V2) and TensorFlow Serving's API over HTTP and gRPC, KServe's V1
+/// protocol and a simple JSON API, so unmodified clients of these servers work. Each request runs in a new
+/// sandbox. A model that cannot be loaded at the start ends the server, unless it is optional. On SIGTERM,
+/// the server finishes the requests in flight.
 ///
 /// Each setting can be given as an argument, as an environment variable, or in the configuration file.
 /// An argument takes precedence over the variable, and the variable over the file.
@@ -60,7 +60,7 @@ Then, from another terminal:
   curl http://127.0.0.1:8000/v2/models/digits
   curl --cacert ca.pem https://localhost:8000/v2/health/ready       with --tls-cert")]
 pub(crate) struct ServeArgs {
-    /// A repository (directory of models), one model's directory, or an .onnx file.
+    /// A repository (directory of models), one model's directory, or a model file.
     #[arg(value_name = "PATH", env = "WISP_REPOSITORY")]
     pub(crate) repository: PathBuf,
 
@@ -84,7 +84,7 @@ pub(crate) struct ServeArgs {
     pub(crate) watch: bool,
 
     /// The address to listen on. Port 0 selects any free port; 0.0.0.0 or [::] listens on every
-    /// interface. A socket for HTTP that systemd passes takes its place.
+    /// interface. A socket for HTTP from systemd replaces it.
     #[arg(
         long,
         value_name = "ADDR",

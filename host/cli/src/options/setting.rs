@@ -1,4 +1,4 @@
-//! The properties that settings share, whatever command has them.
+//! The properties that settings of all commands share.
 
 use clap::{Arg, ArgAction, Command};
 

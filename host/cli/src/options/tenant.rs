@@ -108,7 +108,7 @@ pub(crate) struct TenantAddArgs {
     pub(crate) directory: TenantDirectoryArgs,
 }
 
-/// Change settings of a tenant. What is not given stays as it is.
+/// Change settings of a tenant. Settings that are not given do not change.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

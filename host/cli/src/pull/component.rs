@@ -61,7 +61,7 @@ pub(super) fn save(
 
 /// Returns the path of the file to write.
 fn destination(component: &ComponentArtifact, args: &PullArgs) -> PathBuf {
-    // Only a name, whatever directories the artifact has.
+    // Only the name, without the artifact's directories.
     let title = component.title.as_ref().map(|title| title.split_first());
     let name = match title {
         Some((name, None)) => name.to_owned(),

@@ -26,7 +26,7 @@ struct Installation<'a> {
     model: &'a ModelArtifact,
     /// The directory of the model, which need not exist.
     directory: PathBuf,
-    /// Replaces what exists.
+    /// Replaces existing files.
     force: bool,
 }
 

@@ -1,4 +1,4 @@
-//! The files of one version of a model, with what it needs of the model's directory.
+//! The files of one version of a model, with those that it needs from the model's directory.
 //!
 //! These are all files in the directory of the version, `model.toml`, `config.pbtxt`, the golden cases, and the files
 //! that these name: labels, files of the handler, files of requests. Whatever else is there (scripts, training data)
@@ -65,7 +65,7 @@ fn select(path: &Path) -> anyhow::Result<SelectedVersion> {
     let path = std::path::absolute(path)?;
     let path = match path.file_name() {
         Some(_) => path,
-        // It ends in `..`, which is no name.
+        // It ends in `..`, which is not a name.
         None => path.canonicalize()?,
     };
     if is_model_directory(&path)? {

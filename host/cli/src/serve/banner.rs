@@ -1,11 +1,11 @@
 //! The banner that `serve` prints when it is ready: the models, their state, and a working curl command
-//! for each, unless they are loaded on demand; then what is skipped, with the reasons.
+//! for each, unless they are loaded on demand; then the skipped entries with the reasons.
 //!
 //! The command uses the shortest golden case that expects outputs. Without cases, it uses inputs that the graph
 //! computes, or for a handler zeros in the shape of the signature.
 //!
-//! With a log in JSON, which is often collected together with standard output, a line of the log takes the
-//! place of the banner.
+//! With a log in JSON, which is often collected together with standard output, a log line replaces
+//! the banner.
 
 use crate::cases::{self, Case};
 use crate::display;
@@ -118,7 +118,7 @@ impl Counts {
     }
 }
 
-/// Logs the addresses and the numbers of models. The other lines of the log name those that are not served.
+/// Logs the addresses and the numbers of models. Other log lines name the models that are not served.
 pub(super) fn log(registry: &Registry, addresses: &Addresses) {
     let Counts {
         ready,

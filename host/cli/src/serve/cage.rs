@@ -57,7 +57,7 @@ const PROXY_VARIABLES: [&str; 6] = [
 const NOTIFICATION_VARIABLE: &str = "NOTIFY_SOCKET";
 
 /// The end of every refusal to start because of the cage.
-const REMEDY: &str = "the server cannot lock itself in; `--no-cage` serves without that";
+const REMEDY: &str = "the server cannot be caged; `--no-cage` serves without a cage";
 
 /// The cage of this process. Lifetime: the process.
 #[derive(Debug)]
@@ -158,7 +158,7 @@ impl Cage {
         self.0.as_ref()?.worker_spawner.as_ref()
     }
 
-    /// Takes from the server what only its start needs.
+    /// Removes the rights that only the start of the server needs.
     pub(super) fn close(&self) -> anyhow::Result<()> {
         let Some(entered) = &self.0 else {
             return Ok(());
@@ -196,7 +196,7 @@ pub(super) fn report_end(
     Ok(())
 }
 
-/// Returns what the server and the children that load models may read.
+/// Returns the paths that the server and the children that load models may read.
 fn model_places(args: &ServeArgs, cache: Option<&Path>) -> Vec<PathBuf> {
     let mut read = places::of_repository(&args.repository);
     read.extend(args.cage.cage_read.iter().cloned());

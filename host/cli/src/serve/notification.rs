@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use wisp_serving::Serving;
 
-/// The time limit for sending, in case nobody receives.
+/// The time limit for sending, in case there is no receiver.
 const SENDING: Duration = Duration::from_secs(1);
 
 /// The start is complete.

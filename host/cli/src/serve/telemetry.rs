@@ -3,7 +3,7 @@
 //! Each takes events in batches from a bounded queue that requests fill without waiting. `span_export` sends spans to a
 //! collector of OpenTelemetry in the form of `span_form`; `payload_export` writes payloads as a `cloud_event` each, to a
 //! `rotating_file` or to a server. A `usage_log` needs no queue: it reads the numbers of the tenants from time to time.
-//! [`Telemetry::finish`] waits a moment for what is left when the server has drained.
+//! [`Telemetry::finish`] waits a moment for the remaining events when the server has drained.
 
 mod cloud_event;
 mod http_agent;
@@ -119,7 +119,7 @@ impl Telemetry {
         })
     }
 
-    /// Closes the queues, waits a limited time until they are empty, and logs what was dropped.
+    /// Closes the queues, waits a limited time until they are empty, and logs the number of dropped events.
     pub(super) fn finish(&mut self) {
         drop(self.usage.take());
         if let Some(spans) = &self.spans {

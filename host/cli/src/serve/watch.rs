@@ -74,13 +74,13 @@ async fn reload(serving: &Serving, handler: BuiltHandler) {
     match handler.change {
         Change::Written => {}
         Change::Same | Change::UpToDate | Change::Kept => {
-            return tracing::info!(%model, "the handler is rebuilt, without a difference");
+            return tracing::info!(%model, "the handler is rebuilt and unchanged");
         }
     }
     let Ok(name) = ModelName::new(&model) else {
         return tracing::warn!(
             model,
-            "rebuilt, but its directory is no valid name of a model"
+            "rebuilt, but the name of its directory is not a valid model name"
         );
     };
     match serving.reload(name).await {

@@ -51,7 +51,7 @@ const SOCKETS: Sockets = Sockets {
 };
 
 /// The end of every refusal to start because of the cage.
-const REMEDY: &str = "the worker cannot lock itself in; `--no-cage` serves without that";
+const REMEDY: &str = "the worker cannot be caged; `--no-cage` serves without a cage";
 
 /// A worker that has its tenant and is locked in.
 struct Worker {
@@ -63,7 +63,7 @@ struct Worker {
     spawner: Option<Spawner>,
 }
 
-/// Serves until the server has gone.
+/// Serves until the server has ended.
 pub(super) fn run(args: &ServeArgs) -> anyhow::Result<Infallible> {
     spawner::follow_server()?;
     log_lines::start(args.log.as_deref(), args.log_format)?;
@@ -192,7 +192,7 @@ impl Worker {
             served = serve_forwarded(socket, namespaces, ServerOptions::default()) => served,
             never = watching_memory => match never {},
         };
-        // It fails if the server has gone as a whole.
+        // It fails if the server has ended as a whole.
         let _ = worker_usage::report(&usage);
         match served {
             Ok(()) => ending::end(0, || tracing::debug!("the server has ended this worker")),

@@ -45,7 +45,7 @@ impl WorkerTask {
         }
     }
 
-    /// Returns the tenant. In its process nobody else is served, and so it shares all of it.
+    /// Returns the tenant, which is the only one in its process and uses all of it.
     pub(super) fn tenant(&self) -> anyhow::Result<Tenant> {
         let keys = self.signing_keys.iter().map(|key| SigningKey::parse(key));
         let keys: Result<Vec<SigningKey>, _> = keys.collect();

@@ -74,7 +74,7 @@ pub(super) fn start_reporting(book: Arc<UsageBook>) -> anyhow::Result<()> {
         let (_kept, ended) = channel::<()>();
         while let Err(RecvTimeoutError::Timeout) = ended.recv_timeout(PERIOD) {
             if report(&book).is_err() {
-                // The server has gone, and this process is about to.
+                // The server has ended, and this process is about to.
                 return;
             }
         }
@@ -86,7 +86,7 @@ pub(super) fn start_reporting(book: Arc<UsageBook>) -> anyhow::Result<()> {
         .context("failed to start the thread for the usage")
 }
 
-/// Reports what was used since the last report.
+/// Reports the usage since the last report.
 pub(super) fn report(book: &UsageBook) -> io::Result<()> {
     write(book, io::stdout().lock())
 }
@@ -104,7 +104,7 @@ fn write(book: &UsageBook, mut output: impl Write) -> io::Result<()> {
 
 // === the server ===
 
-/// Adds what the worker of this tenant reports to the usage of the server, until the worker has ended.
+/// Adds the reports of this tenant's worker to the usage of the server, until the worker has ended.
 pub(super) fn start_receiving(
     reports: impl Read + Send + 'static,
     tenant: &TenantId,

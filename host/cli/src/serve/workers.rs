@@ -1,4 +1,4 @@
-//! The start of the workers of tenants: who gets one, its command, and its process.
+//! The start of the workers of tenants: the choice of tenants, the command, and the process.
 //!
 //! All workers have the same command. It contains only the settings of the server that a worker needs: no addresses,
 //! certificates or passwords. `worker` is the process itself.

@@ -6,7 +6,7 @@
 //! lists and maps and the tensors made from its lists.
 //!
 //! Invariants: the walk allocates nothing and takes time proportional to the message; its depth is
-//! bounded by the schema, not by the message. The sum is never less than what prost allocates.
+//! bounded by the schema, not by the message. The sum is never less than the memory that prost allocates.
 
 mod layout;
 

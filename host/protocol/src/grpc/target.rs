@@ -9,7 +9,7 @@ use crate::target::UnknownTarget;
 pub enum TargetError {
     #[error(transparent)]
     Unknown(#[from] UnknownTarget),
-    /// A version in the Open Inference Protocol that is no number. The text begins as Triton's, which clients compare.
+    /// A version in the Open Inference Protocol that is not a number. The text begins as Triton's, which clients compare.
     #[error(
         "failed to get model version from specified version string '{}', version should be an integral value > 0",
         .0.text()

@@ -11,7 +11,7 @@ const WORDS: [(&str, f32); 4] = [
     ("null", f32::NAN),
 ];
 
-/// Returns the value of the word at the start of `text`, and its length. The caller checks what follows.
+/// Returns the value of the word at the start of `text`, and its length. The caller checks the text that follows.
 #[cold]
 pub(super) fn read_word(text: &[u8]) -> Option<(f32, usize)> {
     let found = WORDS

@@ -71,7 +71,7 @@ impl ReservedParameter {
 }
 
 /// Applies the reserved parameters `priority` and `timeout`, the latter in microseconds; others change nothing. A
-/// timeout of 0 is none. A priority that no model has stands for the default one.
+/// timeout of 0 is none. An out-of-range priority means the default one.
 pub(crate) fn schedule(scheduling: &mut Scheduling, name: &str, value: &ParameterValue) {
     let number = match value {
         ParameterValue::Int64(number) => u64::try_from(*number).unwrap_or_default(),

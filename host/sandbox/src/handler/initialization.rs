@@ -67,7 +67,7 @@ pub enum InitializationError {
     Compile(CompileError),
 }
 
-/// Ends an initialization that calls what only requests have.
+/// Ends an initialization that calls an import that only requests have.
 #[derive(Debug, thiserror::Error)]
 #[error("`{function}` of `{interface}` is not available during the initialization")]
 struct Unavailable {

@@ -1,7 +1,7 @@
 //! The state of an initialized instance, written into its component.
 //!
 //! wasmtime gives no access to the memories and globals inside a component. So the component is first
-//! instrumented with functions that read them; what these functions return becomes the initial state of
+//! instrumented with functions that read them; the results of these functions become the initial state of
 //! the original component. Machine code is compiled from the result as from any other component, and
 //! wasmtime maps its memory copy-on-write into each instance.
 
@@ -48,7 +48,7 @@ impl<'a> Instrumented<'a> {
         store: &mut Store<InstanceState>,
         instance: Instance,
     ) -> wasmtime::Result<Vec<u8>> {
-        // A memory is one transfer, whatever its size.
+        // A memory is one transfer of any size.
         store.set_hostcall_fuel(usize::MAX);
         let mut reader = StateReader {
             store,

@@ -112,7 +112,7 @@ mod tests {
 
     #[test]
     fn a_stack_overflow_is_named_with_the_setting_that_raises_it() -> wasmtime::Result<()> {
-        // As compilers do it: the pointer is lowered, and what is below it written.
+        // As compilers do it: the pointer is lowered, and the memory below it written.
         let shadow_stack = "(loop $deeper
             (global.set $stack (i32.sub (global.get $stack) (i32.const 1024)))
             (i32.store offset=8 (global.get $stack) (i32.const 1))

@@ -27,7 +27,7 @@ pub(crate) fn add_to_linker(linker: &mut Linker<InstanceState>) -> wasmtime::Res
         "log",
         |mut store: StoreContextMut<'_, InstanceState>,
          (level, context, message): (LogLevel, WasmStr, WasmStr)| {
-            // The guest traps after a panic, so only its first message is one.
+            // The guest traps after a panic, so only the first such message is a panic.
             if level == LogLevel::Critical && store.data().log.panic.is_none() {
                 let is_panic = context.to_str(&store)? == PANIC_CONTEXT;
                 if is_panic {

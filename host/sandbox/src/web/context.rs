@@ -16,7 +16,7 @@ const MAX_RANDOM_BYTES: u64 = 64 << 10;
 /// The maximum size of the headers of one message, as they are held in memory.
 const MAX_HEADER_BYTES: usize = 32 << 10;
 
-/// The state of the WASI interfaces. Without the streams of [`WebContext::new`] it discards what is written. Lifetime:
+/// The state of the WASI interfaces. Without the streams of [`WebContext::new`], output is discarded. Lifetime:
 /// one request.
 #[derive(Default)]
 pub(crate) struct WebContext {
@@ -54,7 +54,7 @@ impl WebContext {
         }
     }
 
-    /// Moves what the guest wrote to its streams to the lines of the call.
+    /// Moves the output of the guest to the lines of the call.
     pub(crate) fn log_output(&self, log: &mut LogMeter) {
         for (stream, level, context) in self.streams.iter().flatten() {
             stream.log_to(log, *level, context);

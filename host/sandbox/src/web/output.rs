@@ -1,6 +1,6 @@
 //! The standard output and standard error of a web component, whose lines are logged.
 //!
-//! A stream keeps the beginning of what is written, within the budget for lines, and counts the rest. wasmtime-wasi's
+//! A stream keeps the beginning of its output, within the budget for lines, and counts the rest. wasmtime-wasi's
 //! own streams are not used: they buffer without a limit, or spawn a task for each.
 
 use crate::logging::{LogLevel, LogMeter};
@@ -38,7 +38,7 @@ impl OutputCapture {
         })))
     }
 
-    /// Moves what was written to the lines of the call.
+    /// Moves the output to the lines of the call.
     pub(crate) fn log_to(&self, log: &mut LogMeter, level: LogLevel, context: &str) {
         let (kept, is_cut) = {
             let mut captured = self.lock();

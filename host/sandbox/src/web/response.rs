@@ -100,7 +100,7 @@ impl WebBody {
         let mut length = declared.and_then(|length| length.to_str().ok()?.parse().ok());
         let actual = frames.size_hint().exact();
         if actual.is_some() {
-            // There is no body at all, whatever the component has declared.
+            // There is no body, even if the component has declared one.
             head.headers.remove(CONTENT_LENGTH);
             length = actual;
         }

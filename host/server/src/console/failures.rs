@@ -6,7 +6,7 @@ use super::quantity::count;
 use wisp_protocol::error::Party;
 use wisp_serving::failure_reason::FailureCounts;
 
-/// The parties, with what their failures are.
+/// The parties, with descriptions of their failures.
 const PARTIES: [(Party, &str, &str); 4] = [
     (
         Party::Client,

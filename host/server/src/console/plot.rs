@@ -1,6 +1,6 @@
 //! Plots of counts and shares, in SVG within the page.
 //!
-//! A plot has no text: it stands in a cell of a table, whose width it takes, and the cells beside it have the numbers. It
+//! A plot has no text: it fills the width of a table cell, and the cells beside it have the numbers. It
 //! has the classes that the style sheet colors, and a title for each of its parts.
 
 use super::page_text::PageText;
@@ -39,7 +39,7 @@ pub(super) fn columns(page: &mut PageText, name: &str, columns: &[Column]) {
     open(page, "columns", (name, HEIGHT));
     let mut left: u64 = 0;
     for column in columns {
-        // The smallest column is still seen.
+        // The smallest column is still visible.
         let height = scaled((column.count, most), HEIGHT).max(1);
         if column.count > 0 {
             page.markup("<rect");
@@ -96,7 +96,7 @@ fn open(page: &mut PageText, class: &'static str, (name, height): (&str, u64)) {
     page.markup(">");
 }
 
-/// Returns the length of a part of a bar. A share that is no number has none.
+/// Returns the length of a part of a bar. A share that is not a number has the length 0.
 fn length(share: f64) -> f64 {
     match share.is_finite() {
         true => share.clamp(0.0, 1.0) * f64::from(WIDTH),

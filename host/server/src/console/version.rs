@@ -24,7 +24,7 @@ const WHOLE_VERSION: &str = "the version";
 pub(super) struct State {
     pub(super) name: &'static str,
     pub(super) class: &'static str,
-    /// The reason for the state, or what it means. The reason of a failure may be any text.
+    /// The reason for the state, or its meaning. The reason of a failure may be any text.
     pub(super) reason: Option<String>,
 }
 

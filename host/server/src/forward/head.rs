@@ -65,7 +65,7 @@ pub(super) fn forwarded<B>(
     request
 }
 
-/// Removes what belongs to one connection.
+/// Removes the headers that belong to one connection.
 pub(super) fn remove_of_connection(headers: &mut HeaderMap) {
     let named: Vec<HeaderName> = headers
         .get_all(CONNECTION)

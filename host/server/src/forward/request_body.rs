@@ -45,7 +45,7 @@ pub(crate) struct BodyProgress {
 pub(crate) enum BodyState {
     Coming,
     Ended,
-    /// The client has gone, or its body is invalid.
+    /// The client has disconnected, or its body is invalid.
     Broken,
     /// The server drains.
     GivenUp,

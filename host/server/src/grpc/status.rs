@@ -33,7 +33,7 @@ pub(crate) fn refuse(failure: &Arc<Failure>) -> Response<Body> {
 pub(crate) fn trailers(failure: Failure) -> HeaderMap {
     let mut trailers = HeaderMap::new();
     if let Err(error) = Status::from(failure).add_header(&mut trailers) {
-        tracing::error!(%error, "a status of ours cannot be sent");
+        tracing::error!(%error, "failed to encode a status");
     }
     trailers
 }

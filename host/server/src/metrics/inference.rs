@@ -1,7 +1,7 @@
 //! The metrics of inferences under Triton's names.
 //!
 //! The histograms have the names that were proposed for Triton. A version has them from its first successful request
-//! on and while it is loaded, so that thousands of models that are idle or make room for others do not make the page long.
+//! on and while it is loaded, so thousands of idle or dormant models do not make the page long.
 
 use super::histogram_samples::HistogramSamples;
 use super::page::{Kind, Page};

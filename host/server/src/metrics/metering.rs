@@ -1,4 +1,4 @@
-//! The metrics of metering: what each tenant has used of each model version.
+//! The metrics of metering: the usage of each model version by each tenant.
 //!
 //! The tenants come from the operator's file, or there is `local` alone, and the versions are the served ones, so their number
 //! does not depend on clients. A tenant has series for the versions that it has used.

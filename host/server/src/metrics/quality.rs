@@ -1,4 +1,4 @@
-//! The metrics of the quality of data: what the rules of models reject, and the drift of their inputs.
+//! The metrics of the quality of data: rejections by the rules of models, and the drift of their inputs.
 //!
 //! The names of inputs and features come from the model and its baseline. A version has the drift of a bounded number
 //! of features here; its statistics have all.

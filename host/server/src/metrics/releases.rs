@@ -1,5 +1,5 @@
-//! The metrics of open releases: the requests of both versions, and what the copies to the candidate have shown; and the
-//! rollbacks, which are counted beyond the end of a release.
+//! The metrics of open releases: the requests of both versions and the comparisons of copies; and the number of
+//! rollbacks, which outlives a release.
 
 use super::page::{Kind, Labels, Page};
 use wisp_protocol::call::{ModelName, Version};
@@ -21,7 +21,7 @@ const COMPARED: &str = "wisp_release_compared_total";
 
 const DISAGREEMENTS: &str = "wisp_release_disagreements_total";
 
-/// A number of the copies of a release.
+/// A count of the copies of a release.
 type Number = fn(&ReleaseStatus) -> u64;
 
 const SHADOW_COUNTERS: [(&str, &str, Number); 3] = [
@@ -145,7 +145,7 @@ fn write_outputs(page: &mut Page, releases: &[ReleaseStatus]) {
     }
 }
 
-/// Returns a difference as a value of the format, in which the largest number stands for an infinite difference.
+/// Returns a difference as a metric value. The largest number represents an infinite difference.
 fn difference_text(difference: f64) -> String {
     match difference < f64::MAX {
         true => difference.to_string(),

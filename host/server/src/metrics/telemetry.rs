@@ -1,4 +1,4 @@
-//! The metrics of what the server reports about requests elsewhere: the spans of traces, and the payload log.
+//! The metrics of other reports about requests: the spans of traces, and the payload log.
 
 use super::page::{Kind, Page};
 use wisp_serving::event_queue::QueueCounts;

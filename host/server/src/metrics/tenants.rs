@@ -1,4 +1,4 @@
-//! The metrics of tenants: their admitted and refused requests, and what they use now.
+//! The metrics of tenants: their admitted and refused requests, and their current usage.
 //!
 //! The tenants come from the operator's file, so their number does not depend on clients.
 

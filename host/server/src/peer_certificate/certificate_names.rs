@@ -1,8 +1,8 @@
 //! The names in a certificate, and the end of its validity.
 //!
 //! The certificate has been verified, so an authority that the operator trusts has made it; it is still parsed by a parser
-//! that does not panic, and its names are bounded in number and length. What cannot be written without ambiguity is no
-//! name: the certificate then has its other ones.
+//! that does not panic, and its names are bounded in number and length. A name that cannot be written unambiguously is
+//! ignored; the other names of the certificate remain.
 
 use wisp_serving::tenants::subject::Subject;
 use x509_parser::certificate::X509Certificate;
@@ -10,7 +10,7 @@ use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::FromDer;
 use x509_parser::x509::X509Name;
 
-/// The maximum number of alternative names of a certificate that identifies somebody.
+/// The maximum number of alternative names of a certificate that identifies a tenant.
 const MAX_NAMES: usize = 100;
 
 /// The types of attributes in a distinguished name, as OpenSSL writes them for RFC 2253 and RFC 4514. Others would
@@ -74,7 +74,7 @@ fn names(certificate: &[u8]) -> Option<CertificateNames> {
 }
 
 /// Returns the distinguished name in the form of RFC 4514, the last part first. There is none if a part has several
-/// attributes, whose order programs do not agree on, a type of attribute without a short name, or a value that is no text.
+/// attributes, whose order programs do not agree on, a type of attribute without a short name, or a value that is not text.
 fn distinguished_name(name: &X509Name<'_>) -> Option<Subject> {
     let mut parts = Vec::new();
     for part in name.iter_rdn() {
@@ -90,7 +90,7 @@ fn distinguished_name(name: &X509Name<'_>) -> Option<Subject> {
     Subject::distinguished_name(&parts.join(","))
 }
 
-/// Returns the value of an attribute with the characters escaped that mean something in a distinguished name.
+/// Returns the value of an attribute, with the special characters of a distinguished name escaped.
 fn escaped(value: &str) -> String {
     let mut escaped = String::with_capacity(value.len());
     let last = value.chars().count().saturating_sub(1);

@@ -1,4 +1,4 @@
-//! Tests of sockets that another process holds too, and of servers that end because nobody uses them.
+//! Tests of sockets that another process shares, and of idle servers that exit.
 
 use super::drain::held;
 use super::harness::{LIVE, TestServer, options};

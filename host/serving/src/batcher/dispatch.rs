@@ -162,7 +162,7 @@ impl Dispatcher {
         (state, Instant::now())
     }
 
-    /// Returns what must follow a change of the state.
+    /// Returns the actions that a change of the state requires.
     fn follow_up(&self, state: &mut State, now: Instant) -> FollowUp {
         let rejected = state.schedule.take_rejected(now);
         let State {

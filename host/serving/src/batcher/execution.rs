@@ -137,7 +137,7 @@ impl Executor {
         let computed = Instant::now();
         let sizes: Vec<u32> = members.iter().map(|member| member.rows).collect();
         let split = split(outputs, &sizes).inspect_err(|error| {
-            // The graph does not do what its file shows.
+            // The graph does not behave as its file shows.
             if self.may_join.swap(false, Relaxed) {
                 tracing::warn!(%error, "requests for a graph are no longer joined");
             }

@@ -26,7 +26,7 @@ pub struct BatchPolicy {
     pub max_queue_delay: Duration,
     /// Set if responses leave in the order in which the requests were taken for computation.
     pub preserve_ordering: bool,
-    /// The number of priority levels, of which 1 is the highest; 0 for a single level, whatever requests ask for.
+    /// The number of priority levels, of which 1 is the highest; 0 for a single level, which ignores the priorities of requests.
     pub priority_levels: u32,
     /// The level of requests that name none.
     pub default_priority_level: u32,

@@ -123,7 +123,7 @@ impl<T> Schedule<T> {
         self.length
     }
 
-    /// Adds a request and returns its number, or returns what it holds if too many wait.
+    /// Adds a request and returns its number, or returns the request if too many wait.
     pub(crate) fn push(&mut self, arrival: Arrival<T>, now: Instant) -> Result<u64, T> {
         self.time_out(now);
         let level = self.policy.level(arrival.priority);

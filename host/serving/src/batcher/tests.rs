@@ -286,7 +286,7 @@ async fn a_request_pays_for_the_executions_that_another_has_made_fail() -> anyho
     Ok(())
 }
 
-/// A meter that sends what it is charged.
+/// A meter that sends its charges.
 #[derive(Debug)]
 struct Sending(Mutex<Sender<Duration>>);
 
@@ -296,7 +296,7 @@ impl ComputeMeter for Sending {
     }
 }
 
-/// Returns options with a meter, and what it is charged.
+/// Returns options with a meter, and its charges.
 fn metered() -> (ComputeOptions, Receiver<Duration>) {
     let (sender, charged) = channel();
     let payer = Payer {
@@ -646,7 +646,7 @@ async fn computed_together(
     let mut results = Vec::new();
     for one in waiting {
         let bits = |computed: Computed| numbers(&computed).iter().map(|n| n.to_bits()).collect();
-        // Failures are the same whatever the request was joined with.
+        // Failures do not depend on the other requests of a batch.
         results.push(one.await.map(bits).unwrap_or_default());
     }
     Ok(results)

@@ -1,4 +1,4 @@
-//! The measured times of batches, and what they say about the cost of a row.
+//! The measured times of batches, and the cost of a row that follows from them.
 
 use std::num::NonZeroUsize;
 use std::time::Duration;

@@ -1,11 +1,11 @@
-//! The flows of a pool and their jobs: which one is next, and what each has used.
+//! The flows of a pool, with their jobs, their order and their usage.
 //!
 //! The choice has two levels. Of the owners with a job that may run, the one that has used the least by its weight
 //! ([`owner_accounts`](crate::owner_accounts)) is served; of the flows with jobs of this owner, the one that has used
 //! the least for it. The jobs of one owner in one flow are a *lane*, which is bounded on its own. With a single owner,
 //! only the second level chooses.
 //!
-//! The state is changed under one lock and starts no thread. It does not depend on what a job is.
+//! The state is changed under one lock and starts no thread. It does not depend on the type of a job.
 
 use crate::owner::Owner;
 use crate::owner_accounts::OwnerAccounts;

@@ -1,6 +1,6 @@
 //! The meter of one request, shared by all threads and tasks that work for it.
 //!
-//! Work may go on after its request has failed or its client has gone: a guest ends at its next epoch. Each of them
+//! Work may go on after its request has failed or its client has disconnected: a guest ends at its next epoch. Each of them
 //! holds the meter, and its numbers are added to those of the tenant with the last one, so that nothing is lost and
 //! nothing counted twice. The quota of the tenant is charged the same times.
 
@@ -67,19 +67,19 @@ impl CallMeter {
         self.add_memory(usage);
     }
 
-    /// Charges a quota for what is measured from now on, until all work for the request has ended.
+    /// Charges a quota for all usage from now on, until all work for the request has ended.
     pub(crate) fn charge(&self, times: TimeCharge) {
         *self.lock() = Some(times);
     }
 
-    /// Charges the quota for what the request has used so far.
+    /// Charges the quota for the request's usage so far.
     pub(crate) fn settle(&self) {
         if let Some(times) = &mut *self.lock() {
             times.set(self.cost());
         }
     }
 
-    /// Charges the quota for what the request has used so far, or what was expected if that is more: work for it may go on.
+    /// Charges the quota for the request's usage so far, or for the expected usage if that is more: work may continue.
     pub(crate) fn settle_at_least(&self) {
         if let Some(times) = &mut *self.lock() {
             times.raise(self.cost());
@@ -113,7 +113,7 @@ impl CallMeter {
         self.outcome.store(outcome, Relaxed);
     }
 
-    /// Returns what the request has used so far.
+    /// Returns the request's usage so far.
     pub fn used(&self) -> UsageCounters {
         let outcome = self.outcome.load(Relaxed);
         UsageCounters {

@@ -45,7 +45,7 @@ impl UsageBook {
         cell
     }
 
-    /// Returns what each tenant and model version has used since the last call, without those that have used nothing.
+    /// Returns the usage of each tenant and model version since the last call, without those that used nothing.
     pub fn take(&self) -> Vec<(UsageKey, UsageCounters)> {
         let mut cells = self.lock();
         let mut used: BTreeMap<UsageKey, UsageCounters> = BTreeMap::new();

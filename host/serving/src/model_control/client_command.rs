@@ -1,7 +1,7 @@
 //! The commands of clients that load or unload models.
 //!
 //! A client that loads a model whose files are unchanged keeps its versions, with their statistics. A command that has
-//! begun is completed even if its client has gone.
+//! begun is completed even if its client has disconnected.
 
 use super::load_source::{Asked, LoadSource};
 use super::{ControlError, ModelControl, run};
@@ -250,7 +250,7 @@ fn log_load(registry: &Registry, model: &ModelName, (outcome, started): (Outcome
     match outcome {
         Outcome::Loaded => tracing::info!(%model, versions, seconds, "loaded"),
         Outcome::Unchanged => {
-            tracing::info!(%model, versions, seconds, "unchanged, and so not loaded again");
+            tracing::info!(%model, versions, seconds, "unchanged, not loaded again");
         }
     }
 }

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use wisp_protocol::call::{Target, VersionChoice};
 use wisp_protocol::release::ReleaseChange;
 
-/// A time after which whatever need not wait has happened.
+/// A time after which every event without a wait has happened.
 const LATER: Duration = Duration::from_secs(60);
 
 /// The control over a repository with the model `m`, which requests load.

@@ -1,4 +1,4 @@
-//! The start of the service of one tenant: its models, and what may change them.
+//! The start of the service of one tenant: its models, and the rights to change them.
 
 use crate::account::Account;
 use crate::model_control::{ControlMode, ModelControl};
@@ -171,7 +171,7 @@ impl NamespaceOpener {
                         tracing::error!(
                             tenant = %tenant.id,
                             error,
-                            "no threads and instances for the tenant, which shares the server's"
+                            "failed to create threads and instances for the tenant, which uses those of the server"
                         );
                         shared()
                     })

@@ -44,7 +44,7 @@ fn simulated(id: u32, weight: u32, (cheapest, dearest): (u64, u64)) -> Simulated
     }
 }
 
-/// Runs the jobs of all owners on one thread for `total`, and returns what each has received, in seconds.
+/// Runs the jobs of all owners on one thread for `total`, and returns the time that each has received, in seconds.
 fn run(owners: &mut [Simulated], total: Duration) -> Vec<f64> {
     let mut accounts = OwnerAccounts::default();
     let mut numbers = Numbers(7);

@@ -1,4 +1,4 @@
-//! Tests of what is logged, and of what is left out.
+//! Tests of logged and omitted payloads.
 
 use super::*;
 use wisp_tensor::Tensor;

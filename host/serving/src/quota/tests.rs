@@ -1,4 +1,4 @@
-//! Tests of a quota: each limit, what a refusal leaves unused, and random sequences against a model.
+//! Tests of a quota: each limit, the effects of a refusal, and random sequences against a model.
 
 use super::*;
 use proptest::prelude::*;

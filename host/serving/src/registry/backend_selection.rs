@@ -195,7 +195,7 @@ impl BackendSelectionStore {
         })
     }
 
-    /// Returns what is known about the backend of this graph with these settings, without loading it.
+    /// Returns the known facts about the backend of this graph with these settings, without loading it.
     fn stored(&self, path: &Path, options: &LoadOptions) -> Option<Stored> {
         let file = GraphFile {
             path,

@@ -148,7 +148,7 @@ pub fn load(path: &Path, signature: &Signature) -> Result<Baseline, BaselineErro
     }
 }
 
-/// Reads a baseline, whatever its model.
+/// Reads a baseline of any model.
 pub fn read(path: &Path) -> Result<Baseline, BaselineError> {
     let directory = path.parent().unwrap_or(Path::new(""));
     let name = path.file_name().unwrap_or_default();

@@ -23,7 +23,7 @@ pub(super) fn values<'de, D: Deserializer<'de>>(
     values.collect()
 }
 
-/// Converts a value, or returns what it is instead.
+/// Converts a value, or returns a description of its type.
 fn convert(value: Value) -> Result<ConfigValue, &'static str> {
     match value {
         Value::String(value) => Ok(ConfigValue::String(value)),

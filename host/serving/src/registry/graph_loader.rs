@@ -1,5 +1,5 @@
 //! Loads the file of a graph with the backend that the model or the server chose, unless an equal one is loaded.
-//! Also returns what its batches cost, which is measured once.
+//! Also returns the cost of its batches, which is measured once.
 
 use crate::cost_curve::{GraphCost, Unmeasured, measure};
 use crate::memory_ledger::MemoryPart;

@@ -48,7 +48,7 @@ impl LoadTask {
         toml::to_string(self).unwrap_or_default().into_bytes()
     }
 
-    /// Reads what [`LoadTask::encode`] has written.
+    /// Decodes the output of [`LoadTask::encode`].
     pub fn decode(text: &[u8]) -> Result<LoadTask, String> {
         let text = std::str::from_utf8(text).map_err(|error| error.to_string())?;
         toml::from_str(text).map_err(|error| error.to_string())

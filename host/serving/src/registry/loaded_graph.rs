@@ -1,4 +1,4 @@
-//! A loaded graph with what is known of its load.
+//! A loaded graph with the facts about its load.
 
 use crate::memory_ledger::MemoryPart;
 use crate::registry::backend_selection::BackendSelection;

@@ -73,7 +73,7 @@ pub struct Loader {
     pub direct_calls: bool,
     /// The rules for the signatures of versions.
     pub signatures: SignaturePolicy,
-    /// The rules for what a model.toml may ask for.
+    /// The rules for the capabilities that a model.toml may request.
     pub grants: GrantPolicy,
 }
 
@@ -166,7 +166,7 @@ impl Loader {
             measured_bytes,
         } = loaded?;
         verified.check_unchanged().map_err(LoadError::Signature)?;
-        // The graphs have counted what they have allocated.
+        // The graphs have counted their allocations.
         let own = measured.unwrap_or(0).saturating_sub(measured_bytes);
         memory.push(MemoryPart {
             key: None,

@@ -165,7 +165,7 @@ impl ModelEntry {
         known.eq(reasons)
     }
 
-    /// Returns what looks like a version and is none.
+    /// Returns the entries that look like versions but are not.
     fn skipped_versions(&self) -> impl Iterator<Item = &UnservedVersion> {
         let unserved = self.unserved.iter();
         unserved.filter(|unserved| unserved.is_skipped)

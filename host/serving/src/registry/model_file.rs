@@ -1,4 +1,4 @@
-//! The settings of a model in `model.toml`, beyond what its files show. Every key has a default.
+//! The settings of a model in `model.toml`, which its files do not show. Every key has a default.
 //!
 //! Unknown keys are errors, so that a misspelt limit is not silently ignored. The tables of the file are in
 //! `model_sections` and `limits_section`, and `model_settings` adds the settings of a `config.pbtxt` beside the file.

@@ -19,7 +19,7 @@ pub struct InputSection {
     /// The sizes of its axes, which fix those that the file leaves variable; -1 leaves an axis as it is.
     #[serde(deserialize_with = "shape")]
     pub shape: Option<Vec<Dimension>>,
-    /// The order of its axes, if it is an image; by default what the graph shows.
+    /// The order of its axes, if it is an image; by default the one that the graph shows.
     pub format: Option<InputFormat>,
     /// The smallest value of each feature.
     pub min: Option<f64>,
@@ -42,7 +42,7 @@ pub enum InputFormat {
     Nchw,
     #[serde(rename = "NHWC")]
     Nhwc,
-    /// The input is no image, whatever the graph shows.
+    /// The input is not an image, even if the graph suggests one.
     #[serde(rename = "none")]
     NoImage,
 }
@@ -94,7 +94,7 @@ impl Default for CacheSection {
     }
 }
 
-/// The source of the handler, and what it reads of the model.
+/// The source of the handler, and the model's settings and files that it reads.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct HandlerSection {

@@ -1,18 +1,18 @@
-//! The log of what a load leaves out: entries of a model's directory that look like versions and are none, and fields of
+//! The log of entries that a load leaves out: entries of a model's directory that look like versions and are none, and fields of
 //! its `config.pbtxt` without an effect. What looks like a version appears and goes without a load too.
 
 use crate::registry::triton_config::TRITON_CONFIG_FILE;
 use crate::registry::{ModelEntry, Registry, UnservedVersion};
 use wisp_protocol::call::ModelName;
 
-/// Enters what looks like a version of the model now and is none, and logs what is new.
+/// Records the entries that look like versions of the model but are not, and logs new ones.
 pub(crate) fn enter_skipped_versions(registry: &Registry, model: &ModelName, reasons: &[String]) {
     if let Some([before, after]) = registry.set_skipped_versions(model, reasons) {
         log_omissions(model.as_str(), &after, Some(&before));
     }
 }
 
-/// Logs what a load leaves out of the directory of the model, unless the entry before left it out too.
+/// Logs the entries in the model's directory that a load leaves out, unless the previous load left them out too.
 pub(crate) fn log_omissions(model: &str, entry: &ModelEntry, before: Option<&ModelEntry>) {
     let was_left_out = |unserved: &UnservedVersion| {
         before.is_some_and(|before| before.unserved.contains(unserved))

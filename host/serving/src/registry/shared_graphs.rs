@@ -45,7 +45,7 @@ struct Slot {
     graph: Mutex<Option<SharedGraph>>,
 }
 
-/// A graph in use and what is known of its load.
+/// A graph in use, with the facts about its load.
 #[derive(Debug)]
 struct SharedGraph {
     graph: Weak<dyn Graph>,

@@ -9,7 +9,7 @@ use std::num::NonZeroUsize;
 use std::path::Path;
 use wisp_backend::{Backends, LoadOptions};
 
-/// The file of a graph, and what its model sets. Lifetime: one question.
+/// The file of a graph, and the settings of its model. Lifetime: one query.
 #[derive(Debug, Clone, Copy)]
 pub struct GraphOfModel<'a> {
     pub path: &'a Path,

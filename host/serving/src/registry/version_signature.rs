@@ -1,4 +1,4 @@
-//! Signatures of versions: who made the files that are loaded, whatever way they came.
+//! Signatures of versions, which prove the author of loaded files, however they were deployed.
 //!
 //! `SHA256SUMS` in the directory of a version lists the digests of its files, with paths from the directory of the
 //! repository, as `sha256sum wine/1/model.onnx wine/model.toml` writes them. The paths bind the files to the model and the
@@ -46,7 +46,7 @@ const BUFFER_BYTES: usize = 256 << 10;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TrustedKey(PublicKey);
 
-/// The error for a text that is no public key of minisign.
+/// The error for a text that is not a public key of minisign.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("it is not a public key of minisign, such as the file minisign.pub")]
 pub struct TrustedKeyError;

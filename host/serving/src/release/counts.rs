@@ -34,7 +34,7 @@ pub enum Outcome {
     /// The response was known, so that it shows nothing about the version.
     Remembered,
     Failed,
-    /// The request is invalid, by what the version accepts.
+    /// The version rejected the request as invalid.
     Rejected,
 }
 

@@ -57,7 +57,7 @@ struct ShadowCall {
 /// The meaning of a failed call for the version that was called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fault {
-    /// The request is invalid, by what the version accepts.
+    /// The version rejected the request as invalid.
     Request,
     /// The server had no capacity.
     Capacity,

@@ -1,7 +1,7 @@
-//! The rule by which a release is rolled back: what its recent requests have shown, and the verdict. Pure functions.
+//! The rule by which a release is rolled back: the results of its recent requests, and the verdict. Pure functions.
 //!
 //! Nothing is decided before the minimum number of requests, since few requests show little. The candidate is compared
-//! with the stable version, so that what slows or breaks both rolls nothing back.
+//! with the stable version, so a slowdown or failure of both versions causes no rollback.
 
 use std::fmt;
 use std::time::Duration;

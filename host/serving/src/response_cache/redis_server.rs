@@ -6,7 +6,7 @@
 use redis::{Client, ConnectionInfo, IntoConnectionInfo, TlsCertificates};
 use std::fmt;
 
-/// The address of a Redis server, with what is needed to connect. Lifetime: the process.
+/// The address and credentials of a Redis server. Lifetime: the process.
 #[derive(Clone)]
 pub struct RedisServer {
     client: Client,

@@ -45,7 +45,7 @@ pub(super) struct StoredValue {
     pub(super) remaining: Option<Duration>,
 }
 
-/// The reason that a server which answers does not do what it is asked.
+/// The reason that a reachable server refuses a command.
 enum Refusal {
     /// The value of this name is not a string.
     Value,
@@ -187,7 +187,7 @@ impl Operation<'_> {
         let has_closed = self.store.breaker().succeed(admitted);
         if has_closed && self.store.has_reported.swap(false, Ordering::Relaxed) {
             let server = &self.store.server;
-            tracing::info!(%server, "the Redis server of the response cache answers again");
+            tracing::info!(%server, "the Redis server of the response cache responds again");
         }
     }
 

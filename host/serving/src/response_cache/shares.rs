@@ -1,8 +1,8 @@
-//! The bytes that each tenant has in the cache, and what it loses when they are more than its share.
+//! The bytes that each tenant has in the cache, and the responses that it loses above its share.
 //!
 //! The cache itself does not record the tenant of a response: one that fills it would push out those of all others. A tenant
 //! beyond its share loses its oldest responses instead. The local owner has no share. This module only counts: the cache
-//! reports what it remembers and forgets.
+//! reports the responses that it stores and evicts.
 
 use crate::owner::Owner;
 use crate::response_cache::key::CacheKey;

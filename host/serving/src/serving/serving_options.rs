@@ -39,7 +39,7 @@ pub struct ServingOptions {
     pub golden_cases: bool,
     /// The usage of all tenants and models.
     pub usage: Arc<UsageBook>,
-    /// Set if the response of an inference contains what its request has used.
+    /// Set if the response of an inference contains the usage of its request.
     pub shows_usage: bool,
 }
 

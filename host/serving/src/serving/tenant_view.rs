@@ -138,7 +138,7 @@ impl Serving {
         Some(own.unwrap_or(UploadLimits::default().models))
     }
 
-    /// Starts to measure what a request of the tenant for a version uses.
+    /// Starts to measure the usage of the tenant's request for a version.
     pub(crate) fn meter(&self, version: &ModelVersion) -> Arc<CallMeter> {
         let description = version.description();
         let counters = version.statistics().counters();
@@ -234,7 +234,7 @@ impl Serving {
         entries
     }
 
-    /// Returns every version of every model that the tenant can name and its state, and what is skipped, by name.
+    /// Returns every version of every model that the tenant can name and its state, and the skipped entries, by name.
     pub(super) fn visible_index(&self) -> Vec<IndexEntry> {
         let mut entries = self.registry.index();
         let Some(public) = &self.public else {

@@ -22,7 +22,7 @@ use std::time::Duration;
 /// The time for which a replaced key stays valid if the request does not say.
 pub const DEFAULT_GRACE: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The error for a body that is no document of the API.
+/// The error for a body that is not a document of the API.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("invalid JSON: {0}")]
 pub struct DocumentError(String);

@@ -19,7 +19,7 @@ pub enum Isolation {
     Worker,
 }
 
-/// The error for a text that is no level of isolation.
+/// The error for a text that is not a level of isolation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("expected a level of isolation: `shared`, `cordon` or `worker`")]
 pub struct IsolationError;

@@ -16,7 +16,7 @@ pub enum Role {
     Admin,
 }
 
-/// The error for a text that is no role.
+/// The error for a text that is not a role.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("expected a role: `infer`, `deploy` or `admin`")]
 pub struct RoleError;

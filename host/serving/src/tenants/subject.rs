@@ -25,7 +25,7 @@ const MAX_DN_BYTES: usize = 1024;
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Subject(String);
 
-/// The error for a text that is no name of a client certificate.
+/// The error for a text that is not a name of a client certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "expected a name in a client certificate: `uri:spiffe://example.org/client`, `dns:client.example.org` in lower \

@@ -1,7 +1,7 @@
 //! The capabilities that the own models of a tenant may have.
 //!
 //! A model asks for them in its `model.toml`. Its deployer writes that file, and so the operator decides for each
-//! tenant which of them a model may have. The public models have what their `model.toml` asks for.
+//! tenant which of them a model may have. The public models have the grants that their `model.toml` requests.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -20,7 +20,7 @@ pub enum TenantGrant {
     Network,
 }
 
-/// The error for a text that is no capability.
+/// The error for a text that is not a capability.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("expected a grant: `random`, `clock` or `network`")]
 pub struct TenantGrantError;

@@ -13,7 +13,7 @@ const MAX_BYTES: usize = 63;
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TenantId(String);
 
-/// The error for a text that is no name of a tenant.
+/// The error for a text that is not a name of a tenant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "expected the name of a tenant: up to {MAX_BYTES} lower-case letters, digits and hyphens, of which the first and \

@@ -102,7 +102,7 @@ pub enum RecordError {
     Key { tenant: String, number: usize },
     #[error("two keys have the id `{0}`")]
     KeyTwice(KeyId),
-    #[error("`{name}` in the subjects of tenant `{tenant}` is no name of a client certificate")]
+    #[error("`{name}` in the subjects of tenant `{tenant}` is not a name of a client certificate")]
     Subject { tenant: String, name: String },
     #[error("the certificate name `{0}` is listed twice, in two tenants or in one")]
     SubjectTwice(Subject),
@@ -276,7 +276,7 @@ impl TenantSet {
             (Some(key), Some(certificate)) if key.tenant.id != certificate.tenant.id => {
                 Err(NotAuthenticated)
             }
-            // The certificate of a client may identify a machine, which is no tenant.
+            // The certificate of a client may identify a machine, which is not a tenant.
             (Some(key), _) => Ok(key),
             (None, Some(certificate)) => Ok(certificate),
             (None, None) if subjects.is_some() => Err(NotAuthenticated),

@@ -43,7 +43,7 @@ pub(super) struct NewFile {
     pub(super) place: OwnedSemaphorePermit,
 }
 
-/// The file on the disk, and the digest of what has been written.
+/// The file on the disk, and the digest of the written bytes.
 #[derive(Debug)]
 struct Sink {
     content: NamedTempFile,

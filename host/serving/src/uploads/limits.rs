@@ -6,7 +6,7 @@ use wisp_sandbox::limits::Limits;
 /// The size limit of settings, checksums and signatures in bytes, far above usual ones.
 const MAX_SETTINGS_BYTES: u64 = 1 << 20;
 
-/// The limits of what clients upload.
+/// The limits of uploads.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UploadLimits {
     /// The largest file in bytes. Handlers and settings have smaller limits of their own.

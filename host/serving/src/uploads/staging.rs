@@ -76,7 +76,7 @@ impl From<OpenUploadsError> for UploadError {
 }
 
 impl Staging {
-    /// Opens the directory, completes the commits that were decided, and removes what else was left there.
+    /// Opens the directory, completes the commits that were decided, and removes all other files.
     pub(crate) fn open(
         repository: &Path,
         limits: &UploadLimits,

@@ -41,7 +41,7 @@ impl StorageLimit {
         }
     }
 
-    /// Returns the refusal of what would exceed the limit.
+    /// Returns the refusal for bytes above the limit.
     fn refusal(self) -> UploadError {
         let limit = self.bytes;
         match self.is_of_tenant {

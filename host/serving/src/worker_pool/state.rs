@@ -1,10 +1,10 @@
-//! The queues of a pool and the numbers of its threads: which job is next, and which thread is woken, started or
+//! The queues of a pool and its thread counts, which determine the next job and the thread that is woken, started or
 //! ended.
 //!
 //! Each job has an owner. Of the owners with jobs that may run, the one that has used the least of the threads by its
 //! weight is served, by the measured time of its jobs ([`owner_accounts`](crate::owner_accounts)); its queues take
 //! turns. An owner other than the local one occupies three quarters of the threads at most: a computation is not
-//! interrupted, and there are more threads than cores, so that this costs nobody any time.
+//! interrupted, and there are more threads than cores, so this costs no time.
 //!
 //! The state is changed under one lock and starts no thread itself. Invariant: while jobs may run, as many threads
 //! are on their way, or all threads that there may be are busy.
@@ -70,7 +70,7 @@ pub(super) struct State {
     free: Vec<usize>,
     /// The indices of the queues with jobs that may run, in the order of their turns.
     ready: VecDeque<usize>,
-    /// The number of jobs that may run now, in all queues, whatever their owners occupy.
+    /// The number of jobs that may run now, in all queues, regardless of the shares of their owners.
     runnable: usize,
     /// The use of the threads by each owner.
     accounts: OwnerAccounts,
@@ -99,10 +99,10 @@ struct QueueState {
     running: usize,
     /// The mean time of a job, which is charged when one starts.
     mean: Duration,
-    /// The number of jobs that run on threads which no longer count. Others take the places of as many of them as may
+    /// The number of jobs that run on threads which no longer count. Other jobs replace as many of them as may
     /// run at the same time; the rest keep theirs.
     abandoned: usize,
-    /// The part of [`State::runnable`].
+    /// The queue's part of [`State::runnable`].
     runnable: usize,
     /// Set once the queue has been dropped by its user. The state is removed with the last job.
     closed: bool,
@@ -126,7 +126,7 @@ pub(super) struct Sleeper {
     pub(super) is_woken: AtomicBool,
 }
 
-/// The thread that the jobs need now.
+/// The thread that the waiting jobs need.
 pub(super) enum Call {
     Nobody,
     Sleeper(Arc<Sleeper>),
@@ -134,7 +134,7 @@ pub(super) enum Call {
     NewThread,
 }
 
-/// The course of a thread after a job.
+/// The next step of a thread after a job.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Next {
     Continues,
@@ -386,8 +386,8 @@ impl State {
         self.accounts.close(position);
     }
 
-    /// Closes a queue. Returns its waiting jobs, which the caller drops outside the lock. Nobody needs the results of
-    /// those that run, so that their threads no longer count.
+    /// Closes a queue. Returns its waiting jobs, which the caller drops outside the lock. The results of running jobs are not
+    /// needed, so their threads no longer count.
     pub(super) fn close(&mut self, index: usize) -> Vec<Queued> {
         let Some(queue) = self.queues[index].as_mut() else {
             return Vec::new();

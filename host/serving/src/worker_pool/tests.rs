@@ -1,4 +1,4 @@
-//! Tests of the threads of a pool: what they run, and how many of them there are.
+//! Tests of the threads of a pool: their jobs and their number.
 
 use super::*;
 use std::sync::mpsc::{Receiver, Sender, channel};

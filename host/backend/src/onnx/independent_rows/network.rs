@@ -259,7 +259,7 @@ pub(super) fn attend(operator: &mut Operator<'_>) -> Outputs {
     Some(vec![Value::Tensor(attended), state()?, state()?, state()?])
 }
 
-/// Infers `GridSample`, which takes places of an image by the grid of the same row.
+/// Infers `GridSample`, which samples an image at the positions in the grid of the same row.
 pub(super) fn sample_grid(operator: &Operator<'_>) -> Outputs {
     let (tensor, grid) = (operator.tensor(0)?, operator.tensor(1)?);
     let is_aligned = tensor.rows() == Some(0)

@@ -9,7 +9,7 @@ use super::{
 /// The names of the domain of ONNX's own operators.
 pub(super) const ONNX_DOMAINS: [&str; 2] = ["", "ai.onnx"];
 
-/// The domain of models on tables.
+/// The domain of operators for tables.
 pub(super) const TABLE_DOMAIN: &str = "ai.onnx.ml";
 
 /// The operators whose outputs are random.

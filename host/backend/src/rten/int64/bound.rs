@@ -2,10 +2,10 @@
 
 use crate::pb::tensor_proto::DataType;
 
-/// The number of inputs of a graph that are told apart. [`crate::onnx::check_counts`] admits no more.
+/// The number of inputs of a graph that are distinguished. [`crate::onnx::check_counts`] admits no more.
 const MAX_INPUTS: usize = 1024;
 
-/// The smallest and the greatest number in 32 bits.
+/// The smallest and the largest 32-bit number.
 const WORD: (f64, f64) = (-2_147_483_648.0, 2_147_483_647.0);
 
 /// A set of inputs of the main graph.
@@ -14,7 +14,7 @@ pub(super) struct InputSet([u64; MAX_INPUTS / 64]);
 
 /// The least and the greatest number of a value, and the inputs on which they depend.
 ///
-/// f64 is exact far beyond 32 bits, which is all that matters, and has infinity for what has no bound.
+/// f64 is exact far beyond 32 bits, which is sufficient, and has infinity for a missing bound.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub(super) struct Bound {
     pub(super) low: f64,
@@ -93,7 +93,7 @@ impl Bound {
 
     /// Returns other numbers that depend on the same inputs.
     pub(super) fn with(self, low: f64, high: f64) -> Bound {
-        // The difference of two infinities is none of the two.
+        // The difference of two infinities is neither of the two.
         let ends = match low.is_nan() || high.is_nan() {
             true => Bound::UNKNOWN,
             false => Bound::between(low, high),

@@ -1,8 +1,8 @@
 //! The uses of values, which decide whether numbers beyond 32 bits matter.
 //!
 //! An index or a size beyond 32 bits is an error in ONNX Runtime as well as in rten, so it is not refused
-//! beforehand. The ends of slices are often the greatest number of 64 bits, which stands for the end of the
-//! axis as well as any other great number.
+//! beforehand. The ends of slices are often the largest 64-bit number, which represents the end of the
+//! axis like any other large number.
 
 use crate::onnx::values::{MICROSOFT, inner_graphs, is_onnx};
 use crate::pb::{GraphProto, NodeProto};

@@ -2,7 +2,7 @@
 //! that no later node reads.
 //!
 //! Values of a graph and of all graphs inside it are numbered together; the number of a value is its slot.
-//! Nodes whose outputs nobody reads are left out, as rten does not compute them.
+//! Nodes whose outputs are unused are left out, because rten does not compute them.
 
 use super::constant::{list, narrow, narrowed, of_constant_node, of_tensor};
 use super::known::{Known, Numbers};
@@ -321,7 +321,7 @@ impl Builder {
 }
 
 /// Returns the steps that contribute to `outputs`, each with the `owned` values that it is the last to read.
-/// rten keeps an output that nobody reads until the end.
+/// rten keeps an unused output until the end.
 fn with_releases(steps: Vec<Step>, outputs: &[usize], owned: &HashSet<usize>) -> Vec<Step> {
     let mut read: HashSet<usize> = outputs.iter().copied().collect();
     let mut kept = Vec::with_capacity(steps.len());

@@ -1,4 +1,4 @@
-//! The elements of small tensors: what operators compute of numbers, as far as graphs compute sizes so.
+//! The elements of small tensors: the results of the operators with which graphs compute sizes.
 //!
 //! Floats are computed in 32 bits and in the order of rten, so that a size that is rounded down is the same.
 

@@ -166,7 +166,7 @@ pub(super) fn small(sizes: &[SymExpr]) -> Option<Vec<usize>> {
     (product <= MAX_ELEMENTS).then_some(sizes)
 }
 
-/// Returns an expression for a number of things; those beyond 32 bits are an error, as for rten.
+/// Returns an expression for a count; a count beyond 32 bits is an error, as in rten.
 pub(super) fn size_of(count: usize) -> Option<SymExpr> {
     i32::try_from(count).ok().map(SymExpr::Value)
 }

@@ -9,7 +9,7 @@ use super::known::Known;
 use super::symbols::Symbols;
 use super::walk::Walk;
 
-/// The maximum size of what rten computes while it loads a model, in bytes. Real models compute shapes and
+/// The maximum size of the constants that rten computes while it loads a model, in bytes. Real models compute shapes and
 /// tables, and convert quantized weights.
 const MAX_BYTES: u64 = 4 << 30;
 
@@ -49,7 +49,7 @@ impl<'a> Loading<'a> {
         }
     }
 
-    /// Infers what rten computes of a graph. The error names a node whose result is too large or not known.
+    /// Infers the constants that rten computes of a graph. The error names a node whose result is too large or not known.
     pub(super) fn load(mut self, body: &Body) -> Result<Loaded, String> {
         for step in &body.steps {
             let is_known = |slot: usize| self.is_known.get(slot).is_some_and(|known| *known);

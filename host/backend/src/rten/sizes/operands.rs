@@ -6,7 +6,7 @@ use super::known::Known;
 use super::refusal::Refusal;
 use rten_shape_inference::{InferShapes, InferShapesContext, SymTensor, SymbolGen};
 
-/// A node with what is known of its inputs.
+/// A node with the known facts about its inputs.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Operands<'a> {
     pub(super) step: &'a Step,

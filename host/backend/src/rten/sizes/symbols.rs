@@ -110,7 +110,7 @@ impl Symbols {
         sizes.fold(1, u64::saturating_mul)
     }
 
-    /// Returns what a rule of the crate has inferred as numbers and bounded symbols.
+    /// Returns the inferences of a rule of the crate as numbers and bounded symbols.
     pub(super) fn settle(&mut self, tensor: SymTensor) -> Result<Known, Refusal> {
         let Some(sizes) = tensor.shape() else {
             return Err(Refusal::Values);

@@ -258,7 +258,7 @@ fn selections_are_bounded_by_what_they_select_from() -> anyhow::Result<()> {
 
 #[test]
 fn a_size_computed_from_a_bound_is_a_bound() -> anyhow::Result<()> {
-    // 100 less what was found: up to 100.
+    // 100 minus the number of results: up to 100.
     let nodes = vec![
         node("NonZero", &["x"], "found"),
         number(node("Shape", &["found"], "s"), "start", 1),

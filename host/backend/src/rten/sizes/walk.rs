@@ -111,7 +111,7 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    /// Returns what is known of the inputs of a node.
+    /// Returns the known facts about the inputs of a node.
     pub(super) fn inputs(&self, step: &Step) -> Result<Vec<Option<Known>>, String> {
         let inputs = step.inputs.iter().map(|slot| {
             let known = slot.map(|slot| self.value(slot)).transpose()?;

@@ -1,4 +1,4 @@
-//! Tests of what is refused and what is not.
+//! Tests of refused and accepted operators.
 
 use super::*;
 use std::path::Path;

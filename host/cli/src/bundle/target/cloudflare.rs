@@ -2,7 +2,7 @@
 //!
 //! jco translates the component to JavaScript and core modules when the bundle is made, and `templates/cloudflare`
 //! has the rest: the entry module, and the interfaces of WASI that the component imports. `transpiler` runs jco,
-//! `limits` compares the Worker with what Cloudflare accepts.
+//! `limits` compares the Worker with the limits of Cloudflare.
 
 mod limits;
 mod transpiler;

@@ -21,7 +21,7 @@ const METHODS: [&str; 9] = [
 /// and DATA_LOSS.
 const GRPC_ERRORS: [i32; 6] = [2, 4, 12, 13, 14, 15];
 
-/// Returns the name and version of what makes the spans.
+/// Returns the name and version of the program that makes the spans.
 pub(super) fn scope() -> InstrumentationScope {
     InstrumentationScope::builder("wisp")
         .with_version(env!("CARGO_PKG_VERSION"))

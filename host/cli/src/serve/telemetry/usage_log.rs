@@ -113,7 +113,7 @@ impl UsageLog {
         self.write();
     }
 
-    /// Makes lines of what was used since the last period.
+    /// Makes lines of the usage since the last period.
     fn take(&mut self, end: SystemTime) {
         // The clock may have been set back.
         let end = end.max(self.begun);

@@ -14,7 +14,7 @@ impl Budget {
         Budget { limit, left: limit }
     }
 
-    /// Deducts bytes that are about to be allocated. `None` stands for a number that overflowed.
+    /// Deducts bytes that are about to be allocated. `None` represents a number that overflowed.
     pub(super) fn take(&mut self, bytes: Option<usize>) -> Result<(), InputError> {
         let left = bytes.and_then(|bytes| self.left.checked_sub(bytes));
         let limit = self.limit;

@@ -97,7 +97,7 @@ pub fn echoed_id(message: &ModelInferRequest) -> &str {
     }
 }
 
-/// Returns the client's own parameters, and what the reserved ones ask for.
+/// Returns the client's own parameters, and the effects of the reserved ones.
 fn decode_parameters(
     parameters: BTreeMap<String, InferParameter>,
 ) -> Result<(Vec<Parameter>, Scheduling), DecodeError> {
@@ -137,7 +137,7 @@ fn parameter_value(choice: ParameterChoice) -> ParameterValue {
     match choice {
         ParameterChoice::BoolParam(value) => ParameterValue::Bool(value),
         ParameterChoice::Int64Param(value) => ParameterValue::Int64(value),
-        // As over HTTP, equal numbers have the same type whatever their encoding.
+        // As over HTTP, equal numbers have the same type in every encoding.
         ParameterChoice::Uint64Param(value) => match i64::try_from(value) {
             Ok(value) => ParameterValue::Int64(value),
             Err(_) => ParameterValue::Uint64(value),

@@ -6,7 +6,7 @@ use crate::quoted::Quoted;
 use crate::target::{model, numbered};
 
 /// Returns the model and version that a message names; an empty version means the default. As in Triton, a version
-/// that is no number is an invalid request, and one that no model can have is unknown.
+/// that is not a number is an invalid request, and one that no model can have is unknown.
 pub fn target(name: &str, version: &str) -> Result<Target, TargetError> {
     let model = model(name)?;
     Ok(match version {

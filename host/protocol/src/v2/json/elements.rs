@@ -63,7 +63,7 @@ impl<'a> Elements<'a> {
             ElementType::Fp64 => write(text, self.0.content(), |text, bytes| {
                 write_f64(text, f64::from_le_bytes(bytes));
             }),
-            // `Elements::new` has rejected what is not a string.
+            // `Elements::new` has rejected elements other than strings.
             ElementType::Bytes | ElementType::Fp16 | ElementType::Bf16 => {
                 let strings = self.0.elements().map(String::from_utf8_lossy);
                 list(text, strings, |text, string| write_json(text, &*string));

@@ -54,7 +54,7 @@ impl<'a> Field<'a> {
         object.ok_or_else(|| self.invalid("an object"))
     }
 
-    /// Returns an error unless the value is what an absent member means.
+    /// Returns an error unless the value equals that of an absent member.
     pub(super) fn expect_default(self) -> Result<(), LoadConfigError> {
         match is_default(self.value) {
             true => Ok(()),

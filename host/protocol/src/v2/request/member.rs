@@ -72,7 +72,7 @@ pub(crate) struct Object<T>(pub(crate) T);
 
 /// The parameters of an input or output: a `T` that is written as a JSON object.
 ///
-/// An array stands for no parameters, as in Triton: PHP writes an empty map as `[]`.
+/// An array means no parameters, as in Triton: PHP writes an empty map as `[]`.
 pub(super) struct TensorParameters<T>(pub(super) T);
 
 /// A JSON array of at most [`MAX_TENSORS`] objects.

@@ -192,7 +192,7 @@ fn floats_may_be_bare_words_or_null() -> anyhow::Result<()> {
         ("[ [Infinity ],[ null ] ]", [f32::INFINITY, f32::NAN]),
         ("[null,1.5]", [f32::NAN, 1.5]),
     ] {
-        // Strings and other numbers before and after stay what they are.
+        // Strings and other numbers before and after do not change.
         let rest = r#","id":"[NaN,Infinity]","parameters":{"p":1}"#;
         let (request, encoder) = decode(&with_data("FP32", data, rest))?;
         let expected = tensor("x", ElementType::Fp32, &[2], &f32_bytes(&expected));

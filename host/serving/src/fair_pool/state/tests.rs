@@ -218,7 +218,7 @@ fn owners_receive_by_their_weights_however_many_versions_and_jobs_they_have() {
         let share = of_owner(&received, weight) / total * 7.0 / f64::from(weight);
         assert!((share - 1.0).abs() < 0.05, "{weight}: {share}");
     }
-    // The versions of one owner share what it receives.
+    // The versions of one owner share its time.
     let of_one: Vec<f64> = received
         .iter()
         .filter(|((owner, _), _)| *owner == 4)

@@ -1,6 +1,6 @@
 //! The comparison of backends on the same inputs: which of them agree, and how fast these are.
 //!
-//! The reference decides what is right if it is there. Otherwise the majority does, or a second look at
+//! The reference decides if it is available, otherwise the majority, or a second comparison on
 //! inputs with NaN, which an operator that replaces it by a number computes wrongly. If nothing decides, no
 //! backend is taken for right. `trial` computes the inputs with all backends, and `verdict` excludes some of them.
 

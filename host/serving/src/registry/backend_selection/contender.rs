@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use wisp_backend::Graph;
 
-/// A backend's graph, and what a comparison finds of it.
+/// A backend's graph, and the results of its comparison.
 #[derive(Debug)]
 pub(super) struct Contender {
     pub(super) backend: &'static str,

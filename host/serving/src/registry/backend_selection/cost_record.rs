@@ -1,6 +1,6 @@
 //! The stored cost of a graph's batches with one backend, so that a second load measures nothing.
 //!
-//! A record lies beside the selections of backends, under the hash of the graph's files and settings. It is used only
+//! A record is stored beside the selections of backends, under the hash of the graph's files and settings. It is used only
 //! for the version of the backend that it was measured with.
 
 use super::{BackendSelectionStore, MAX_RECORD_BYTES, write_text};
@@ -15,7 +15,7 @@ use std::time::Duration;
 use wisp_backend::Backend;
 use wisp_backend::bounded_file::read_regular_text;
 
-/// The version of the way in which batches are measured. Records of another version are not used.
+/// The version of the measurement of batches. Records of another version are not used.
 const FORMAT: u32 = 1;
 
 /// The place of a record.

@@ -1,4 +1,4 @@
-//! The reasons that no backend was selected for a graph, with what to do about it.
+//! The reasons that no backend was selected for a graph, with the remedy.
 //!
 //! The messages are for clients too and contain no path.
 

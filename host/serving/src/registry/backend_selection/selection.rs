@@ -7,7 +7,7 @@ use wisp_backend::measure::REFERENCE;
 /// The ratio of times from which an absent reference is worth its installation.
 const FASTER: f64 = 1.5;
 
-/// The backend that was chosen, and what was found of all candidates.
+/// The chosen backend, and the results of all candidates.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct BackendSelection {
     /// The name of the backend.

@@ -411,7 +411,7 @@ fn a_batch_and_larger_sizes_are_computed_together_if_all_compute_them() -> anyho
     );
     Selections::new()?.select(&[&one, &slow], &network("Conv"))?;
     assert_eq!(slow.computations(), 2);
-    // Apart, the refusal of one does not hide what the other computes.
+    // In separate processes, the refusal of one does not hide the results of the other.
     let (one, slow) = (
         both("one").with(Habit::RefusesBatches),
         Adding {

@@ -1,4 +1,4 @@
-//! Tests of uploads on the disk: what is visible when, and what a start finds.
+//! Tests of uploads on the disk: their visibility, and their state after a restart.
 
 use super::*;
 use crate::uploads::limits::TenantParts;

@@ -1,4 +1,4 @@
-//! Operators that arrange the elements of one tensor anew.
+//! Operators that rearrange the elements of one tensor.
 
 use super::super::evaluate::spread;
 use super::super::known::{Known, Numbers, small};

@@ -1,4 +1,4 @@
-//! Operators that take tensors apart and put them together.
+//! Operators that split and join tensors.
 
 use super::super::evaluate::select;
 use super::super::known::{Known, MAX_ELEMENTS, Numbers, count, small};
@@ -124,7 +124,7 @@ pub(super) fn slice(operands: Operands<'_>, symbols: &mut Symbols) -> Result<Kno
     let sizes = output.shape().ok_or(Refusal::Values)?;
     let sizes: Vec<SymExpr> = sizes.collect();
     let bounded = sizes.into_iter().zip(data.sizes()).map(|(size, whole)| {
-        // Of an axis that is cut at a number of the request, all may remain.
+        // A slice with bounds from the request may keep the whole axis.
         match symbols.interval(&size) {
             Some(_) => size,
             None => {

@@ -1,4 +1,4 @@
-//! Runs jco, which translates a component to JavaScript and core modules, and adapts what it writes to workerd.
+//! Runs jco, which translates a component to JavaScript and core modules, and adapts its output to workerd.
 //!
 //! workerd compiles modules only when a Worker is loaded. The JavaScript that jco writes for composed components
 //! contains one helper that compiles a module of its own, for calls that wait, which a bundle has none of; that

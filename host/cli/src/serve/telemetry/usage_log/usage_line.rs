@@ -64,7 +64,7 @@ impl UsageLine {
         }
     }
 
-    /// Returns a line about what a tenant has used of a model version between two times.
+    /// Returns a line with a tenant's usage of a model version between two times.
     pub(super) fn about_usage(
         (key, used): (&UsageKey, &UsageCounters),
         (start, end): (SystemTime, SystemTime),
