@@ -7,7 +7,7 @@
 //! If there are none along the others, no size fits, and the library returns an error of the run, which names
 //! the node. In all other cases the value stays the same, and nothing is copied.
 
-use super::node_builder::{int64s, integer, operator, tensor_constant};
+use super::node_builder::{int64s, operator, tensor_constant, with_integer};
 use super::value_types::{ValueTypes, add_node_types, add_types};
 use super::values::MICROSOFT;
 use crate::pb::tensor_proto::DataType;
@@ -243,9 +243,8 @@ impl Rewriter {
         let [flat, checked, sizes, product] = ["flat", "checked", "sizes", "product"].map(&name);
         let mut nodes = match fragile.axes {
             Axes::Spatial => {
-                let mut flatten = operator("Flatten", &[&value], &flat);
-                flatten.attribute.push(integer("axis", 2));
-                vec![flatten]
+                let flatten = operator("Flatten", &[&value], &flat);
+                vec![with_integer(flatten, "axis", 2)]
             }
             _ => reshape(&value, &[1, -1], "flat", &flat).into(),
         };

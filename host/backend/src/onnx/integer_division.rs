@@ -10,7 +10,7 @@
 //! type of the operands does not follow from the file, they may be floats, whose results must not change
 //! either; the guard then compares as FLOAT64, which has -1 and no other number that rounds to it.
 
-use super::node_builder::{integer, operator, tensor_constant};
+use super::node_builder::{operator, tensor_constant, with_integer};
 use super::value_types::{ValueTypes, add_node_types, add_types};
 use super::values::{is_onnx, opset};
 use crate::pb::tensor_proto::{DataLocation, DataType};
@@ -317,9 +317,8 @@ fn constant(name: &str, number: i64, element_type: i32) -> NodeProto {
 }
 
 fn cast(input: &str, output: &str, element_type: i32) -> NodeProto {
-    let mut node = operator("Cast", &[input], output);
-    node.attribute.push(integer("to", i64::from(element_type)));
-    node
+    let cast = operator("Cast", &[input], output);
+    with_integer(cast, "to", i64::from(element_type))
 }
 
 #[cfg(test)]

@@ -1,9 +1,10 @@
 //! QGemm, ONNX Runtime's product of quantised matrices with a bias, which neither embedded engine has.
 
 use super::external_tensor::is_external;
-use super::rewriter::{
-    NewNames, floats_constant, operator, tensor_constant, with_integer, with_integers,
+use super::node_builder::{
+    floats_constant, operator, tensor_constant, with_integer, with_integers,
 };
+use super::rewriter::NewNames;
 use super::values::{MICROSOFT, Site, attribute};
 use crate::pb::tensor_proto::DataType;
 use crate::pb::{NodeProto, TensorProto};

@@ -6,16 +6,11 @@
 mod dropout;
 mod local_response;
 
-use crate::onnx::rewriter::{
-    NewNames, Rule, constant, integers_constant, operator, rewrite as rewrite_nodes, with_integer,
-    with_integers,
-};
+use crate::onnx::node_builder::{constant, operator, with_integer, with_integers};
+use crate::onnx::rewriter::{NewNames, Rule, along_axis, rewrite as rewrite_nodes};
 use crate::onnx::values::{Site, attribute, is_float, is_onnx};
 use crate::pb::tensor_proto::DataType;
 use crate::pb::{ModelProto, NodeProto};
-
-/// The first version in which the axes of Squeeze are an input.
-const AXES_INPUT_OPSET: i64 = 13;
 
 /// Rewrites all nodes of `model` that have an equivalent.
 pub(super) fn rewrite(model: &mut ModelProto) {
@@ -56,21 +51,10 @@ fn first_extreme(site: &Site<'_>, names: &mut NewNames) -> Option<Vec<NodeProto>
     let top = with_integer(with_integer(top, "axis", axis), "largest", largest);
     let mut nodes = vec![count, top];
     if !keeps_axis {
-        nodes.extend(squeeze(site, (&index, axis), names));
+        let squeeze = operator("Squeeze", &[&index], output);
+        nodes.extend(along_axis(squeeze, axis, site.opset, names));
     }
     Some(nodes)
-}
-
-/// Returns the nodes that remove an axis of size 1 from a value and give it the name of the output.
-fn squeeze(site: &Site<'_>, (value, axis): (&str, i64), names: &mut NewNames) -> Vec<NodeProto> {
-    let output = site.output(0);
-    if site.opset < AXES_INPUT_OPSET {
-        let squeezed = operator("Squeeze", &[value], output);
-        return vec![with_integers(squeezed, "axes", vec![axis])];
-    }
-    let axes = names.name(output, "axes");
-    let constant = integers_constant(&axes, vec![axis]);
-    vec![constant, operator("Squeeze", &[value, &axes], output)]
 }
 
 /// Replaces casts to BOOL, which keep numbers other than 0 and 1, by comparisons with zero.

@@ -4,10 +4,8 @@
 //! saturate. A sum of products of integers is exact in f32 as long as no partial sum exceeds 2^24, which
 //! the weights determine: a zero-based activation has a magnitude of at most 255.
 
-use crate::onnx::rewriter::{
-    NewNames, Rule, floats_constant, operator, rewrite as rewrite_nodes, with_integer,
-    with_integers,
-};
+use crate::onnx::node_builder::{floats_constant, operator, with_integer, with_integers};
+use crate::onnx::rewriter::{NewNames, Rule, rewrite as rewrite_nodes};
 use crate::onnx::values::{Site, attribute, is_onnx};
 use crate::pb::tensor_proto::DataType;
 use crate::pb::{ModelProto, NodeProto};

@@ -3,10 +3,10 @@
 //! Most are about attributes and defaults of some versions of an operator, which tract's reader does not know.
 //! [`super::unsupported_ops`] refuses what is left.
 
-use crate::onnx::rewriter::{
-    NewNames, Rule, floats_constant, integers_constant, operator, rewrite as rewrite_nodes,
-    with_integer, with_text,
+use crate::onnx::node_builder::{
+    floats_constant, integers_constant, operator, with_integer, with_text,
 };
+use crate::onnx::rewriter::{NewNames, Rule, rewrite as rewrite_nodes};
 use crate::onnx::values::{Site, attribute, is_onnx};
 use crate::pb::tensor_proto::DataType;
 use crate::pb::{ModelProto, NodeProto};

@@ -1,6 +1,7 @@
 //! Dropout, which changes nothing in inference.
 
-use crate::onnx::rewriter::{NewNames, operator};
+use crate::onnx::node_builder::operator;
+use crate::onnx::rewriter::NewNames;
 use crate::onnx::values::{Site, inner_graphs, is_onnx};
 use crate::pb::{GraphProto, NodeProto};
 use std::collections::HashSet;

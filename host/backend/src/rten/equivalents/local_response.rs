@@ -1,6 +1,7 @@
 //! LRN, the normalisation of AlexNet and GoogLeNet, which rten lacks.
 
-use crate::onnx::rewriter::{NewNames, floats_constant, operator, with_integer, with_integers};
+use crate::onnx::node_builder::{floats_constant, operator, with_integer, with_integers};
+use crate::onnx::rewriter::NewNames;
 use crate::onnx::values::{Site, attribute, is_onnx};
 use crate::pb::NodeProto;
 
