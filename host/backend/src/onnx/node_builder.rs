@@ -2,7 +2,7 @@
 
 use crate::pb::attribute_proto::AttributeType;
 use crate::pb::tensor_proto::DataType;
-use crate::pb::{AttributeProto, NodeProto, TensorProto};
+use crate::pb::{AttributeProto, GraphProto, NodeProto, TensorProto};
 
 /// Returns a node of ONNX with one output, which is also its name.
 pub(crate) fn operator(op_type: &str, inputs: &[&str], output: &str) -> NodeProto {
@@ -17,14 +17,7 @@ pub(crate) fn operator(op_type: &str, inputs: &[&str], output: &str) -> NodeProt
 
 /// Returns a node whose output is `tensor`.
 pub(crate) fn tensor_constant(output: &str, tensor: TensorProto) -> NodeProto {
-    let mut node = operator("Constant", &[], output);
-    node.attribute.push(AttributeProto {
-        name: "value".to_owned(),
-        r#type: AttributeType::Tensor as i32,
-        t: Some(tensor),
-        ..Default::default()
-    });
-    node
+    with_tensor(operator("Constant", &[], output), "value", tensor)
 }
 
 /// Returns a vector of INT64.
@@ -80,37 +73,70 @@ pub(crate) fn integers_constant(output: &str, numbers: Vec<i64>) -> NodeProto {
 }
 
 /// Returns the node with an attribute, which replaces one of the same name.
-pub(crate) fn with_integer(mut node: NodeProto, name: &str, number: i64) -> NodeProto {
-    node.attribute.retain(|attribute| attribute.name != name);
-    node.attribute.push(AttributeProto {
-        name: name.to_owned(),
+pub(crate) fn with_integer(node: NodeProto, name: &str, number: i64) -> NodeProto {
+    let number = AttributeProto {
         r#type: AttributeType::Int as i32,
         i: number,
         ..Default::default()
-    });
-    node
+    };
+    with(node, name, number)
 }
 
 /// Returns the node with an attribute, which replaces one of the same name.
-pub(crate) fn with_integers(mut node: NodeProto, name: &str, numbers: Vec<i64>) -> NodeProto {
-    node.attribute.retain(|attribute| attribute.name != name);
-    node.attribute.push(AttributeProto {
-        name: name.to_owned(),
+pub(crate) fn with_integers(node: NodeProto, name: &str, numbers: Vec<i64>) -> NodeProto {
+    let numbers = AttributeProto {
         r#type: AttributeType::Ints as i32,
         ints: numbers,
         ..Default::default()
-    });
-    node
+    };
+    with(node, name, numbers)
 }
 
 /// Returns the node with an attribute, which replaces one of the same name.
-pub(crate) fn with_text(mut node: NodeProto, name: &str, text: &str) -> NodeProto {
-    node.attribute.retain(|attribute| attribute.name != name);
-    node.attribute.push(AttributeProto {
-        name: name.to_owned(),
+pub(crate) fn with_float(node: NodeProto, name: &str, number: f32) -> NodeProto {
+    let number = AttributeProto {
+        r#type: AttributeType::Float as i32,
+        f: number,
+        ..Default::default()
+    };
+    with(node, name, number)
+}
+
+/// Returns the node with an attribute, which replaces one of the same name.
+pub(crate) fn with_text(node: NodeProto, name: &str, text: &str) -> NodeProto {
+    let text = AttributeProto {
         r#type: AttributeType::String as i32,
         s: text.as_bytes().to_vec(),
         ..Default::default()
+    };
+    with(node, name, text)
+}
+
+/// Returns the node with an attribute, which replaces one of the same name.
+pub(crate) fn with_tensor(node: NodeProto, name: &str, tensor: TensorProto) -> NodeProto {
+    let tensor = AttributeProto {
+        r#type: AttributeType::Tensor as i32,
+        t: Some(tensor),
+        ..Default::default()
+    };
+    with(node, name, tensor)
+}
+
+/// Returns the node with an inner graph, which replaces one of the same name.
+pub(crate) fn with_graph(node: NodeProto, name: &str, graph: GraphProto) -> NodeProto {
+    let graph = AttributeProto {
+        r#type: AttributeType::Graph as i32,
+        g: Some(graph),
+        ..Default::default()
+    };
+    with(node, name, graph)
+}
+
+fn with(mut node: NodeProto, name: &str, attribute: AttributeProto) -> NodeProto {
+    node.attribute.retain(|attribute| attribute.name != name);
+    node.attribute.push(AttributeProto {
+        name: name.to_owned(),
+        ..attribute
     });
     node
 }

@@ -15,6 +15,7 @@ use std::collections::HashMap;
 
 /// The values of a graph, and those of the graphs around it. Lifetime: the loading of a model.
 pub(crate) struct Values<'a> {
+    graph: &'a GraphProto,
     outer: Option<&'a Values<'a>>,
     own: HashMap<&'a str, Value<'a>>,
 }
@@ -42,6 +43,7 @@ impl<'a> Values<'a> {
     /// Collects the values of `graph`, which is inside the graph of `outer`.
     pub(crate) fn of(graph: &'a GraphProto, outer: Option<&'a Values<'a>>) -> Values<'a> {
         let mut values = Values {
+            graph,
             outer,
             own: HashMap::new(),
         };
@@ -100,6 +102,11 @@ impl<'a> Values<'a> {
     /// Returns whether this graph or one around it has the value.
     pub(crate) fn contains(&self, name: &str) -> bool {
         self.find(name).is_some()
+    }
+
+    /// Returns whether the graph returns one of its own values, or a node in it reads the value.
+    pub(crate) fn is_read(&self, name: &str) -> bool {
+        reads(self.graph, name)
     }
 
     /// Returns the element type of a value.
@@ -322,6 +329,16 @@ fn elements<T, const N: usize>(bytes: &[u8], element: impl Fn([u8; N]) -> T) -> 
     chunks.iter().map(|chunk| element(*chunk)).collect()
 }
 
+fn reads(graph: &GraphProto, name: &str) -> bool {
+    let is_returned = graph.output.iter().any(|output| output.name == name);
+    let mut nodes = graph.node.iter();
+    is_returned
+        || nodes.any(|node| {
+            node.input.iter().any(|input| input == name)
+                || inner_graphs(node).any(|inner| reads(inner, name))
+        })
+}
+
 fn declared(value: &ValueInfoProto) -> (Option<DataType>, Option<Vec<Option<u64>>>) {
     let found = value.r#type.as_ref().and_then(|found| found.value.as_ref());
     let Some(type_proto::Value::TensorType(tensor)) = found else {
@@ -360,7 +377,7 @@ fn inner_type(node: &NodeProto, name: &str, position: usize) -> Option<DataType>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::onnx::test_graphs::{node, number, tensor, value};
+    use crate::onnx::test_graphs::{inner, node, number, tensor, value};
 
     #[test]
     fn types_follow_from_declarations_and_operators() {
@@ -407,6 +424,26 @@ mod tests {
         let inner = Values::of(&inner, Some(&outer));
         assert_eq!(inner.data_type("y"), Some(DataType::Float));
         assert!(inner.contains("x") && !outer.contains("y"));
+    }
+
+    #[test]
+    fn a_value_is_read_by_nodes_of_inner_graphs_and_by_those_who_run_the_graph() {
+        let body = GraphProto {
+            node: vec![node("Relu", &["b"], "inside")],
+            ..Default::default()
+        };
+        let graph = GraphProto {
+            output: vec![value("c", DataType::Float, &[1])],
+            node: vec![
+                node("Relu", &["a"], "b"),
+                inner(node("If", &["b"], "c"), "then_branch", body),
+                node("Relu", &["a"], "d"),
+            ],
+            ..Default::default()
+        };
+        let values = Values::of(&graph, None);
+        let read = ["a", "b", "c", "d"].map(|name| values.is_read(name));
+        assert_eq!(read, [true, true, true, false]);
     }
 
     #[test]

@@ -28,7 +28,7 @@ const BINARY: &[&str] = &[
 ];
 
 const UNSUPPORTED_OPS: [UnsupportedOp; 16] = [
-    // A single direction is always computed forwards. Most nodes have been rewritten.
+    // Of these, `recurrence` and `equivalents` have rewritten most. A single direction is always computed forwards.
     UnsupportedOp {
         operators: RECURRENT,
         attribute: "direction",
