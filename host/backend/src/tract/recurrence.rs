@@ -101,15 +101,13 @@ impl<'a> Layer<'a> {
             b"bidirectional" => &[false, true],
             _ => return None,
         };
-        let hidden = match site.integer("hidden_size", 0) {
-            0 => i64::try_from(
-                site.values
-                    .shape(site.input(RECURRENT))?
-                    .get(2)
-                    .copied()??,
-            )
-            .ok()?,
-            hidden => hidden,
+        let weights = site.values.shape(site.input(RECURRENT));
+        let stored = weights.and_then(|sizes| i64::try_from(sizes.get(2).copied()??).ok());
+        let hidden = match (site.integer("hidden_size", 0), stored) {
+            (0, Some(stored)) => stored,
+            (hidden, None) => hidden,
+            (hidden, Some(stored)) if hidden == stored => hidden,
+            _ => return None,
         };
         // The longest vector is that of the biases.
         if hidden < 1 || hidden.checked_mul(kind.gates())?.checked_mul(2).is_none() {

@@ -51,6 +51,10 @@ fn rewritten_from(opset: i64, nodes: Vec<NodeProto>) -> Vec<NodeProto> {
         initializer: vec![
             weights("w", DataType::Float),
             weights("wide", DataType::Double),
+            TensorProto {
+                dims: vec![1, 20, 5],
+                ..weights("sized", DataType::Float)
+            },
             tensor("full", DataType::Int32, &[3, 3]),
         ],
         node: nodes,
@@ -183,12 +187,16 @@ fn operators_whose_meaning_is_not_known_stay() {
     let limited = || with_float(layer("LSTM"), "clip", 0.5);
     let mut wide = limited();
     wide.input[1] = "wide".to_owned();
+    let mut sized = limited();
+    sized.input[2] = "sized".to_owned();
+    assert_eq!(scans(&rewritten(sized.clone())).len(), 1);
     for (opset, kept) in [
         (9, limited()),
         (14, wide),
         (14, with_integer(limited(), "layout", 1)),
         (14, with_text(limited(), "direction", "sideways")),
         (14, with_integer(limited(), "hidden_size", 0)),
+        (14, with_integer(sized, "hidden_size", 6)),
         (14, with_integer(limited(), "hidden_size", i64::MAX)),
         (14, with_float(layer("LSTM"), "clip", 0.0)),
     ] {
