@@ -31,6 +31,7 @@ mod integer_division;
     allow(dead_code, reason = "one backend needs fewer nodes")
 )]
 pub(crate) mod node_builder;
+pub(crate) mod node_parts;
 mod operator_inputs;
 mod optional_input;
 mod quantised_gemm;

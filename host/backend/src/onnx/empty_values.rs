@@ -8,8 +8,8 @@
 //! the node. In all other cases the value stays the same, and nothing is copied.
 
 use super::node_builder::{int64s, operator, tensor_constant, with_integer};
+use super::node_parts::MICROSOFT;
 use super::value_types::{ValueTypes, add_node_types, add_types};
-use super::values::MICROSOFT;
 use crate::pb::tensor_proto::DataType;
 use crate::pb::{GraphProto, ModelProto, NodeProto, OperatorSetIdProto};
 use std::collections::{HashMap, HashSet};

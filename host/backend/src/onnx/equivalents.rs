@@ -2,8 +2,9 @@
 //! operators with the same results.
 
 use super::node_builder::{floats_constant, integers_constant, operator, with_integer};
+use super::node_parts::{attribute, is_onnx};
 use super::rewriter::{NewNames, Rule, along_axis, rewrite as rewrite_nodes};
-use super::values::{Site, attribute, is_onnx};
+use super::values::Site;
 use crate::pb::tensor_proto::DataType;
 use crate::pb::{ModelProto, NodeProto};
 

@@ -11,8 +11,8 @@
 //! either; the guard then compares as FLOAT64, which has -1 and no other number that rounds to it.
 
 use super::node_builder::{operator, tensor_constant, with_integer};
+use super::node_parts::{is_onnx, opset};
 use super::value_types::{ValueTypes, add_node_types, add_types};
-use super::values::{is_onnx, opset};
 use crate::pb::tensor_proto::{DataLocation, DataType};
 use crate::pb::{
     AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto,

@@ -4,8 +4,9 @@ use super::external_tensor::is_external;
 use super::node_builder::{
     floats_constant, operator, tensor_constant, with_integer, with_integers,
 };
+use super::node_parts::{MICROSOFT, attribute};
 use super::rewriter::NewNames;
-use super::values::{MICROSOFT, Site, attribute};
+use super::values::Site;
 use crate::pb::tensor_proto::DataType;
 use crate::pb::{NodeProto, TensorProto};
 
@@ -127,8 +128,8 @@ fn transposed_tensor(tensor: &TensorProto) -> Option<TensorProto> {
 #[cfg(test)]
 mod tests {
     use crate::onnx::equivalents::rewrite;
+    use crate::onnx::node_parts::MICROSOFT;
     use crate::onnx::test_graphs::{float, model, node, number, tensor, value};
-    use crate::onnx::values::MICROSOFT;
     use crate::pb::tensor_proto::DataType;
     use crate::pb::{GraphProto, NodeProto};
 

@@ -3,7 +3,8 @@
 //! All replacements are found first and then made, since they depend on the values around a node.
 
 use super::node_builder::{integers_constant, with_integers};
-use super::values::{Site, Values, inner_graphs, opset};
+use super::node_parts::{inner_graphs, opset};
+use super::values::{Site, Values};
 use crate::pb::{GraphProto, ModelProto, NodeProto};
 use std::collections::HashSet;
 

@@ -5,12 +5,10 @@
 //! file does not determine it, and each use of this module must handle that.
 
 use super::external_tensor::is_external;
+use super::node_parts::{MICROSOFT, attribute, inner_graphs, is_onnx, is_onnx_domain};
 use crate::pb::tensor_proto::DataType;
 use crate::pb::tensor_shape_proto::dimension;
-use crate::pb::{
-    AttributeProto, GraphProto, NodeProto, OperatorSetIdProto, TensorProto, ValueInfoProto,
-    type_proto,
-};
+use crate::pb::{GraphProto, NodeProto, TensorProto, ValueInfoProto, type_proto};
 use std::collections::HashMap;
 
 /// The values of a graph, and those of the graphs around it. Lifetime: the loading of a model.
@@ -170,7 +168,7 @@ impl<'a> Values<'a> {
             let found = attribute(node, name).filter(|found| found.i != 0)?;
             DataType::try_from(i32::try_from(found.i).ok()?).ok()
         };
-        if !["", "ai.onnx"].contains(&node.domain.as_str()) {
+        if !is_onnx_domain(&node.domain) {
             // Those of ONNX Runtime's operators that rten has compute floats.
             let float = input(0).filter(|&found| is_float(found));
             return float.filter(|_| node.domain == MICROSOFT);
@@ -254,32 +252,6 @@ impl Site<'_> {
             None => &[],
         }
     }
-}
-
-/// The domain of ONNX Runtime's own operators.
-pub(crate) const MICROSOFT: &str = "com.microsoft";
-
-/// Returns the attribute of a name.
-pub(crate) fn attribute<'a>(node: &'a NodeProto, name: &str) -> Option<&'a AttributeProto> {
-    let mut attributes = node.attribute.iter();
-    attributes.find(|attribute| attribute.name == name)
-}
-
-/// Returns the graphs inside a node.
-pub(crate) fn inner_graphs(node: &NodeProto) -> impl Iterator<Item = &GraphProto> {
-    let attributes = node.attribute.iter();
-    attributes.flat_map(|attribute| attribute.g.iter().chain(&attribute.graphs))
-}
-
-/// Returns whether the node is one of these operators of ONNX.
-pub(crate) fn is_onnx(node: &NodeProto, operators: &[&str]) -> bool {
-    ["", "ai.onnx"].contains(&node.domain.as_str()) && operators.contains(&node.op_type.as_str())
-}
-
-/// Returns the version of ONNX's operators that a file declares.
-pub(crate) fn opset(imports: &[OperatorSetIdProto]) -> Option<i64> {
-    let own = |import: &&OperatorSetIdProto| ["", "ai.onnx"].contains(&import.domain.as_str());
-    imports.iter().find(own).map(|import| import.version)
 }
 
 pub(crate) fn is_float(data_type: DataType) -> bool {

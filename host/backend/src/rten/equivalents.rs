@@ -7,8 +7,9 @@ mod dropout;
 mod local_response;
 
 use crate::onnx::node_builder::{constant, operator, with_integer, with_integers};
+use crate::onnx::node_parts::{attribute, is_onnx};
 use crate::onnx::rewriter::{NewNames, Rule, along_axis, rewrite as rewrite_nodes};
-use crate::onnx::values::{Site, attribute, is_float, is_onnx};
+use crate::onnx::values::{Site, is_float};
 use crate::pb::tensor_proto::DataType;
 use crate::pb::{ModelProto, NodeProto};
 

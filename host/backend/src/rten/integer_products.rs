@@ -5,8 +5,9 @@
 //! the weights determine: a zero-based activation has a magnitude of at most 255.
 
 use crate::onnx::node_builder::{floats_constant, operator, with_integer, with_integers};
+use crate::onnx::node_parts::{attribute, is_onnx};
 use crate::onnx::rewriter::{NewNames, Rule, rewrite as rewrite_nodes};
-use crate::onnx::values::{Site, attribute, is_onnx};
+use crate::onnx::values::Site;
 use crate::pb::tensor_proto::DataType;
 use crate::pb::{ModelProto, NodeProto};
 

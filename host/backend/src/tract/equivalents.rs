@@ -7,8 +7,9 @@ use super::recurrence;
 use crate::onnx::node_builder::{
     floats_constant, integers_constant, operator, with_integer, with_tensor, with_text,
 };
+use crate::onnx::node_parts::{attribute, is_onnx};
 use crate::onnx::rewriter::{NewNames, Rule, rewrite as rewrite_nodes};
-use crate::onnx::values::{Site, attribute, is_onnx};
+use crate::onnx::values::Site;
 use crate::pb::tensor_proto::DataType;
 use crate::pb::{ModelProto, NodeProto, TensorProto};
 use std::collections::BTreeMap;

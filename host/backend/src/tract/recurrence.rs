@@ -20,8 +20,9 @@ use self::lengths::Lengths;
 use self::origin::{Origin, origin};
 use self::writer::Writer;
 use crate::onnx::node_builder::{operator, with_graph, with_integer, with_integers};
+use crate::onnx::node_parts::attribute;
 use crate::onnx::rewriter::NewNames;
-use crate::onnx::values::{Site, attribute};
+use crate::onnx::values::Site;
 use crate::pb::NodeProto;
 use crate::pb::tensor_proto::DataType;
 

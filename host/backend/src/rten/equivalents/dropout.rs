@@ -1,8 +1,9 @@
 //! Dropout, which changes nothing in inference.
 
 use crate::onnx::node_builder::operator;
+use crate::onnx::node_parts::{inner_graphs, is_onnx};
 use crate::onnx::rewriter::NewNames;
-use crate::onnx::values::{Site, inner_graphs, is_onnx};
+use crate::onnx::values::Site;
 use crate::pb::{GraphProto, NodeProto};
 use std::collections::HashSet;
 

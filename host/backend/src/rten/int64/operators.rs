@@ -4,7 +4,8 @@
 //! return any number.
 
 use super::bound::Bound;
-use crate::onnx::values::{Site, attribute, floats, integers, is_integer, is_onnx};
+use crate::onnx::node_parts::{attribute, is_onnx};
+use crate::onnx::values::{Site, floats, integers, is_integer};
 use crate::pb::{NodeProto, TensorProto};
 
 /// The maximum number of elements along an axis, or in a sum, if the file does not fix it.

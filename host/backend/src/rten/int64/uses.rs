@@ -4,7 +4,7 @@
 //! beforehand. The ends of slices are often the greatest number of 64 bits, which stands for the end of the
 //! axis as well as any other great number.
 
-use crate::onnx::values::{MICROSOFT, inner_graphs, is_onnx};
+use crate::onnx::node_parts::{MICROSOFT, inner_graphs, is_onnx};
 use crate::pb::{GraphProto, NodeProto};
 use std::collections::HashSet;
 

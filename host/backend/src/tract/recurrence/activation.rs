@@ -1,7 +1,8 @@
 //! The activation functions of recurrent operators, which are operators of their own.
 
 use crate::onnx::node_builder::with_float;
-use crate::onnx::values::{Site, attribute};
+use crate::onnx::node_parts::attribute;
+use crate::onnx::values::Site;
 use crate::pb::NodeProto;
 
 /// A function and its parameters.

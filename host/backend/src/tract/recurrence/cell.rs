@@ -2,7 +2,7 @@
 
 use super::activation::Activation;
 use super::writer::Writer;
-use crate::onnx::values::is_onnx;
+use crate::onnx::node_parts::is_onnx;
 use crate::pb::tensor_proto::DataType;
 use crate::pb::{GraphProto, NodeProto, TypeProto, ValueInfoProto, type_proto};
 

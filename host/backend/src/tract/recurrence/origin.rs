@@ -1,6 +1,7 @@
 //! The parts of a graph that a value depends on.
 
-use crate::onnx::values::{Values, inner_graphs, is_onnx};
+use crate::onnx::node_parts::{inner_graphs, is_onnx};
+use crate::onnx::values::Values;
 use std::collections::HashSet;
 
 /// What determines a value. tract knows all but those that depend on contents before it computes them.

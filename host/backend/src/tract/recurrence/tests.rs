@@ -2,9 +2,9 @@
 
 use super::scan;
 use crate::onnx::node_builder::{operator, with_float, with_integer, with_text};
+use crate::onnx::node_parts::attribute;
 use crate::onnx::rewriter::rewrite;
 use crate::onnx::test_graphs::{model, tensor, value};
-use crate::onnx::values::attribute;
 use crate::pb::attribute_proto::AttributeType;
 use crate::pb::tensor_proto::DataType;
 use crate::pb::{AttributeProto, GraphProto, NodeProto, TensorProto};
