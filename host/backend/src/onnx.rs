@@ -88,6 +88,8 @@ pub(crate) use self::signature::element_type;
 pub(crate) use self::text_locale::set_locale;
 pub(crate) use self::zip_map::remove_zip_maps;
 
+#[cfg(feature = "rten")]
+use self::node_parts::inner_graphs_mut;
 use crate::bounded_file::{open_regular, read_regular};
 use crate::error::BackendError;
 use crate::foreign_content;
@@ -159,11 +161,8 @@ pub(crate) fn decode(content: &[u8], backend: &'static str) -> Result<ModelProto
 pub(crate) fn remove_value_info(model: &mut ModelProto) {
     fn remove(graph: &mut GraphProto) {
         graph.value_info.clear();
-        let attributes = graph.node.iter_mut().flat_map(|node| &mut node.attribute);
-        for attribute in attributes {
-            let inner = attribute.g.iter_mut().chain(&mut attribute.graphs);
-            inner.for_each(remove);
-        }
+        let inner = graph.node.iter_mut().flat_map(inner_graphs_mut);
+        inner.for_each(remove);
     }
     if let Some(graph) = &mut model.graph {
         remove(graph);

@@ -7,6 +7,7 @@
 
 use super::change_tensors::change_tensors;
 use super::external_tensor::{ExternalBytes, is_external};
+use super::node_parts::{inner_graphs, inner_graphs_mut};
 use crate::model_folder::ModelFolder;
 use crate::pb::tensor_proto::{DataLocation, DataType};
 use crate::pb::{
@@ -110,13 +111,10 @@ fn is_half(value: &ValueInfoProto) -> bool {
 
 /// Returns whether a node makes FP16 of another type.
 fn casts_to_half(graph: &GraphProto) -> bool {
-    graph.node.iter().any(|node| {
-        let mut attributes = node.attribute.iter();
-        attributes.any(|attribute| {
-            let mut inner = attribute.g.iter().chain(&attribute.graphs);
-            names_half(attribute) || inner.any(casts_to_half)
-        })
-    })
+    graph
+        .node
+        .iter()
+        .any(|node| node.attribute.iter().any(names_half) || inner_graphs(node).any(casts_to_half))
 }
 
 /// Returns whether the attribute selects FP16 as the type of an output.
@@ -167,17 +165,14 @@ fn widen_nodes(nodes: &mut Vec<NodeProto>, renamed: &Renamed) {
         for name in node.input.iter_mut().chain(&mut node.output) {
             rename(name, renamed);
         }
-        for attribute in &mut node.attribute {
-            let inner = attribute.g.iter_mut().chain(&mut attribute.graphs);
-            for graph in inner {
-                let declared = graph.input.iter_mut().chain(&mut graph.output);
-                let declared = declared.chain(&mut graph.value_info);
-                declared.for_each(declare_single);
-                for output in &mut graph.output {
-                    rename(&mut output.name, renamed);
-                }
-                widen_nodes(&mut graph.node, renamed);
+        for graph in inner_graphs_mut(&mut node) {
+            let declared = graph.input.iter_mut().chain(&mut graph.output);
+            let declared = declared.chain(&mut graph.value_info);
+            declared.for_each(declare_single);
+            for output in &mut graph.output {
+                rename(&mut output.name, renamed);
             }
+            widen_nodes(&mut graph.node, renamed);
         }
         let is_cast = node.op_type == "Cast" && node.attribute.iter().any(names_half);
         match node.output.first_mut().filter(|_| is_cast) {

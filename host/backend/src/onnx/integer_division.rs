@@ -11,7 +11,7 @@
 //! either; the guard then compares as FLOAT64, which has -1 and no other number that rounds to it.
 
 use super::node_builder::{operator, tensor_constant, with_integer};
-use super::node_parts::{is_onnx, opset};
+use super::node_parts::{inner_graphs, inner_graphs_mut, is_onnx, opset};
 use super::value_types::{ValueTypes, add_node_types, add_types};
 use crate::pb::tensor_proto::{DataLocation, DataType};
 use crate::pb::{
@@ -126,10 +126,8 @@ impl Rewriter {
         }
         let mut rewritten = Vec::with_capacity(nodes.len());
         for mut node in std::mem::take(nodes) {
-            for attribute in &mut node.attribute {
-                for inner in attribute.g.iter_mut().chain(&mut attribute.graphs) {
-                    self.rewrite_graph(inner, &scope)?;
-                }
+            for inner in inner_graphs_mut(&mut node) {
+                self.rewrite_graph(inner, &scope)?;
             }
             match self.guarded(&node, &scope)? {
                 Some(guarded) => rewritten.extend(guarded),
@@ -266,8 +264,7 @@ impl Guard<'_> {
 
 /// Returns whether the node or a node of its inner graphs divides.
 fn divides_somewhere(node: &NodeProto) -> bool {
-    let attributes = node.attribute.iter();
-    let mut inner = attributes.flat_map(|attribute| attribute.g.iter().chain(&attribute.graphs));
+    let mut inner = inner_graphs(node);
     is_onnx(node, &["Div", "Mod"]) || inner.any(|graph| graph.node.iter().any(divides_somewhere))
 }
 

@@ -3,7 +3,7 @@
 //! All replacements are found first and then made, since they depend on the values around a node.
 
 use super::node_builder::{integers_constant, with_integers};
-use super::node_parts::{inner_graphs, opset};
+use super::node_parts::{inner_graphs, inner_graphs_mut, opset};
 use super::values::{Site, Values};
 use crate::pb::{GraphProto, ModelProto, NodeProto};
 use std::collections::HashSet;
@@ -71,10 +71,8 @@ fn apply(graph: &mut GraphProto, found: &mut dyn Iterator<Item = Option<Vec<Node
     let mut nodes = Vec::with_capacity(graph.node.len());
     for mut node in std::mem::take(&mut graph.node) {
         let replacement = found.next().flatten();
-        for attribute in &mut node.attribute {
-            for inner in attribute.g.iter_mut().chain(&mut attribute.graphs) {
-                apply(inner, found);
-            }
+        for inner in inner_graphs_mut(&mut node) {
+            apply(inner, found);
         }
         match replacement {
             Some(replacement) => nodes.extend(replacement),

@@ -3,6 +3,7 @@
 //! Files declare the types of inputs, outputs and initializers, and rarely of other values, which follow
 //! from the operators. A value whose type cannot be derived is missing here, and a rewrite must handle that.
 
+use super::node_parts::{attribute, is_onnx_domain};
 use crate::pb::tensor_proto::DataType;
 use crate::pb::{AttributeProto, GraphProto, NodeProto, ValueInfoProto, type_proto};
 use std::collections::HashMap;
@@ -46,7 +47,7 @@ fn declared_type(value: &ValueInfoProto) -> Option<i32> {
 }
 
 fn output_type(node: &NodeProto, position: usize, types: &ValueTypes) -> Option<i32> {
-    if !["", "ai.onnx"].contains(&node.domain.as_str()) {
+    if !is_onnx_domain(&node.domain) {
         return None;
     }
     // The value of such an attribute depends on the call of the function that contains the node.
@@ -55,7 +56,7 @@ fn output_type(node: &NodeProto, position: usize, types: &ValueTypes) -> Option<
         return None;
     }
     let input = |position: usize| types.get(node.input.get(position)?).copied();
-    let attribute = |name: &str| node.attribute.iter().find(|found| found.name == name);
+    let attribute = |name: &str| attribute(node, name);
     let number = |name: &str| attribute(name).and_then(|found| i32::try_from(found.i).ok());
     const INT64: Option<i32> = Some(DataType::Int64 as i32);
     const FLOAT: Option<i32> = Some(DataType::Float as i32);
