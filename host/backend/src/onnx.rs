@@ -7,9 +7,11 @@
 //! [`zip_map`] replaces outputs that are not tensors, [`batch_norm`] folds a normalisation into the weights
 //! before it, [`half_precision`] computes FP16 as FP32, [`integer_division`] and [`empty_values`] prevent signals
 //! that would end the process, and [`text_locale`] sets a locale that every server has. [`equivalents`] replaces
-//! operators that both embedded engines lack by others that they have, and [`rewriter`] nodes by the rules of a backend, which know the types and constants around a node from [`values`]. [`operator_inputs`]
-//! remembers which inputs an operator depends on. The message types are those of tract's reader. They do
-//! not keep unknown fields, so a file is re-encoded only if a rewrite changed it.
+//! operators that both embedded engines lack by others that they have, and [`rewriter`] nodes by the rules of a
+//! backend, which know the types and constants around a node from [`values`]. [`node_parts`] reads nodes and
+//! [`node_builder`] writes them, for all of these. [`operator_inputs`] remembers which inputs an operator depends
+//! on. The message types are those of tract's reader. They do not keep unknown fields, so a file is re-encoded
+//! only if a rewrite changed it.
 
 mod axis_symbols;
 mod batch_norm;

@@ -246,20 +246,12 @@ fn float(node: &NodeProto, name: &str) -> Option<f32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::onnx::test_graphs::node;
     use crate::pb::{AttributeProto, ValueInfoProto};
 
     fn floats(name: &str, dims: &[i64], numbers: &[f32]) -> TensorProto {
         let numbers: Vec<f64> = numbers.iter().map(|&number| f64::from(number)).collect();
         tensor(name.to_owned(), dims.to_vec(), &numbers)
-    }
-
-    fn node(op_type: &str, inputs: &[&str], output: &str) -> NodeProto {
-        NodeProto {
-            op_type: op_type.to_owned(),
-            input: inputs.iter().map(ToString::to_string).collect(),
-            output: vec![output.to_owned()],
-            ..Default::default()
-        }
     }
 
     /// Returns `op_type` with the weights `w`, normalised with the scales 2 and 3, a bias of 1, a mean

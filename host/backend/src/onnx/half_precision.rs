@@ -234,6 +234,7 @@ fn cast(input: &str, output: &str, to: i32) -> NodeProto {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::onnx::test_graphs::node;
     use crate::pb::TypeProto;
     use anyhow::{Context, Result};
 
@@ -248,15 +249,6 @@ mod tests {
                 value: Some(type_proto::Value::TensorType(tensor)),
                 ..Default::default()
             }),
-            ..Default::default()
-        }
-    }
-
-    fn node(op_type: &str, inputs: &[&str], output: &str) -> NodeProto {
-        NodeProto {
-            op_type: op_type.to_owned(),
-            input: inputs.iter().map(ToString::to_string).collect(),
-            output: vec![output.to_owned()],
             ..Default::default()
         }
     }
