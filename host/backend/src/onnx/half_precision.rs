@@ -7,12 +7,12 @@
 
 use super::change_tensors::change_tensors;
 use super::external_tensor::{ExternalBytes, is_external};
+use super::node_builder;
 use super::node_parts::{inner_graphs, inner_graphs_mut};
 use crate::model_folder::ModelFolder;
 use crate::pb::tensor_proto::{DataLocation, DataType};
 use crate::pb::{
-    AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto,
-    attribute_proto::AttributeType, type_proto,
+    AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, type_proto,
 };
 use half::f16;
 use std::collections::{HashMap, HashSet};
@@ -215,20 +215,10 @@ fn rename(name: &mut String, renamed: &Renamed) {
 }
 
 fn cast(input: &str, output: &str, to: i32) -> NodeProto {
-    NodeProto {
-        // Another node may have the name of its output.
-        name: format!("{output}/cast"),
-        op_type: "Cast".to_owned(),
-        input: vec![input.to_owned()],
-        output: vec![output.to_owned()],
-        attribute: vec![AttributeProto {
-            name: "to".to_owned(),
-            r#type: AttributeType::Int as i32,
-            i: i64::from(to),
-            ..Default::default()
-        }],
-        ..Default::default()
-    }
+    let mut node = node_builder::cast(input, output, to);
+    // Another node may have the name of its output.
+    node.name = format!("{output}/cast");
+    node
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@
 //! type of the operands does not follow from the file, they may be floats, whose results must not change
 //! either; the guard then compares as FLOAT64, which has -1 and no other number that rounds to it.
 
-use super::node_builder::{operator, tensor_constant, with_integer};
+use super::node_builder::{cast, operator, tensor_constant};
 use super::node_parts::{inner_graphs, inner_graphs_mut, is_onnx, opset};
 use super::value_types::{ValueTypes, add_node_types, add_types};
 use crate::pb::tensor_proto::{DataLocation, DataType};
@@ -311,11 +311,6 @@ fn constant(name: &str, number: i64, element_type: i32) -> NodeProto {
         ..Default::default()
     };
     tensor_constant(name, scalar)
-}
-
-fn cast(input: &str, output: &str, element_type: i32) -> NodeProto {
-    let cast = operator("Cast", &[input], output);
-    with_integer(cast, "to", i64::from(element_type))
 }
 
 #[cfg(test)]

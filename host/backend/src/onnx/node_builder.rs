@@ -15,6 +15,12 @@ pub(crate) fn operator(op_type: &str, inputs: &[&str], output: &str) -> NodeProt
     }
 }
 
+/// Returns a cast to an element type, which is given by its number.
+pub(crate) fn cast(input: &str, output: &str, to: i32) -> NodeProto {
+    let node = operator("Cast", &[input], output);
+    with_integer(node, "to", i64::from(to))
+}
+
 /// Returns a node whose output is `tensor`.
 pub(crate) fn tensor_constant(output: &str, tensor: TensorProto) -> NodeProto {
     with_tensor(operator("Constant", &[], output), "value", tensor)

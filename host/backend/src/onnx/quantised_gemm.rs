@@ -1,9 +1,7 @@
 //! QGemm, ONNX Runtime's product of quantised matrices with a bias, which neither embedded engine has.
 
 use super::external_tensor::is_external;
-use super::node_builder::{
-    floats_constant, operator, tensor_constant, with_integer, with_integers,
-};
+use super::node_builder::{cast, floats_constant, operator, tensor_constant, with_integers};
 use super::node_parts::{MICROSOFT, attribute};
 use super::rewriter::NewNames;
 use super::values::Site;
@@ -56,8 +54,7 @@ pub(super) fn scaled_product(site: &Site<'_>, names: &mut NewNames) -> Option<Ve
         sum = biased;
     }
     let numbers = names.name(output, "numbers");
-    let cast = operator("Cast", &[&sum], &numbers);
-    nodes.push(with_integer(cast, "to", i64::from(DataType::Float as i32)));
+    nodes.push(cast(&sum, &numbers, DataType::Float as i32));
     let (a_scale, b_scale) = (site.input(A_SCALE), site.input(B_SCALE));
     nodes.push(floats_constant(&factor, Vec::new(), vec![alpha]));
     nodes.push(operator("Mul", &[a_scale, b_scale], &scales));

@@ -6,7 +6,7 @@
 mod dropout;
 mod local_response;
 
-use crate::onnx::node_builder::{constant, operator, with_integer, with_integers};
+use crate::onnx::node_builder::{cast, constant, operator, with_integer, with_integers};
 use crate::onnx::node_parts::{attribute, is_onnx};
 use crate::onnx::rewriter::{NewNames, Rule, along_axis, rewrite as rewrite_nodes};
 use crate::onnx::values::{Site, is_float};
@@ -82,9 +82,7 @@ fn boolean_cast(site: &Site<'_>, names: &mut NewNames) -> Option<Vec<NodeProto>>
         // rten compares only larger types.
         DataType::Int8 | DataType::Uint8 => {
             let wide = names.name(output, "wide");
-            let cast = operator("Cast", &[input], &wide);
-            let cast = with_integer(cast, "to", i64::from(DataType::Int32 as i32));
-            let mut nodes = vec![cast];
+            let mut nodes = vec![cast(input, &wide, DataType::Int32 as i32)];
             nodes.extend(compared(DataType::Int32, &wide));
             nodes
         }
@@ -106,8 +104,7 @@ fn float_sign(site: &Site<'_>, names: &mut NewNames) -> Option<Vec<NodeProto>> {
             names.name(output, &format!("{part}_number")),
         );
         nodes.push(operator(op_type, &[input, &zero], &is_so));
-        let cast = operator("Cast", &[&is_so], &number);
-        nodes.push(with_integer(cast, "to", i64::from(DataType::Float as i32)));
+        nodes.push(cast(&is_so, &number, DataType::Float as i32));
         number
     };
     let (positive, negative) = (
