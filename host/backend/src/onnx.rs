@@ -35,6 +35,7 @@ mod integer_division;
 pub(crate) mod node_builder;
 pub(crate) mod node_parts;
 mod operator_inputs;
+mod operator_types;
 mod optional_input;
 mod quantised_gemm;
 #[cfg_attr(

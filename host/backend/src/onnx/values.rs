@@ -6,6 +6,7 @@
 
 use super::external_tensor::is_external;
 use super::node_parts::{MICROSOFT, attribute, inner_graphs, is_onnx, is_onnx_domain};
+use super::operator_types;
 use crate::pb::tensor_proto::DataType;
 use crate::pb::tensor_shape_proto::dimension;
 use crate::pb::{GraphProto, NodeProto, TensorProto, ValueInfoProto, type_proto};
@@ -164,49 +165,17 @@ impl<'a> Values<'a> {
     /// Returns the type of an output of `node`, whose inputs are known.
     fn output_type(&self, node: &NodeProto, position: usize) -> Option<DataType> {
         let input = |position: usize| self.data_type(node.input.get(position)?);
-        let number = |name: &str| {
-            let found = attribute(node, name).filter(|found| found.i != 0)?;
-            DataType::try_from(i32::try_from(found.i).ok()?).ok()
-        };
         if !is_onnx_domain(&node.domain) {
             // Those of ONNX Runtime's operators that rten has compute floats.
             let float = input(0).filter(|&found| is_float(found));
             return float.filter(|_| node.domain == MICROSOFT);
         }
-        match (node.op_type.as_str(), position) {
-            ("Shape" | "Size" | "ArgMax" | "ArgMin" | "NonZero" | "NonMaxSuppression", _)
-            | ("TopK" | "MaxPool", 1)
-            | ("SequenceLength", _) => Some(DataType::Int64),
-            ("Dropout", 1) => Some(DataType::Bool),
-            (
-                "Equal" | "Greater" | "Less" | "GreaterOrEqual" | "LessOrEqual" | "And" | "Or"
-                | "Not" | "Xor" | "IsNaN" | "IsInf",
-                _,
-            ) => Some(DataType::Bool),
-            ("Cast", _) => number("to"),
-            ("CastLike" | "Where" | "DequantizeLinear", _) => input(1),
-            ("OneHot", _) => input(2),
-            ("QuantizeLinear", _) => input(2).or_else(|| number("output_dtype")),
-            ("MatMulInteger" | "ConvInteger", _) => Some(DataType::Int32),
-            ("DynamicQuantizeLinear", 0 | 2) => Some(DataType::Uint8),
-            ("DynamicQuantizeLinear", _) => Some(DataType::Float),
-            ("ConstantOfShape", _) => {
-                match attribute(node, "value").and_then(|found| found.t.as_ref()) {
-                    Some(tensor) => DataType::try_from(tensor.data_type).ok(),
-                    None => Some(DataType::Float),
-                }
-            }
-            ("Constant", _) => constant_type(node),
-            ("EyeLike", _) => number("dtype").or_else(|| input(0)),
-            ("If", _) => inner_type(node, "then_branch", position),
-            // The carried values of a loop come after its condition.
-            ("Loop", _) => inner_type(node, "body", position + 1),
-            ("SequenceAt" | "SplitToSequence" | "ConcatFromSequence", _)
-            | ("SequenceConstruct" | "SequenceErase" | "SequenceInsert" | "SequenceEmpty", _) => {
-                None
-            }
-            // For all others, the output has the type of the first input.
-            _ => input(0),
+        match node.op_type.as_str() {
+            "If" => inner_type(node, "then_branch", position),
+            // The carried values of a loop come after its condition; those of a scan come first.
+            "Loop" => inner_type(node, "body", position + 1),
+            "Scan" => inner_type(node, "body", position),
+            _ => operator_types::output_type(node, position, &input),
         }
     }
 }
@@ -328,16 +297,6 @@ fn declared(value: &ValueInfoProto) -> (Option<DataType>, Option<Vec<Option<u64>
         data_type.filter(|&found| found != DataType::Undefined),
         sizes,
     )
-}
-
-fn constant_type(node: &NodeProto) -> Option<DataType> {
-    let mut attributes = node.attribute.iter();
-    attributes.find_map(|attribute| match attribute.name.as_str() {
-        "value" => DataType::try_from(attribute.t.as_ref()?.data_type).ok(),
-        "value_int" | "value_ints" => Some(DataType::Int64),
-        "value_float" | "value_floats" => Some(DataType::Float),
-        _ => None,
-    })
 }
 
 /// Returns the type that an inner graph declares for one of its outputs.
