@@ -81,8 +81,8 @@ def classifiers():
     number = 0
     for columns, signed, base in itertools.product([(0,), (1,), (0, 1)], [False, True], [0, 1, 2]):
         for transform in TRANSFORMS:
-            if transform == "PROBIT":
-                continue  # tract refuses it: onnxruntime leaves a score as it finds it, depending on the leaves.
+            if transform == "PROBIT" and columns == (0,) and base < 2:
+                continue  # tract refuses it: onnxruntime leaves the second score as it finds it.
             number += 1
             trees = Trees(number)
             low = -0.3 if signed else 0.0

@@ -7,9 +7,11 @@
 //! [`zip_map`] replaces outputs that are not tensors, [`batch_norm`] folds a normalisation into the weights
 //! before it, [`half_precision`] computes FP16 as FP32, [`integer_division`] and [`empty_values`] prevent signals
 //! that would end the process, and [`text_locale`] sets a locale that every server has. [`equivalents`] replaces
-//! operators that both embedded engines lack by others that they have, and [`rewriter`] nodes by the rules of a backend, which know the types and constants around a node from [`values`]. [`operator_inputs`]
-//! remembers which inputs an operator depends on. The message types are those of tract's reader. They do
-//! not keep unknown fields, so a file is re-encoded only if a rewrite changed it.
+//! operators that both embedded engines lack by others that they have, and [`rewriter`] nodes by the rules of a
+//! backend, which know the types and constants around a node from [`values`]. [`node_parts`] reads nodes and
+//! [`node_builder`] writes them, for all of these. [`operator_inputs`] remembers which inputs an operator depends
+//! on. The message types are those of tract's reader. They do not keep unknown fields, so a file is re-encoded
+//! only if a rewrite changed it.
 
 mod axis_symbols;
 mod batch_norm;
@@ -27,11 +29,13 @@ mod independent_rows;
 #[cfg(feature = "onnxruntime")]
 mod integer_division;
 #[cfg_attr(
-    not(feature = "onnxruntime"),
-    allow(dead_code, reason = "other backends need fewer nodes")
+    not(all(feature = "onnxruntime", feature = "rten", feature = "tract")),
+    allow(dead_code, reason = "one backend needs fewer nodes")
 )]
-mod node_builder;
+pub(crate) mod node_builder;
+pub(crate) mod node_parts;
 mod operator_inputs;
+mod operator_types;
 mod optional_input;
 mod quantised_gemm;
 #[cfg_attr(
@@ -87,6 +91,8 @@ pub(crate) use self::signature::element_type;
 pub(crate) use self::text_locale::set_locale;
 pub(crate) use self::zip_map::remove_zip_maps;
 
+#[cfg(feature = "rten")]
+use self::node_parts::inner_graphs_mut;
 use crate::bounded_file::{open_regular, read_regular};
 use crate::error::BackendError;
 use crate::foreign_content;
@@ -158,11 +164,8 @@ pub(crate) fn decode(content: &[u8], backend: &'static str) -> Result<ModelProto
 pub(crate) fn remove_value_info(model: &mut ModelProto) {
     fn remove(graph: &mut GraphProto) {
         graph.value_info.clear();
-        let attributes = graph.node.iter_mut().flat_map(|node| &mut node.attribute);
-        for attribute in attributes {
-            let inner = attribute.g.iter_mut().chain(&mut attribute.graphs);
-            inner.for_each(remove);
-        }
+        let inner = graph.node.iter_mut().flat_map(inner_graphs_mut);
+        inner.for_each(remove);
     }
     if let Some(graph) = &mut model.graph {
         remove(graph);

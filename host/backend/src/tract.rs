@@ -45,6 +45,7 @@ mod plan_cost;
 mod pool_maximum;
 mod positions;
 mod quantize;
+mod recurrence;
 mod recurrent_cell;
 mod reduce;
 mod replacement;

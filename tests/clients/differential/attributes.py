@@ -288,8 +288,38 @@ def older(numbers):
     yield case("version_18", "GroupNormalization", {"x": numbers(2, 4, 3, 3)}, norms, opset=18, num_groups=2)
 
 
+def sequences(numbers):
+    """Recurrent operators: lengths that are inputs, parameters of activations, limits before a reset, and all states."""
+    steps, batch, size, hidden = 4, 3, 4, 5
+    for operator, gates in (("RNN", 1), ("GRU", 3), ("LSTM", 4)):
+        for direction in ("forward", "reverse", "bidirectional"):
+            count = 2 if direction == "bidirectional" else 1
+            weights = {"w": numbers(count, gates * hidden, size), "r": numbers(count, gates * hidden, hidden)}
+            weights["b"] = numbers(count, 2 * gates * hidden)
+            states = {"h": numbers(count, batch, hidden), "c": numbers(count, batch, hidden)}
+            common = {"hidden_size": hidden, "direction": direction, "opset": 14}
+            x = {"x": numbers(steps, batch, size)}
+            inputs = {**x, "lengths": np.array([steps, 0, 2], np.int32)}
+            if operator == "LSTM":
+                order = ["x", "w", "r", "b", "lengths", "h", "c"]
+                yield case(f"{direction}_lengths", operator, inputs, {**weights, **states}, order=order, outputs=3, **common)
+                yield case(f"{direction}_states", operator, x, weights, outputs=3, **common)
+            else:
+                order = ["x", "w", "r", "b", "lengths", "h"]
+                constants = {**weights, "h": states["h"]}
+                yield case(f"{direction}_lengths", operator, inputs, constants, order=order, outputs=2, **common)
+            functions = {"RNN": ["HardSigmoid"], "GRU": ["HardSigmoid", "LeakyRelu"], "LSTM": ["HardSigmoid", "Tanh", "Elu"]}[operator]
+            alphas = [0.25, 0.3][: len(functions)] * count
+            parameters = {"activations": functions * count, "activation_alpha": alphas, "activation_beta": [0.4] * count}
+            yield case(f"{direction}_parameters", operator, x, weights, outputs=2, **parameters, **common)
+            if operator == "GRU":
+                yield case(f"{direction}_reset_clip", operator, x, weights, outputs=2, linear_before_reset=1, clip=0.3, **common)
+    nodes = [helper.make_node("Shape", ["x"], ["s"]), helper.make_node("ConstantOfShape", ["s"], ["y0"])]
+    yield Case("ConstantOfShape/default", nodes, {"x": numbers(2, 3)}, right=[np.zeros((2, 3), F)], accuracy="bits")
+
+
 def cases():
     numbers = Numbers()
-    for group in (windows, sampling, recurrent, signals, attention, selections, older):
+    for group in (windows, sampling, recurrent, signals, attention, selections, older, sequences):
         yield from group(numbers)
     yield from texts()

@@ -2,7 +2,7 @@
 //!
 //! `tests/clients/onnxruntime_operators.py` writes the list from the release that the tests use.
 
-use crate::onnx::values::MICROSOFT;
+use crate::onnx::node_parts::MICROSOFT;
 use std::sync::LazyLock;
 
 /// The domain of the operators of scikit-learn's converter: trees, scalers, encoders.

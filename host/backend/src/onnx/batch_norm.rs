@@ -3,6 +3,7 @@
 //! Batch normalisation is a constant factor and a constant sum for each channel, and the weights are constants
 //! too. Multiplied once at load time, it costs nothing in a computation. All other patterns stay unchanged.
 
+use super::node_parts::{attribute, inner_graphs, is_onnx, is_onnx_domain};
 use crate::pb::tensor_proto::{DataLocation, DataType};
 use crate::pb::{GraphProto, NodeProto, TensorProto};
 use std::collections::{BTreeMap, BTreeSet};
@@ -82,10 +83,8 @@ fn count_uses(graph: &GraphProto, uses: &mut BTreeMap<String, usize>) {
     for name in outputs.chain(inputs) {
         *uses.entry(name.clone()).or_default() += 1;
     }
-    for attribute in graph.node.iter().flat_map(|node| &node.attribute) {
-        for inner in attribute.g.iter().chain(&attribute.graphs) {
-            count_uses(inner, uses);
-        }
+    for inner in graph.node.iter().flat_map(inner_graphs) {
+        count_uses(inner, uses);
     }
 }
 
@@ -95,8 +94,7 @@ fn fold_node(
     product: &NodeProto,
     norm: &NodeProto,
 ) -> Option<[TensorProto; 2]> {
-    let is_of_onnx = |node: &NodeProto| matches!(node.domain.as_str(), "" | "ai.onnx");
-    if norm.op_type != "BatchNormalization" || !is_of_onnx(norm) || !is_of_onnx(product) {
+    if !is_onnx(norm, &["BatchNormalization"]) || !is_onnx_domain(&product.domain) {
         return None;
     }
     let affine = Affine::of(graph, norm)?;
@@ -238,38 +236,22 @@ fn tensor(name: String, dims: Vec<i64>, numbers: &[f64]) -> TensorProto {
 }
 
 fn int(node: &NodeProto, name: &str) -> Option<i64> {
-    let attribute = node
-        .attribute
-        .iter()
-        .find(|attribute| attribute.name == name);
-    attribute.map(|attribute| attribute.i)
+    attribute(node, name).map(|attribute| attribute.i)
 }
 
 fn float(node: &NodeProto, name: &str) -> Option<f32> {
-    let attribute = node
-        .attribute
-        .iter()
-        .find(|attribute| attribute.name == name);
-    attribute.map(|attribute| attribute.f)
+    attribute(node, name).map(|attribute| attribute.f)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::onnx::test_graphs::node;
     use crate::pb::{AttributeProto, ValueInfoProto};
 
     fn floats(name: &str, dims: &[i64], numbers: &[f32]) -> TensorProto {
         let numbers: Vec<f64> = numbers.iter().map(|&number| f64::from(number)).collect();
         tensor(name.to_owned(), dims.to_vec(), &numbers)
-    }
-
-    fn node(op_type: &str, inputs: &[&str], output: &str) -> NodeProto {
-        NodeProto {
-            op_type: op_type.to_owned(),
-            input: inputs.iter().map(ToString::to_string).collect(),
-            output: vec![output.to_owned()],
-            ..Default::default()
-        }
     }
 
     /// Returns `op_type` with the weights `w`, normalised with the scales 2 and 3, a bias of 1, a mean

@@ -7,9 +7,9 @@
 //! If there are none along the others, no size fits, and the library returns an error of the run, which names
 //! the node. In all other cases the value stays the same, and nothing is copied.
 
-use super::node_builder::{int64s, integer, operator, tensor_constant};
+use super::node_builder::{int64s, operator, tensor_constant, with_integer};
+use super::node_parts::{MICROSOFT, inner_graphs, inner_graphs_mut, opset};
 use super::value_types::{ValueTypes, add_node_types, add_types};
-use super::values::MICROSOFT;
 use crate::pb::tensor_proto::DataType;
 use crate::pb::{GraphProto, ModelProto, NodeProto, OperatorSetIdProto};
 use std::collections::{HashMap, HashSet};
@@ -107,10 +107,7 @@ pub(crate) fn guard_empty_values(model: &mut ModelProto) -> bool {
 fn import_onnx(imports: &mut Vec<OperatorSetIdProto>) {
     /// The version that defines the operators of the guards as they are today.
     const OPSET: i64 = 13;
-    if !imports
-        .iter()
-        .any(|import| ["", "ai.onnx"].contains(&import.domain.as_str()))
-    {
+    if opset(imports).is_none() {
         imports.push(OperatorSetIdProto {
             domain: String::new(),
             version: OPSET,
@@ -135,8 +132,7 @@ fn fragile_op(node: &NodeProto) -> Option<&'static FragileOp> {
 
 /// Returns whether the node or a node of its inner graphs has a fragile operator.
 fn is_fragile_somewhere(node: &NodeProto) -> bool {
-    let attributes = node.attribute.iter();
-    let mut inner = attributes.flat_map(|attribute| attribute.g.iter().chain(&attribute.graphs));
+    let mut inner = inner_graphs(node);
     fragile_op(node).is_some() || inner.any(|graph| graph.node.iter().any(is_fragile_somewhere))
 }
 
@@ -195,10 +191,8 @@ impl Rewriter {
         }
         let mut rewritten = Vec::with_capacity(nodes.len());
         for mut node in std::mem::take(nodes) {
-            for attribute in &mut node.attribute {
-                for inner in attribute.g.iter_mut().chain(&mut attribute.graphs) {
-                    self.rewrite_graph(inner, &scope);
-                }
+            for inner in inner_graphs_mut(&mut node) {
+                self.rewrite_graph(inner, &scope);
             }
             if let Some(fragile) = fragile_op(&node)
                 && !is_safe(&node, &scope)
@@ -243,9 +237,8 @@ impl Rewriter {
         let [flat, checked, sizes, product] = ["flat", "checked", "sizes", "product"].map(&name);
         let mut nodes = match fragile.axes {
             Axes::Spatial => {
-                let mut flatten = operator("Flatten", &[&value], &flat);
-                flatten.attribute.push(integer("axis", 2));
-                vec![flatten]
+                let flatten = operator("Flatten", &[&value], &flat);
+                vec![with_integer(flatten, "axis", 2)]
             }
             _ => reshape(&value, &[1, -1], "flat", &flat).into(),
         };

@@ -1,16 +1,12 @@
 //! Rewrites of nodes that neither embedded engine computes, or that both compute wrongly, into nodes of other
 //! operators with the same results.
 
-use super::rewriter::{
-    NewNames, Rule, floats_constant, integers_constant, operator, rewrite as rewrite_nodes,
-    with_integer, with_integers,
-};
-use super::values::{Site, attribute, is_onnx};
+use super::node_builder::{floats_constant, integers_constant, operator, with_integer};
+use super::node_parts::{attribute, is_onnx};
+use super::rewriter::{NewNames, Rule, along_axis, rewrite as rewrite_nodes};
+use super::values::Site;
 use crate::pb::tensor_proto::DataType;
 use crate::pb::{ModelProto, NodeProto};
-
-/// The first version in which the axes of Squeeze are an input.
-const AXES_INPUT_OPSET: i64 = 13;
 
 /// Operators with windows, whose padding is either stated or derived.
 const WINDOWED: &[&str] = &[
@@ -66,18 +62,11 @@ fn selected_slices(site: &Site<'_>, names: &mut NewNames) -> Option<Vec<NodeProt
         return None;
     }
     let (input, condition, output) = (site.input(0), site.input(1), site.output(0));
-    let mut name = |part| names.name(output, part);
-    let (positions, selected) = (name("positions"), name("selected"));
+    let [positions, selected] = ["positions", "selected"].map(|part| names.name(output, part));
     let mut nodes = vec![operator("NonZero", &[condition], &positions)];
     // The condition is a vector, so that the positions have one row.
-    if site.opset < AXES_INPUT_OPSET {
-        let squeezed = operator("Squeeze", &[&positions], &selected);
-        nodes.push(with_integers(squeezed, "axes", vec![0]));
-    } else {
-        let axes = name("axes");
-        nodes.push(integers_constant(&axes, vec![0]));
-        nodes.push(operator("Squeeze", &[&positions, &axes], &selected));
-    }
+    let squeeze = operator("Squeeze", &[&positions], &selected);
+    nodes.extend(along_axis(squeeze, 0, site.opset, names));
     match attribute(site.node, "axis") {
         Some(axis) => {
             let gather = operator("Gather", &[input, &selected], output);
@@ -85,7 +74,7 @@ fn selected_slices(site: &Site<'_>, names: &mut NewNames) -> Option<Vec<NodeProt
         }
         // Without an axis, the elements are selected in row order.
         None => {
-            let (shape, elements) = (name("shape"), name("elements"));
+            let [shape, elements] = ["shape", "elements"].map(|part| names.name(output, part));
             nodes.push(integers_constant(&shape, vec![-1]));
             nodes.push(operator("Reshape", &[input, &shape], &elements));
             nodes.push(operator("Gather", &[&elements, &selected], output));

@@ -7,11 +7,12 @@
 
 use super::change_tensors::change_tensors;
 use super::external_tensor::{ExternalBytes, is_external};
+use super::node_builder;
+use super::node_parts::{inner_graphs, inner_graphs_mut};
 use crate::model_folder::ModelFolder;
 use crate::pb::tensor_proto::{DataLocation, DataType};
 use crate::pb::{
-    AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto,
-    attribute_proto::AttributeType, type_proto,
+    AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, type_proto,
 };
 use half::f16;
 use std::collections::{HashMap, HashSet};
@@ -110,13 +111,10 @@ fn is_half(value: &ValueInfoProto) -> bool {
 
 /// Returns whether a node makes FP16 of another type.
 fn casts_to_half(graph: &GraphProto) -> bool {
-    graph.node.iter().any(|node| {
-        let mut attributes = node.attribute.iter();
-        attributes.any(|attribute| {
-            let mut inner = attribute.g.iter().chain(&attribute.graphs);
-            names_half(attribute) || inner.any(casts_to_half)
-        })
-    })
+    graph
+        .node
+        .iter()
+        .any(|node| node.attribute.iter().any(names_half) || inner_graphs(node).any(casts_to_half))
 }
 
 /// Returns whether the attribute selects FP16 as the type of an output.
@@ -167,17 +165,14 @@ fn widen_nodes(nodes: &mut Vec<NodeProto>, renamed: &Renamed) {
         for name in node.input.iter_mut().chain(&mut node.output) {
             rename(name, renamed);
         }
-        for attribute in &mut node.attribute {
-            let inner = attribute.g.iter_mut().chain(&mut attribute.graphs);
-            for graph in inner {
-                let declared = graph.input.iter_mut().chain(&mut graph.output);
-                let declared = declared.chain(&mut graph.value_info);
-                declared.for_each(declare_single);
-                for output in &mut graph.output {
-                    rename(&mut output.name, renamed);
-                }
-                widen_nodes(&mut graph.node, renamed);
+        for graph in inner_graphs_mut(&mut node) {
+            let declared = graph.input.iter_mut().chain(&mut graph.output);
+            let declared = declared.chain(&mut graph.value_info);
+            declared.for_each(declare_single);
+            for output in &mut graph.output {
+                rename(&mut output.name, renamed);
             }
+            widen_nodes(&mut graph.node, renamed);
         }
         let is_cast = node.op_type == "Cast" && node.attribute.iter().any(names_half);
         match node.output.first_mut().filter(|_| is_cast) {
@@ -220,25 +215,16 @@ fn rename(name: &mut String, renamed: &Renamed) {
 }
 
 fn cast(input: &str, output: &str, to: i32) -> NodeProto {
-    NodeProto {
-        // Another node may have the name of its output.
-        name: format!("{output}/cast"),
-        op_type: "Cast".to_owned(),
-        input: vec![input.to_owned()],
-        output: vec![output.to_owned()],
-        attribute: vec![AttributeProto {
-            name: "to".to_owned(),
-            r#type: AttributeType::Int as i32,
-            i: i64::from(to),
-            ..Default::default()
-        }],
-        ..Default::default()
-    }
+    let mut node = node_builder::cast(input, output, to);
+    // Another node may have the name of its output.
+    node.name = format!("{output}/cast");
+    node
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::onnx::test_graphs::node;
     use crate::pb::TypeProto;
     use anyhow::{Context, Result};
 
@@ -253,15 +239,6 @@ mod tests {
                 value: Some(type_proto::Value::TensorType(tensor)),
                 ..Default::default()
             }),
-            ..Default::default()
-        }
-    }
-
-    fn node(op_type: &str, inputs: &[&str], output: &str) -> NodeProto {
-        NodeProto {
-            op_type: op_type.to_owned(),
-            input: inputs.iter().map(ToString::to_string).collect(),
-            output: vec![output.to_owned()],
             ..Default::default()
         }
     }

@@ -22,9 +22,10 @@ mod table_model;
 mod value;
 
 use self::operator::Operator;
-use self::operator_table::{ONNX_DOMAINS, infer, is_deterministic};
+use self::operator_table::{infer, is_deterministic};
 use self::product::{Product, Symbols};
 use self::value::{Tensor, Value};
+use super::node_parts::{inner_graphs, opset};
 use crate::pb::tensor_shape_proto::{Dimension, dimension};
 use crate::pb::{GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, type_proto};
 use crate::rows::Rows;
@@ -123,8 +124,6 @@ struct GraphValues<'g> {
 
 impl<'g> GraphValues<'g> {
     fn new(model: &'g ModelProto, graph: &'g GraphProto) -> GraphValues<'g> {
-        let mut imports = model.opset_import.iter();
-        let opset = imports.find(|import| ONNX_DOMAINS.contains(&import.domain.as_str()));
         let functions = model.functions.iter().map(|function| {
             let (domain, name) = (function.domain.as_deref(), function.name.as_deref());
             (domain.unwrap_or_default(), name.unwrap_or_default())
@@ -134,7 +133,7 @@ impl<'g> GraphValues<'g> {
             values: HashMap::new(),
             contents: HashMap::new(),
             symbols: Symbols::default(),
-            opset: opset.map_or(1, |import| import.version),
+            opset: opset(&model.opset_import).unwrap_or(1),
             functions: functions.collect(),
             computed: computed.map(String::as_str).collect(),
         }
@@ -230,8 +229,7 @@ impl<'g> GraphValues<'g> {
             // Other names belong to values within the node.
             None => !self.computed.contains(name.as_str()),
         };
-        let inner = node.attribute.iter();
-        let mut inner = inner.flat_map(|attribute| attribute.g.iter().chain(&attribute.graphs));
+        let mut inner = inner_graphs(node);
         is_deterministic(&node.domain, &node.op_type)
             && !self.defines(node)
             && node.input.iter().all(is_constant)

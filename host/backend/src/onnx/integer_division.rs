@@ -10,9 +10,9 @@
 //! type of the operands does not follow from the file, they may be floats, whose results must not change
 //! either; the guard then compares as FLOAT64, which has -1 and no other number that rounds to it.
 
-use super::node_builder::{integer, operator, tensor_constant};
+use super::node_builder::{cast, operator, tensor_constant};
+use super::node_parts::{inner_graphs, inner_graphs_mut, is_onnx, opset};
 use super::value_types::{ValueTypes, add_node_types, add_types};
-use super::values::{is_onnx, opset};
 use crate::pb::tensor_proto::{DataLocation, DataType};
 use crate::pb::{
     AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto,
@@ -126,10 +126,8 @@ impl Rewriter {
         }
         let mut rewritten = Vec::with_capacity(nodes.len());
         for mut node in std::mem::take(nodes) {
-            for attribute in &mut node.attribute {
-                for inner in attribute.g.iter_mut().chain(&mut attribute.graphs) {
-                    self.rewrite_graph(inner, &scope)?;
-                }
+            for inner in inner_graphs_mut(&mut node) {
+                self.rewrite_graph(inner, &scope)?;
             }
             match self.guarded(&node, &scope)? {
                 Some(guarded) => rewritten.extend(guarded),
@@ -266,8 +264,7 @@ impl Guard<'_> {
 
 /// Returns whether the node or a node of its inner graphs divides.
 fn divides_somewhere(node: &NodeProto) -> bool {
-    let attributes = node.attribute.iter();
-    let mut inner = attributes.flat_map(|attribute| attribute.g.iter().chain(&attribute.graphs));
+    let mut inner = inner_graphs(node);
     is_onnx(node, &["Div", "Mod"]) || inner.any(|graph| graph.node.iter().any(divides_somewhere))
 }
 
@@ -314,12 +311,6 @@ fn constant(name: &str, number: i64, element_type: i32) -> NodeProto {
         ..Default::default()
     };
     tensor_constant(name, scalar)
-}
-
-fn cast(input: &str, output: &str, element_type: i32) -> NodeProto {
-    let mut node = operator("Cast", &[input], output);
-    node.attribute.push(integer("to", i64::from(element_type)));
-    node
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! A backend that refuses values names an operator at most, while a client sends inputs only. The names and
 //! connections of the operators are kept without anything else, and followed only after a failure.
 
+use super::node_parts::inner_graphs;
 use crate::pb::{GraphProto, ModelProto, NodeProto};
 use crate::refusal::Operator;
 use std::collections::{HashMap, HashSet};
@@ -59,9 +60,7 @@ impl OperatorInputs {
             let mut reads: Vec<Source> = reads
                 .filter_map(|name| sources.get(name.as_str()).copied())
                 .collect();
-            let bodies = node.attribute.iter();
-            let bodies = bodies.flat_map(|attribute| attribute.g.iter().chain(&attribute.graphs));
-            for body in bodies {
+            for body in inner_graphs(node) {
                 self.add_body(body, &mut reads, sources);
             }
             let source = Source::Node(self.nodes.len());

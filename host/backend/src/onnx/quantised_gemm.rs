@@ -1,10 +1,10 @@
 //! QGemm, ONNX Runtime's product of quantised matrices with a bias, which neither embedded backend has.
 
 use super::external_tensor::is_external;
-use super::rewriter::{
-    NewNames, floats_constant, operator, tensor_constant, with_integer, with_integers,
-};
-use super::values::{MICROSOFT, Site, attribute};
+use super::node_builder::{cast, floats_constant, operator, tensor_constant, with_integers};
+use super::node_parts::{MICROSOFT, attribute};
+use super::rewriter::NewNames;
+use super::values::Site;
 use crate::pb::tensor_proto::DataType;
 use crate::pb::{NodeProto, TensorProto};
 
@@ -54,8 +54,7 @@ pub(super) fn scaled_product(site: &Site<'_>, names: &mut NewNames) -> Option<Ve
         sum = biased;
     }
     let numbers = names.name(output, "numbers");
-    let cast = operator("Cast", &[&sum], &numbers);
-    nodes.push(with_integer(cast, "to", i64::from(DataType::Float as i32)));
+    nodes.push(cast(&sum, &numbers, DataType::Float as i32));
     let (a_scale, b_scale) = (site.input(A_SCALE), site.input(B_SCALE));
     nodes.push(floats_constant(&factor, Vec::new(), vec![alpha]));
     nodes.push(operator("Mul", &[a_scale, b_scale], &scales));
@@ -126,8 +125,8 @@ fn transposed_tensor(tensor: &TensorProto) -> Option<TensorProto> {
 #[cfg(test)]
 mod tests {
     use crate::onnx::equivalents::rewrite;
+    use crate::onnx::node_parts::MICROSOFT;
     use crate::onnx::test_graphs::{float, model, node, number, tensor, value};
-    use crate::onnx::values::MICROSOFT;
     use crate::pb::tensor_proto::DataType;
     use crate::pb::{GraphProto, NodeProto};
 

@@ -2,12 +2,14 @@
 //!
 //! All replacements are found first and then made, since they depend on the values around a node.
 
-pub(crate) use super::node_builder::{operator, tensor_constant};
-use super::values::{Site, Values, inner_graphs, opset};
-use crate::pb::attribute_proto::AttributeType;
-use crate::pb::tensor_proto::DataType;
-use crate::pb::{AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto};
+use super::node_builder::{integers_constant, with_integers};
+use super::node_parts::{inner_graphs, inner_graphs_mut, opset};
+use super::values::{Site, Values};
+use crate::pb::{GraphProto, ModelProto, NodeProto};
 use std::collections::HashSet;
+
+/// The first version in which the axes of Squeeze and Unsqueeze are an input.
+const AXES_INPUT_OPSET: i64 = 13;
 
 /// Returns the nodes that replace a node, or none if it stays. The replacement has the same outputs.
 pub(crate) type Rule = fn(&Site<'_>, &mut NewNames) -> Option<Vec<NodeProto>>;
@@ -69,10 +71,8 @@ fn apply(graph: &mut GraphProto, found: &mut dyn Iterator<Item = Option<Vec<Node
     let mut nodes = Vec::with_capacity(graph.node.len());
     for mut node in std::mem::take(&mut graph.node) {
         let replacement = found.next().flatten();
-        for attribute in &mut node.attribute {
-            for inner in attribute.g.iter_mut().chain(&mut attribute.graphs) {
-                apply(inner, found);
-            }
+        for inner in inner_graphs_mut(&mut node) {
+            apply(inner, found);
         }
         match replacement {
             Some(replacement) => nodes.extend(replacement),
@@ -118,89 +118,27 @@ impl NewNames {
     }
 }
 
-// === nodes and attributes ===
+// === axes ===
 
-/// Returns a constant with the number. Only small numbers occur, which every type has.
-pub(crate) fn constant(output: &str, number: u8, data_type: DataType) -> NodeProto {
-    let raw_data = match data_type {
-        DataType::Float => f32::from(number).to_le_bytes().to_vec(),
-        DataType::Int32 => i32::from(number).to_le_bytes().to_vec(),
-        _ => i64::from(number).to_le_bytes().to_vec(),
-    };
-    let data_type = match data_type {
-        DataType::Float | DataType::Int32 => data_type,
-        _ => DataType::Int64,
-    };
-    tensor_constant(
-        output,
-        TensorProto {
-            data_type: data_type as i32,
-            raw_data,
-            ..Default::default()
-        },
-    )
-}
-
-/// Returns a constant with these f32.
-pub(crate) fn floats_constant(output: &str, dims: Vec<i64>, numbers: Vec<f32>) -> NodeProto {
-    tensor_constant(
-        output,
-        TensorProto {
-            dims,
-            data_type: DataType::Float as i32,
-            raw_data: numbers
-                .iter()
-                .flat_map(|number| number.to_le_bytes())
-                .collect(),
-            ..Default::default()
-        },
-    )
-}
-
-/// Returns a constant with a vector of INT64.
-pub(crate) fn integers_constant(output: &str, numbers: Vec<i64>) -> NodeProto {
-    with_integers(operator("Constant", &[], output), "value_ints", numbers)
-}
-
-/// Returns the node with an attribute, which replaces one of the same name.
-pub(crate) fn with_integer(mut node: NodeProto, name: &str, number: i64) -> NodeProto {
-    node.attribute.retain(|attribute| attribute.name != name);
-    node.attribute.push(AttributeProto {
-        name: name.to_owned(),
-        r#type: AttributeType::Int as i32,
-        i: number,
-        ..Default::default()
-    });
-    node
-}
-
-/// Returns the node with an attribute, which replaces one of the same name.
-pub(crate) fn with_integers(mut node: NodeProto, name: &str, numbers: Vec<i64>) -> NodeProto {
-    node.attribute.retain(|attribute| attribute.name != name);
-    node.attribute.push(AttributeProto {
-        name: name.to_owned(),
-        r#type: AttributeType::Ints as i32,
-        ints: numbers,
-        ..Default::default()
-    });
-    node
-}
-
-/// Returns the node with an attribute, which replaces one of the same name.
-pub(crate) fn with_text(mut node: NodeProto, name: &str, text: &str) -> NodeProto {
-    node.attribute.retain(|attribute| attribute.name != name);
-    node.attribute.push(AttributeProto {
-        name: name.to_owned(),
-        r#type: AttributeType::String as i32,
-        s: text.as_bytes().to_vec(),
-        ..Default::default()
-    });
-    node
+/// Returns a Squeeze or Unsqueeze with its axis, which is an attribute or, in newer versions, an input.
+pub(crate) fn along_axis(
+    mut node: NodeProto,
+    axis: i64,
+    opset: i64,
+    names: &mut NewNames,
+) -> Vec<NodeProto> {
+    if opset < AXES_INPUT_OPSET {
+        return vec![with_integers(node, "axes", vec![axis])];
+    }
+    let axes = names.name(node.output.first().map_or("", String::as_str), "axes");
+    node.input.push(axes.clone());
+    vec![integers_constant(&axes, vec![axis]), node]
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::onnx::node_builder::operator;
     use crate::onnx::test_graphs::{inner, model, node};
 
     #[test]
@@ -235,6 +173,17 @@ mod tests {
         let inside = graph.node[0].attribute[0].g.as_ref().unwrap();
         assert_eq!(operators(inside), ["First", "Second", "Keep"]);
         assert_eq!(inside.node[0].output, ["w.wisp_part"]);
+    }
+
+    #[test]
+    fn an_axis_is_an_attribute_or_an_input_of_the_node() {
+        let squeeze = || operator("Squeeze", &["x"], "y");
+        let mut names = NewNames::besides(&GraphProto::default());
+        let older = along_axis(squeeze(), 1, 12, &mut names);
+        assert_eq!(older, [with_integers(squeeze(), "axes", vec![1])]);
+        let newer = along_axis(squeeze(), 1, 13, &mut names);
+        assert_eq!(newer[0], integers_constant("y.wisp_axes", vec![1]));
+        assert_eq!(newer[1], operator("Squeeze", &["x", "y.wisp_axes"], "y"));
     }
 
     #[test]

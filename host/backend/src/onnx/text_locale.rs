@@ -4,6 +4,7 @@
 //! `C.UTF-8` is part of every current glibc and maps the same letters. Only Turkic languages, which have two
 //! letters i, need their own locale.
 
+use super::node_parts::inner_graphs_mut;
 use crate::pb::attribute_proto::AttributeType;
 use crate::pb::{AttributeProto, GraphProto, ModelProto};
 
@@ -26,10 +27,8 @@ fn set_in_graph(graph: &mut GraphProto, has_changed: &mut bool) {
         if node.op_type == "StringNormalizer" {
             *has_changed |= set_in_attributes(&mut node.attribute);
         }
-        for attribute in &mut node.attribute {
-            for inner in attribute.g.iter_mut().chain(&mut attribute.graphs) {
-                set_in_graph(inner, has_changed);
-            }
+        for inner in inner_graphs_mut(node) {
+            set_in_graph(inner, has_changed);
         }
     }
 }

@@ -3,8 +3,10 @@
 //! Files declare the types of inputs, outputs and initializers, and rarely of other values, which follow
 //! from the operators. A value whose type cannot be derived is missing here, and a rewrite must handle that.
 
+use super::node_parts::{attribute, is_onnx_domain};
+use super::operator_types;
 use crate::pb::tensor_proto::DataType;
-use crate::pb::{AttributeProto, GraphProto, NodeProto, ValueInfoProto, type_proto};
+use crate::pb::{GraphProto, NodeProto, ValueInfoProto, type_proto};
 use std::collections::HashMap;
 
 /// Element types by the names of values. An inner graph also uses the values of the graphs around it.
@@ -46,63 +48,23 @@ fn declared_type(value: &ValueInfoProto) -> Option<i32> {
 }
 
 fn output_type(node: &NodeProto, position: usize, types: &ValueTypes) -> Option<i32> {
-    if !["", "ai.onnx"].contains(&node.domain.as_str()) {
+    if !is_onnx_domain(&node.domain) {
         return None;
     }
-    // The value of such an attribute depends on the call of the function that contains the node.
-    let mut attributes = node.attribute.iter();
-    if attributes.any(|attribute| !attribute.ref_attr_name.is_empty()) {
-        return None;
-    }
-    let input = |position: usize| types.get(node.input.get(position)?).copied();
-    let attribute = |name: &str| node.attribute.iter().find(|found| found.name == name);
-    let number = |name: &str| attribute(name).and_then(|found| i32::try_from(found.i).ok());
-    const INT64: Option<i32> = Some(DataType::Int64 as i32);
-    const FLOAT: Option<i32> = Some(DataType::Float as i32);
-    const BOOL: Option<i32> = Some(DataType::Bool as i32);
-    match (node.op_type.as_str(), position) {
-        ("Shape" | "Size" | "ArgMax" | "ArgMin" | "NonZero" | "NonMaxSuppression", _) => INT64,
-        ("TopK" | "MaxPool", 1) | ("Unique", 1..) => INT64,
-        ("Dropout", 1) => BOOL,
-        (
-            "Equal" | "Greater" | "Less" | "GreaterOrEqual" | "LessOrEqual" | "And" | "Or" | "Not"
-            | "Xor" | "IsNaN" | "IsInf",
-            _,
-        ) => BOOL,
-        ("BitCast" | "Cast", _) => number("to"),
-        ("CastLike" | "Where" | "DequantizeLinear", _) => input(1),
-        ("OneHot", _) => input(2),
-        ("QuantizeLinear", _) => input(2),
-        ("MatMulInteger" | "ConvInteger", _) => Some(DataType::Int32 as i32),
-        ("QLinearMatMul" | "QLinearConv", _) => input(7),
-        ("DynamicQuantizeLinear", 0 | 2) => Some(DataType::Uint8 as i32),
-        ("DynamicQuantizeLinear", _) => FLOAT,
-        ("ConstantOfShape", _) => match attribute("value").and_then(|found| found.t.as_ref()) {
-            Some(tensor) => Some(tensor.data_type),
-            None => FLOAT,
-        },
-        ("Constant", _) => constant_type(&node.attribute),
-        ("RandomNormal" | "RandomUniform", _) => number("dtype").or(FLOAT),
-        ("BlackmanWindow" | "HammingWindow" | "HannWindow" | "MelWeightMatrix", _) => {
-            number("output_datatype").or(FLOAT)
-        }
-        ("RandomNormalLike" | "RandomUniformLike" | "EyeLike" | "Bernoulli", _) => {
-            number("dtype").or_else(|| input(0))
-        }
-        ("Multinomial", _) => number("dtype").or(Some(DataType::Int32 as i32)),
-        ("If", _) => {
-            let branch = attribute("then_branch")?.g.as_ref()?;
-            inner_type(branch, position, types)
-        }
+    let inner = |name: &str| attribute(node, name)?.g.as_ref();
+    match node.op_type.as_str() {
+        "If" => inner_type(inner("then_branch")?, position, types),
         // The carried values of a loop come after its condition; those of a scan come first.
-        ("Loop", _) => inner_type(attribute("body")?.g.as_ref()?, position + 1, types),
-        ("Scan", _) => inner_type(attribute("body")?.g.as_ref()?, position, types),
-        ("SequenceAt" | "SplitToSequence" | "ConcatFromSequence" | "Optional", _)
-        | ("OptionalGetElement" | "SequenceConstruct" | "SequenceMap" | "TfIdfVectorizer", _)
-        | ("StringSplit" | "StringConcat" | "StringNormalizer" | "RegexFullMatch", _)
-        | ("ImageDecoder", _) => None,
-        // For all others, the output has the type of the first input.
-        _ => input(0),
+        "Loop" => inner_type(inner("body")?, position + 1, types),
+        "Scan" => inner_type(inner("body")?, position, types),
+        _ => {
+            let input = |position: usize| {
+                let found = types.get(node.input.get(position)?)?;
+                DataType::try_from(*found).ok()
+            };
+            let found = operator_types::output_type(node, position, &input)?;
+            Some(found as i32)
+        }
     }
 }
 
@@ -114,16 +76,4 @@ fn inner_type(graph: &GraphProto, position: usize, types: &ValueTypes) -> Option
     let mut inner = types.clone();
     add_types(graph, &mut inner);
     inner.get(&output.name).copied()
-}
-
-fn constant_type(attributes: &[AttributeProto]) -> Option<i32> {
-    attributes
-        .iter()
-        .find_map(|attribute| match attribute.name.as_str() {
-            "value" => Some(attribute.t.as_ref()?.data_type),
-            "value_int" | "value_ints" => Some(DataType::Int64 as i32),
-            "value_float" | "value_floats" => Some(DataType::Float as i32),
-            "value_string" | "value_strings" => Some(DataType::String as i32),
-            _ => None,
-        })
 }

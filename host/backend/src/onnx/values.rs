@@ -5,16 +5,16 @@
 //! file does not determine it, and each use of this module must handle that.
 
 use super::external_tensor::is_external;
+use super::node_parts::{MICROSOFT, attribute, inner_graphs, is_onnx, is_onnx_domain};
+use super::operator_types;
 use crate::pb::tensor_proto::DataType;
 use crate::pb::tensor_shape_proto::dimension;
-use crate::pb::{
-    AttributeProto, GraphProto, NodeProto, OperatorSetIdProto, TensorProto, ValueInfoProto,
-    type_proto,
-};
+use crate::pb::{GraphProto, NodeProto, TensorProto, ValueInfoProto, type_proto};
 use std::collections::HashMap;
 
 /// The values of a graph, and those of the graphs around it. Lifetime: the loading of a model.
 pub(crate) struct Values<'a> {
+    graph: &'a GraphProto,
     outer: Option<&'a Values<'a>>,
     own: HashMap<&'a str, Value<'a>>,
 }
@@ -42,6 +42,7 @@ impl<'a> Values<'a> {
     /// Collects the values of `graph`, which is inside the graph of `outer`.
     pub(crate) fn of(graph: &'a GraphProto, outer: Option<&'a Values<'a>>) -> Values<'a> {
         let mut values = Values {
+            graph,
             outer,
             own: HashMap::new(),
         };
@@ -102,6 +103,11 @@ impl<'a> Values<'a> {
         self.find(name).is_some()
     }
 
+    /// Returns whether the graph returns one of its own values, or a node in it reads the value.
+    pub(crate) fn is_read(&self, name: &str) -> bool {
+        reads(self.graph, name)
+    }
+
     /// Returns the element type of a value.
     pub(crate) fn data_type(&self, name: &str) -> Option<DataType> {
         self.find(name)?.data_type
@@ -159,49 +165,17 @@ impl<'a> Values<'a> {
     /// Returns the type of an output of `node`, whose inputs are known.
     fn output_type(&self, node: &NodeProto, position: usize) -> Option<DataType> {
         let input = |position: usize| self.data_type(node.input.get(position)?);
-        let number = |name: &str| {
-            let found = attribute(node, name).filter(|found| found.i != 0)?;
-            DataType::try_from(i32::try_from(found.i).ok()?).ok()
-        };
-        if !["", "ai.onnx"].contains(&node.domain.as_str()) {
+        if !is_onnx_domain(&node.domain) {
             // Those of ONNX Runtime's operators that rten has compute floats.
             let float = input(0).filter(|&found| is_float(found));
             return float.filter(|_| node.domain == MICROSOFT);
         }
-        match (node.op_type.as_str(), position) {
-            ("Shape" | "Size" | "ArgMax" | "ArgMin" | "NonZero" | "NonMaxSuppression", _)
-            | ("TopK" | "MaxPool", 1)
-            | ("SequenceLength", _) => Some(DataType::Int64),
-            ("Dropout", 1) => Some(DataType::Bool),
-            (
-                "Equal" | "Greater" | "Less" | "GreaterOrEqual" | "LessOrEqual" | "And" | "Or"
-                | "Not" | "Xor" | "IsNaN" | "IsInf",
-                _,
-            ) => Some(DataType::Bool),
-            ("Cast", _) => number("to"),
-            ("CastLike" | "Where" | "DequantizeLinear", _) => input(1),
-            ("OneHot", _) => input(2),
-            ("QuantizeLinear", _) => input(2).or_else(|| number("output_dtype")),
-            ("MatMulInteger" | "ConvInteger", _) => Some(DataType::Int32),
-            ("DynamicQuantizeLinear", 0 | 2) => Some(DataType::Uint8),
-            ("DynamicQuantizeLinear", _) => Some(DataType::Float),
-            ("ConstantOfShape", _) => {
-                match attribute(node, "value").and_then(|found| found.t.as_ref()) {
-                    Some(tensor) => DataType::try_from(tensor.data_type).ok(),
-                    None => Some(DataType::Float),
-                }
-            }
-            ("Constant", _) => constant_type(node),
-            ("EyeLike", _) => number("dtype").or_else(|| input(0)),
-            ("If", _) => inner_type(node, "then_branch", position),
-            // The carried values of a loop come after its condition.
-            ("Loop", _) => inner_type(node, "body", position + 1),
-            ("SequenceAt" | "SplitToSequence" | "ConcatFromSequence", _)
-            | ("SequenceConstruct" | "SequenceErase" | "SequenceInsert" | "SequenceEmpty", _) => {
-                None
-            }
-            // For all others, the output has the type of the first input.
-            _ => input(0),
+        match node.op_type.as_str() {
+            "If" => inner_type(node, "then_branch", position),
+            // The carried values of a loop come after its condition; those of a scan come first.
+            "Loop" => inner_type(node, "body", position + 1),
+            "Scan" => inner_type(node, "body", position),
+            _ => operator_types::output_type(node, position, &input),
         }
     }
 }
@@ -247,32 +221,6 @@ impl Site<'_> {
             None => &[],
         }
     }
-}
-
-/// The domain of ONNX Runtime's own operators.
-pub(crate) const MICROSOFT: &str = "com.microsoft";
-
-/// Returns the attribute of a name.
-pub(crate) fn attribute<'a>(node: &'a NodeProto, name: &str) -> Option<&'a AttributeProto> {
-    let mut attributes = node.attribute.iter();
-    attributes.find(|attribute| attribute.name == name)
-}
-
-/// Returns the graphs inside a node.
-pub(crate) fn inner_graphs(node: &NodeProto) -> impl Iterator<Item = &GraphProto> {
-    let attributes = node.attribute.iter();
-    attributes.flat_map(|attribute| attribute.g.iter().chain(&attribute.graphs))
-}
-
-/// Returns whether the node is one of these operators of ONNX.
-pub(crate) fn is_onnx(node: &NodeProto, operators: &[&str]) -> bool {
-    ["", "ai.onnx"].contains(&node.domain.as_str()) && operators.contains(&node.op_type.as_str())
-}
-
-/// Returns the version of ONNX's operators that a file declares.
-pub(crate) fn opset(imports: &[OperatorSetIdProto]) -> Option<i64> {
-    let own = |import: &&OperatorSetIdProto| ["", "ai.onnx"].contains(&import.domain.as_str());
-    imports.iter().find(own).map(|import| import.version)
 }
 
 pub(crate) fn is_float(data_type: DataType) -> bool {
@@ -322,6 +270,16 @@ fn elements<T, const N: usize>(bytes: &[u8], element: impl Fn([u8; N]) -> T) -> 
     chunks.iter().map(|chunk| element(*chunk)).collect()
 }
 
+fn reads(graph: &GraphProto, name: &str) -> bool {
+    let is_returned = graph.output.iter().any(|output| output.name == name);
+    let mut nodes = graph.node.iter();
+    is_returned
+        || nodes.any(|node| {
+            node.input.iter().any(|input| input == name)
+                || inner_graphs(node).any(|inner| reads(inner, name))
+        })
+}
+
 fn declared(value: &ValueInfoProto) -> (Option<DataType>, Option<Vec<Option<u64>>>) {
     let found = value.r#type.as_ref().and_then(|found| found.value.as_ref());
     let Some(type_proto::Value::TensorType(tensor)) = found else {
@@ -341,16 +299,6 @@ fn declared(value: &ValueInfoProto) -> (Option<DataType>, Option<Vec<Option<u64>
     )
 }
 
-fn constant_type(node: &NodeProto) -> Option<DataType> {
-    let mut attributes = node.attribute.iter();
-    attributes.find_map(|attribute| match attribute.name.as_str() {
-        "value" => DataType::try_from(attribute.t.as_ref()?.data_type).ok(),
-        "value_int" | "value_ints" => Some(DataType::Int64),
-        "value_float" | "value_floats" => Some(DataType::Float),
-        _ => None,
-    })
-}
-
 /// Returns the type that an inner graph declares for one of its outputs.
 fn inner_type(node: &NodeProto, name: &str, position: usize) -> Option<DataType> {
     let graph = attribute(node, name)?.g.as_ref()?;
@@ -360,7 +308,7 @@ fn inner_type(node: &NodeProto, name: &str, position: usize) -> Option<DataType>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::onnx::test_graphs::{node, number, tensor, value};
+    use crate::onnx::test_graphs::{inner, node, number, tensor, value};
 
     #[test]
     fn types_follow_from_declarations_and_operators() {
@@ -407,6 +355,26 @@ mod tests {
         let inner = Values::of(&inner, Some(&outer));
         assert_eq!(inner.data_type("y"), Some(DataType::Float));
         assert!(inner.contains("x") && !outer.contains("y"));
+    }
+
+    #[test]
+    fn a_value_is_read_by_nodes_of_inner_graphs_and_by_those_who_run_the_graph() {
+        let body = GraphProto {
+            node: vec![node("Relu", &["b"], "inside")],
+            ..Default::default()
+        };
+        let graph = GraphProto {
+            output: vec![value("c", DataType::Float, &[1])],
+            node: vec![
+                node("Relu", &["a"], "b"),
+                inner(node("If", &["b"], "c"), "then_branch", body),
+                node("Relu", &["a"], "d"),
+            ],
+            ..Default::default()
+        };
+        let values = Values::of(&graph, None);
+        let read = ["a", "b", "c", "d"].map(|name| values.is_read(name));
+        assert_eq!(read, [true, true, true, false]);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! A map is not a tensor. skl2onnx adds the operator after every classifier by default. Clients receive the
 //! scores instead, under the name of the maps; the column of a class is its position among the classes.
 
+use super::node_parts::opset;
 use crate::pb::tensor_proto::DataType;
 use crate::pb::tensor_shape_proto::{Dimension, dimension};
 use crate::pb::{
@@ -33,9 +34,7 @@ pub(crate) fn remove_zip_maps(model: &mut ModelProto) -> bool {
         node.domain = String::new();
         node.attribute.clear();
     }
-    let has_opset = (model.opset_import.iter())
-        .any(|import| import.domain.is_empty() || import.domain == "ai.onnx");
-    if removed && !has_opset {
+    if removed && opset(&model.opset_import).is_none() {
         model.opset_import.push(OperatorSetIdProto {
             domain: String::new(),
             version: OPSET,

@@ -6,16 +6,12 @@
 mod dropout;
 mod local_response;
 
-use crate::onnx::rewriter::{
-    NewNames, Rule, constant, integers_constant, operator, rewrite as rewrite_nodes, with_integer,
-    with_integers,
-};
-use crate::onnx::values::{Site, attribute, is_float, is_onnx};
+use crate::onnx::node_builder::{cast, constant, operator, with_integer, with_integers};
+use crate::onnx::node_parts::{attribute, is_onnx};
+use crate::onnx::rewriter::{NewNames, Rule, along_axis, rewrite as rewrite_nodes};
+use crate::onnx::values::{Site, is_float};
 use crate::pb::tensor_proto::DataType;
 use crate::pb::{ModelProto, NodeProto};
-
-/// The first version in which the axes of Squeeze are an input.
-const AXES_INPUT_OPSET: i64 = 13;
 
 /// Rewrites all nodes of `model` that have an equivalent.
 pub(super) fn rewrite(model: &mut ModelProto) {
@@ -56,21 +52,10 @@ fn first_extreme(site: &Site<'_>, names: &mut NewNames) -> Option<Vec<NodeProto>
     let top = with_integer(with_integer(top, "axis", axis), "largest", largest);
     let mut nodes = vec![count, top];
     if !keeps_axis {
-        nodes.extend(squeeze(site, (&index, axis), names));
+        let squeeze = operator("Squeeze", &[&index], output);
+        nodes.extend(along_axis(squeeze, axis, site.opset, names));
     }
     Some(nodes)
-}
-
-/// Returns the nodes that remove an axis of size 1 from a value and give it the name of the output.
-fn squeeze(site: &Site<'_>, (value, axis): (&str, i64), names: &mut NewNames) -> Vec<NodeProto> {
-    let output = site.output(0);
-    if site.opset < AXES_INPUT_OPSET {
-        let squeezed = operator("Squeeze", &[value], output);
-        return vec![with_integers(squeezed, "axes", vec![axis])];
-    }
-    let axes = names.name(output, "axes");
-    let constant = integers_constant(&axes, vec![axis]);
-    vec![constant, operator("Squeeze", &[value, &axes], output)]
 }
 
 /// Replaces casts to BOOL, which keep numbers other than 0 and 1, by comparisons with zero.
@@ -97,9 +82,7 @@ fn boolean_cast(site: &Site<'_>, names: &mut NewNames) -> Option<Vec<NodeProto>>
         // rten compares only larger types.
         DataType::Int8 | DataType::Uint8 => {
             let wide = names.name(output, "wide");
-            let cast = operator("Cast", &[input], &wide);
-            let cast = with_integer(cast, "to", i64::from(DataType::Int32 as i32));
-            let mut nodes = vec![cast];
+            let mut nodes = vec![cast(input, &wide, DataType::Int32 as i32)];
             nodes.extend(compared(DataType::Int32, &wide));
             nodes
         }
@@ -121,8 +104,7 @@ fn float_sign(site: &Site<'_>, names: &mut NewNames) -> Option<Vec<NodeProto>> {
             names.name(output, &format!("{part}_number")),
         );
         nodes.push(operator(op_type, &[input, &zero], &is_so));
-        let cast = operator("Cast", &[&is_so], &number);
-        nodes.push(with_integer(cast, "to", i64::from(DataType::Float as i32)));
+        nodes.push(cast(&is_so, &number, DataType::Float as i32));
         number
     };
     let (positive, negative) = (

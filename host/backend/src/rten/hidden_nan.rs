@@ -3,7 +3,7 @@
 //! A graph with one of them does not compute inputs that contain NaN. One that looks for NaN in such a result
 //! is refused, since it expects NaN there.
 
-use crate::onnx::values::{inner_graphs, is_onnx};
+use crate::onnx::node_parts::{inner_graphs, is_onnx};
 use crate::pb::{GraphProto, NodeProto};
 use half::f16;
 use std::collections::HashSet;

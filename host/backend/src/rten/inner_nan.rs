@@ -7,8 +7,10 @@
 //! computes one from infinite inputs.
 
 use crate::onnx::is_external;
-use crate::onnx::rewriter::{NewNames, floats_constant, operator};
-use crate::onnx::values::{attribute, floats, is_onnx};
+use crate::onnx::node_builder::{floats_constant, operator};
+use crate::onnx::node_parts::{attribute, is_onnx};
+use crate::onnx::rewriter::NewNames;
+use crate::onnx::values::floats;
 use crate::pb::{GraphProto, ModelProto, NodeProto, TensorProto};
 use std::collections::HashSet;
 

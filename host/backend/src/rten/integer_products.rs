@@ -4,11 +4,10 @@
 //! saturate. A sum of products of integers is exact in f32 as long as no partial sum exceeds 2^24, which
 //! the weights determine: a zero-based activation has a magnitude of at most 255.
 
-use crate::onnx::rewriter::{
-    NewNames, Rule, floats_constant, operator, rewrite as rewrite_nodes, with_integer,
-    with_integers,
-};
-use crate::onnx::values::{Site, attribute, is_onnx};
+use crate::onnx::node_builder::{cast, floats_constant, operator, with_integers};
+use crate::onnx::node_parts::{attribute, is_onnx};
+use crate::onnx::rewriter::{NewNames, Rule, rewrite as rewrite_nodes};
+use crate::onnx::values::Site;
 use crate::pb::tensor_proto::DataType;
 use crate::pb::{ModelProto, NodeProto};
 
@@ -62,8 +61,7 @@ fn integer_product(site: &Site<'_>, names: &mut NewNames) -> Option<Vec<NodeProt
         true => convolution(site, &weights, (&activations, &matrix, &product)),
         false => operator("MatMul", &[&activations, &matrix], &product),
     });
-    let cast = operator("Cast", &[&product], output);
-    nodes.push(with_integer(cast, "to", i64::from(DataType::Int32 as i32)));
+    nodes.push(cast(&product, output, DataType::Int32 as i32));
     Some(nodes)
 }
 
@@ -73,10 +71,7 @@ fn activations_less_zero(
     output: &str,
     names: &mut NewNames,
 ) -> Option<Vec<NodeProto>> {
-    let to_float = |input: &str, output: &str| {
-        let cast = operator("Cast", &[input], output);
-        with_integer(cast, "to", i64::from(DataType::Float as i32))
-    };
+    let to_float = |input: &str, output: &str| cast(input, output, DataType::Float as i32);
     let zero = site.input(2);
     if zero.is_empty() {
         return Some(vec![to_float(site.input(0), output)]);

@@ -4,7 +4,7 @@
 //! graph are in every module.
 
 #[cfg(feature = "threads")]
-use crate::onnx::values::{inner_graphs, is_onnx};
+use crate::onnx::node_parts::{inner_graphs, is_onnx};
 #[cfg(feature = "threads")]
 use crate::pb::{GraphProto, ModelProto};
 use rten::{OpRegistry, op_registry};

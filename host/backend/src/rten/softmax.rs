@@ -4,8 +4,10 @@
 //! the attribute's on; rten normalises over a single axis, as they do since version 13. Flattening in a node
 //! of its own gives the old results: `axis` is then the last one, and both definitions agree.
 
-use crate::onnx::rewriter::{NewNames, Rule, operator, rewrite as rewrite_nodes, with_integer};
-use crate::onnx::values::{Site, attribute, is_onnx};
+use crate::onnx::node_builder::{operator, with_integer};
+use crate::onnx::node_parts::{attribute, is_onnx};
+use crate::onnx::rewriter::{NewNames, Rule, rewrite as rewrite_nodes};
+use crate::onnx::values::Site;
 use crate::pb::{ModelProto, NodeProto};
 
 const OPERATORS: &[&str] = &["Softmax", "LogSoftmax"];

@@ -12,7 +12,8 @@ mod wrong_results;
 
 use self::wrong_results::check_node;
 use crate::error::MISSING_OPERATORS;
-use crate::onnx::values::{MICROSOFT, Site, Values, attribute, inner_graphs, is_onnx, opset};
+use crate::onnx::node_parts::{MICROSOFT, attribute, inner_graphs, is_onnx, opset};
+use crate::onnx::values::{Site, Values};
 use crate::pb::tensor_proto::DataType;
 use crate::pb::{GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, type_proto};
 use std::collections::{BTreeSet, HashMap};

@@ -3,13 +3,15 @@
 //! Most are about attributes and defaults of some versions of an operator, which tract's reader does not know.
 //! [`super::unsupported_ops`] refuses the remaining operators.
 
-use crate::onnx::rewriter::{
-    NewNames, Rule, floats_constant, integers_constant, operator, rewrite as rewrite_nodes,
-    with_integer, with_text,
+use super::recurrence;
+use crate::onnx::node_builder::{
+    floats_constant, integers_constant, operator, with_integer, with_tensor, with_text,
 };
-use crate::onnx::values::{Site, attribute, is_onnx};
+use crate::onnx::node_parts::{attribute, is_onnx};
+use crate::onnx::rewriter::{NewNames, Rule, rewrite as rewrite_nodes};
+use crate::onnx::values::Site;
 use crate::pb::tensor_proto::DataType;
-use crate::pb::{ModelProto, NodeProto};
+use crate::pb::{ModelProto, NodeProto, TensorProto};
 use std::collections::BTreeMap;
 
 /// The first version in which Slice has steps, as inputs.
@@ -27,8 +29,10 @@ pub(super) fn rewrite(model: &mut ModelProto) {
         plain_resize,
         transform_axis,
         explicit_equation,
+        recurrence::scan,
         reversed_sequence,
         scaled_swish,
+        float_zeros,
     ];
     rewrite_nodes(model, RULES);
 }
@@ -178,11 +182,26 @@ fn scaled_swish(site: &Site<'_>, names: &mut NewNames) -> Option<Vec<NodeProto>>
     ])
 }
 
+/// States the default value of ConstantOfShape, zero, which is a FLOAT64 in tract.
+fn float_zeros(site: &Site<'_>, _: &mut NewNames) -> Option<Vec<NodeProto>> {
+    let has_value = attribute(site.node, "value").is_some();
+    if !is_onnx(site.node, &["ConstantOfShape"]) || has_value {
+        return None;
+    }
+    let zero = TensorProto {
+        dims: vec![1],
+        data_type: DataType::Float as i32,
+        raw_data: 0_f32.to_le_bytes().to_vec(),
+        ..Default::default()
+    };
+    Some(vec![with_tensor(site.node.clone(), "value", zero)])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::onnx::test_graphs::{float, model, node, number, tensor, text, value};
-    use crate::pb::{GraphProto, TensorProto};
+    use crate::pb::GraphProto;
 
     fn rewritten(opset: i64, original: NodeProto) -> Vec<NodeProto> {
         let graph = GraphProto {
@@ -309,5 +328,15 @@ mod tests {
         for kept in [swish, default] {
             assert_eq!(rewritten(24, kept.clone()), [kept]);
         }
+    }
+
+    #[test]
+    fn a_constant_of_a_shape_is_a_float_unless_it_states_a_value() {
+        let zeros = node("ConstantOfShape", &["lengths"], "y");
+        let nodes = rewritten(9, zeros);
+        let stated = attribute(&nodes[0], "value").unwrap().t.clone().unwrap();
+        assert_eq!(stated.data_type, DataType::Float as i32);
+        assert_eq!(stated.raw_data, [0; 4]);
+        assert_eq!(rewritten(9, nodes[0].clone()), nodes);
     }
 }

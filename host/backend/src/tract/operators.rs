@@ -3,6 +3,7 @@
 //! Errors from here name the part of the model to change.
 
 use super::convert::element_type;
+use crate::onnx::node_parts::inner_graphs;
 use std::collections::BTreeSet;
 use tract_onnx::Onnx;
 use tract_onnx::pb::tensor_proto::DataType;
@@ -63,10 +64,8 @@ pub(super) fn unknown_operators(onnx: &Onnx, graph: &GraphProto) -> BTreeSet<Str
                 domain => format!("{} ({domain})", node.op_type),
             });
         }
-        for attribute in &node.attribute {
-            for inner in attribute.g.iter().chain(&attribute.graphs) {
-                unknown.append(&mut unknown_operators(onnx, inner));
-            }
+        for inner in inner_graphs(node) {
+            unknown.append(&mut unknown_operators(onnx, inner));
         }
     }
     unknown

@@ -4,6 +4,7 @@
 //! attributes that tract does not read. Each entry names the case of the onnx package that shows it, if
 //! there is one (`tests/onnx_nodes.rs` runs them all). An entry is removed once its case passes without it.
 
+use crate::onnx::node_parts::{MICROSOFT, attribute, inner_graphs, is_onnx_domain};
 use tract_onnx::Onnx;
 use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::pb::{AttributeProto, GraphProto, NodeProto, type_proto};
@@ -28,7 +29,7 @@ const BINARY: &[&str] = &[
 ];
 
 const UNSUPPORTED_OPS: [UnsupportedOp; 16] = [
-    // A single direction is always computed forwards. Most nodes have been rewritten.
+    // Of these, `recurrence` and `equivalents` have rewritten most. A single direction is always computed forwards.
     UnsupportedOp {
         operators: RECURRENT,
         attribute: "direction",
@@ -175,9 +176,8 @@ const WRONG_INPUTS: [WrongInputs; 4] = [
     WrongInputs {
         operator: "RotaryEmbedding",
         is_wrong: |graph, node| {
-            let (domain, _) = MICROSOFT;
             let positions = node.input.get(1).and_then(|name| rank(graph, name));
-            node.domain == domain && positions.is_some_and(|rank| rank != 2)
+            node.domain == MICROSOFT && positions.is_some_and(|rank| rank != 2)
         },
         reason: "tract supports only a position for each element",
     },
@@ -188,30 +188,27 @@ const WRONG_INPUTS: [WrongInputs; 4] = [
     },
 ];
 
-/// The domains whose operators tract identifies by the names that it supports.
-const DOMAINS: [&str; 3] = ["", "ai.onnx", "ai.onnx.ml"];
+/// The domain of models on tables, whose operators tract identifies by the names that it supports, as ONNX's own.
+const TABLE_DOMAIN: &str = "ai.onnx.ml";
 
 /// The operators of ONNX Runtime's domain in tract, which has ONNX's own operators of the same names as well.
-const MICROSOFT: (&str, &[&str]) = (
-    "com.microsoft",
-    &[
-        "BiasGelu",
-        "DequantizeLinear",
-        "FastGelu",
-        "GatherBlockQuantized",
-        "Gelu",
-        "GroupQueryAttention",
-        "MatMulNBits",
-        "MultiHeadAttention",
-        "QuantizeLinear",
-        "QuickGelu",
-        "RotaryEmbedding",
-        "SimplifiedLayerNormalization",
-        "SkipLayerNormalization",
-        "SkipSimplifiedLayerNormalization",
-        "Tokenizer",
-    ],
-);
+const MICROSOFT_OPERATORS: &[&str] = &[
+    "BiasGelu",
+    "DequantizeLinear",
+    "FastGelu",
+    "GatherBlockQuantized",
+    "Gelu",
+    "GroupQueryAttention",
+    "MatMulNBits",
+    "MultiHeadAttention",
+    "QuantizeLinear",
+    "QuickGelu",
+    "RotaryEmbedding",
+    "SimplifiedLayerNormalization",
+    "SkipLayerNormalization",
+    "SkipSimplifiedLayerNormalization",
+    "Tokenizer",
+];
 
 /// Refuses a graph that tract is known to compute wrongly.
 pub(super) fn check(onnx: &Onnx, graph: &GraphProto) -> Result<(), String> {
@@ -219,9 +216,10 @@ pub(super) fn check(onnx: &Onnx, graph: &GraphProto) -> Result<(), String> {
         let NodeProto {
             op_type, domain, ..
         } = node;
-        let (microsoft, theirs) = MICROSOFT;
-        let known = DOMAINS.contains(&domain.as_str())
-            || (domain == microsoft && theirs.contains(&op_type.as_str()));
+        let known = match domain.as_str() {
+            MICROSOFT => MICROSOFT_OPERATORS.contains(&op_type.as_str()),
+            domain => is_onnx_domain(domain) || domain == TABLE_DOMAIN,
+        };
         // tract compares only names.
         if !known && onnx.op_register.0.contains_key(op_type) {
             return Err(format!("operators not implemented: {op_type} ({domain})"));
@@ -254,19 +252,11 @@ pub(super) fn check(onnx: &Onnx, graph: &GraphProto) -> Result<(), String> {
                 return Err(format!("operator {op_type} of `{shown}`: {reason}"));
             }
         }
-        for attribute in &node.attribute {
-            for inner in attribute.g.iter().chain(&attribute.graphs) {
-                check(onnx, inner)?;
-            }
+        for inner in inner_graphs(node) {
+            check(onnx, inner)?;
         }
     }
     Ok(())
-}
-
-fn attribute<'a>(node: &'a NodeProto, name: &str) -> Option<&'a AttributeProto> {
-    node.attribute
-        .iter()
-        .find(|attribute| attribute.name == name)
 }
 
 /// Returns whether there is a name at this position of a node's inputs or outputs.

@@ -2,6 +2,7 @@
 
 use super::product::{Product, Symbols};
 use super::value::{Sizes, Tensor, Value};
+use crate::onnx::node_parts::attribute;
 use crate::pb::tensor_proto::{DataLocation, DataType};
 use crate::pb::{AttributeProto, NodeProto, TensorProto};
 use std::collections::HashMap;
@@ -92,7 +93,7 @@ impl<'a> Operator<'a> {
     }
 
     pub(super) fn attribute(&self, name: &str) -> Option<&'a AttributeProto> {
-        self.node.attribute.iter().find(|found| found.name == name)
+        attribute(self.node, name)
     }
 
     /// Returns the integer attribute, or `default` without one.

@@ -5,9 +5,7 @@ use super::{
     content, elementwise, layout, matrix, network, reduction, selection, size_arithmetic,
     table_model,
 };
-
-/// The names of the domain of ONNX's own operators.
-pub(super) const ONNX_DOMAINS: [&str; 2] = ["", "ai.onnx"];
+use crate::onnx::node_parts::{MICROSOFT, is_onnx_domain};
 
 /// The domain of operators for tables.
 pub(super) const TABLE_DOMAIN: &str = "ai.onnx.ml";
@@ -24,21 +22,21 @@ const RANDOM: [&str; 6] = [
 
 /// Returns whether an operator of this domain and type computes the same from the same inputs.
 pub(super) fn is_deterministic(domain: &str, op_type: &str) -> bool {
-    let is_known = ONNX_DOMAINS.contains(&domain) || domain == TABLE_DOMAIN;
+    let is_known = is_onnx_domain(domain) || domain == TABLE_DOMAIN;
     is_known && !RANDOM.contains(&op_type)
 }
 
 /// Returns the outputs of an operator, if it is known to keep rows apart.
 pub(super) fn infer(operator: &mut Operator<'_>) -> Outputs {
     match operator.node.domain.as_str() {
-        "" | "ai.onnx" => {
+        domain if is_onnx_domain(domain) => {
             if let Some(sizes) = size_arithmetic::infer(operator) {
                 return Some(sizes);
             }
             infer_onnx(operator)
         }
         TABLE_DOMAIN => infer_table(operator),
-        "com.microsoft" => match operator.node.op_type.as_str() {
+        MICROSOFT => match operator.node.op_type.as_str() {
             "BiasGelu" | "FastGelu" | "Gelu" | "QuickGelu" => elementwise::broadcast(operator),
             _ => None,
         },

@@ -1,6 +1,7 @@
 //! Tests of the rewritten and unchanged divisions. `tests/onnxruntime.rs` computes rewritten ones.
 
 use super::*;
+use crate::onnx::test_graphs::tensor;
 use crate::pb::attribute_proto::AttributeType;
 use crate::pb::{TypeProto, ValueInfoProto, type_proto};
 
@@ -14,16 +15,6 @@ fn value(name: &str, element_type: DataType) -> ValueInfoProto {
             })),
             ..Default::default()
         }),
-        ..Default::default()
-    }
-}
-
-fn int64s(name: &str, numbers: &[i64]) -> TensorProto {
-    TensorProto {
-        name: name.to_owned(),
-        data_type: DataType::Int64 as i32,
-        dims: vec![numbers.len() as i64],
-        raw_data: numbers.iter().flat_map(|n| n.to_le_bytes()).collect(),
         ..Default::default()
     }
 }
@@ -85,12 +76,11 @@ fn divisions_that_cannot_trap_are_left_as_they_are() {
     let small = [("x", DataType::Int8), ("d", DataType::Int8)];
     let division = || operator("Div", &["x", "d"], "y");
     let mut by_two = model(13, &INTEGERS[..1], vec![division()]);
-    by_two
-        .graph
-        .as_mut()
-        .unwrap()
-        .initializer
-        .push(int64s("d", &[2, 0, i64::MIN]));
+    by_two.graph.as_mut().unwrap().initializer.push(tensor(
+        "d",
+        DataType::Int64,
+        &[2, 0, i64::MIN],
+    ));
     let by_shape = model(
         13,
         &floats,
@@ -122,16 +112,16 @@ fn divisions_that_cannot_trap_are_left_as_they_are() {
 #[test]
 fn constants_with_a_minus_one_are_guarded_against() {
     for tensor in [
-        int64s("d", &[3, -1]),
+        tensor("d", DataType::Int64, &[3, -1]),
         TensorProto {
             raw_data: Vec::new(),
             int64_data: vec![-1],
-            ..int64s("d", &[])
+            ..tensor("d", DataType::Int64, &[])
         },
         TensorProto {
             raw_data: Vec::new(),
             data_location: Some(DataLocation::External as i32),
-            ..int64s("d", &[])
+            ..tensor("d", DataType::Int64, &[])
         },
     ] {
         let mut guarded = model(13, &INTEGERS[..1], vec![operator("Div", &["x", "d"], "y")]);
@@ -179,7 +169,7 @@ fn an_initializer_that_a_request_may_replace_is_guarded_against() {
         .as_mut()
         .unwrap()
         .initializer
-        .push(int64s("d", &[2]));
+        .push(tensor("d", DataType::Int64, &[2]));
     assert_eq!(guard_integer_divisions(&mut guarded), Ok(true));
 }
 

@@ -1,7 +1,9 @@
 //! Dropout, which changes nothing in inference.
 
-use crate::onnx::rewriter::{NewNames, operator};
-use crate::onnx::values::{Site, inner_graphs, is_onnx};
+use crate::onnx::node_builder::operator;
+use crate::onnx::node_parts::{inner_graphs, inner_graphs_mut, is_onnx};
+use crate::onnx::rewriter::NewNames;
+use crate::onnx::values::Site;
 use crate::pb::{GraphProto, NodeProto};
 use std::collections::HashSet;
 
@@ -48,10 +50,8 @@ fn remove_others(graph: &mut GraphProto, used: &HashSet<String>) {
         {
             node.output.truncate(1);
         }
-        for attribute in &mut node.attribute {
-            for inner in attribute.g.iter_mut().chain(&mut attribute.graphs) {
-                remove_others(inner, used);
-            }
+        for inner in inner_graphs_mut(node) {
+            remove_others(inner, used);
         }
     }
 }

@@ -1,7 +1,9 @@
 //! LRN, the normalisation of AlexNet and GoogLeNet, which rten lacks.
 
-use crate::onnx::rewriter::{NewNames, floats_constant, operator, with_integer, with_integers};
-use crate::onnx::values::{Site, attribute, is_onnx};
+use crate::onnx::node_builder::{floats_constant, operator, with_integer, with_integers};
+use crate::onnx::node_parts::{attribute, is_onnx};
+use crate::onnx::rewriter::NewNames;
+use crate::onnx::values::Site;
 use crate::pb::NodeProto;
 
 /// The number of axes of images, which are all that ONNX Runtime normalises.
@@ -64,8 +66,8 @@ pub(super) fn average(site: &Site<'_>, names: &mut NewNames) -> Option<Vec<NodeP
 
 #[cfg(test)]
 mod tests {
+    use crate::onnx::node_parts::attribute;
     use crate::onnx::test_graphs::{float, model, node, number, value};
-    use crate::onnx::values::attribute;
     use crate::pb::tensor_proto::DataType;
     use crate::pb::{GraphProto, NodeProto};
     use crate::rten::equivalents::rewrite;

@@ -4,7 +4,8 @@
 //! return any number.
 
 use super::bound::Bound;
-use crate::onnx::values::{Site, attribute, floats, integers, is_integer, is_onnx};
+use crate::onnx::node_parts::{attribute, is_onnx, is_onnx_domain};
+use crate::onnx::values::{Site, floats, integers, is_integer};
 use crate::pb::{NodeProto, TensorProto};
 
 /// The maximum number of elements along an axis, or in a sum, if the file does not fix it.
@@ -57,7 +58,7 @@ impl Operation<'_> {
     pub(super) fn output(&self, position: usize) -> Bound {
         let first = self.input(0);
         match self.site.node.op_type.as_str() {
-            _ if !["", "ai.onnx"].contains(&self.site.node.domain.as_str()) => self.unknown(),
+            _ if !is_onnx_domain(&self.site.node.domain) => self.unknown(),
             "Cast" | "CastLike" | "DepthToSpace" | "Expand" | "Flatten" | "Gather"
             | "GatherElements" | "GatherND" | "Identity" | "Reshape" | "ReverseSequence"
             | "Slice" | "Split" | "Squeeze" | "Tile" | "Transpose" | "Unsqueeze" | "Upsample"

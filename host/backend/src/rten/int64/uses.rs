@@ -4,7 +4,7 @@
 //! beforehand. The ends of slices are often the largest 64-bit number, which represents the end of the
 //! axis like any other large number.
 
-use crate::onnx::values::{MICROSOFT, inner_graphs, is_onnx};
+use crate::onnx::node_parts::{MICROSOFT, inner_graphs, is_onnx, is_onnx_domain};
 use crate::pb::{GraphProto, NodeProto};
 use std::collections::HashSet;
 
@@ -165,7 +165,7 @@ fn is_index(node: &NodeProto, position: usize) -> bool {
 }
 
 fn has(table: &[(&[&str], &[usize])], node: &NodeProto, position: usize) -> bool {
-    ["", "ai.onnx"].contains(&node.domain.as_str()) && contains(table, node, position)
+    is_onnx_domain(&node.domain) && contains(table, node, position)
 }
 
 fn contains(table: &[(&[&str], &[usize])], node: &NodeProto, position: usize) -> bool {

@@ -2,7 +2,8 @@
 //!
 //! Each entry is a fact about rten's code; an entry is removed once a release no longer needs it.
 
-use crate::onnx::values::{MICROSOFT, Site, attribute, is_float, is_integer, is_onnx};
+use crate::onnx::node_parts::{MICROSOFT, attribute, is_onnx};
+use crate::onnx::values::{Site, is_float, is_integer};
 use crate::pb::NodeProto;
 use crate::pb::tensor_proto::DataType;
 use crate::rten::equivalents;

@@ -200,6 +200,48 @@ fn a_tree_may_be_deeper_than_a_stack() {
     assert_eq!(values(&outputs[0].tensor), [0.0, depth as f32]);
 }
 
+/// Returns a classifier with PROBIT and two classes, whose leaves have a weight for the class of each in `ids`.
+fn two_classes(ids: [i64; 3], base_values: &[f32]) -> OnnxFile {
+    let mut attributes = tree();
+    attributes.retain(|attribute| attribute.name.starts_with("nodes_"));
+    attributes.extend([
+        ints("class_treeids", &[0, 0, 0]),
+        ints("class_nodeids", &[2, 3, 4]),
+        ints("class_ids", &ids),
+        floats("class_weights", &[0.5, 0.25, 1.0]),
+        ints("classlabels_int64s", &[3, 7]),
+        text("post_transform", "PROBIT"),
+    ]);
+    if !base_values.is_empty() {
+        attributes.push(floats("base_values", base_values));
+    }
+    operator("TreeEnsembleClassifier", attributes)
+}
+
+#[test]
+fn probit_of_two_classes_is_refused_only_where_a_row_may_lack_the_second_score() {
+    for (ids, base_values) in [
+        ([0, 0, 0], vec![]),
+        ([0, 0, 0], vec![0.25]),
+        ([0, 1, 1], vec![]),
+    ] {
+        let reason = refusal(load_file(two_classes(ids, &base_values)));
+        assert!(reason.contains("post_transform"), "{ids:?}: {reason}");
+    }
+    // The values of ONNX Runtime: those of no weight are PROBIT of 0.
+    let infinite = f32::NEG_INFINITY;
+    for (ids, base_values, expected) in [
+        ([1, 1, 1], vec![], [infinite, 0.0]),
+        ([1, 1, 1], vec![0.25], [infinite, 0.0]),
+        ([0, 0, 0], vec![0.0, 0.25], [0.0, infinite]),
+        ([0, 1, 1], vec![0.0, 0.25], [0.0, infinite]),
+    ] {
+        let graph = load_file(two_classes(ids, &base_values)).unwrap();
+        let outputs = graph.compute(&[fp32("x", &[1, 2], &[1.0, 2.0])]).unwrap();
+        assert_eq!(values(&outputs[1].tensor), expected, "{ids:?}");
+    }
+}
+
 #[test]
 fn invalid_attributes_are_refused_with_operator_and_attribute() {
     let linear = |more: Vec<AttributeProto>| {

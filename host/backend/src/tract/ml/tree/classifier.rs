@@ -52,11 +52,6 @@ pub(in super::super) fn build(context: &ParsingContext, node: &NodeProto) -> Bui
         true => Some(Pair::Opposite),
         false => None,
     };
-    node.expect_attr(
-        "post_transform",
-        transform != PostTransform::Probit || classes != 2,
-        "a transform other than PROBIT, with which onnxruntime leaves a score of two undefined",
-    )?;
     let rule = Rule {
         classes,
         base_values,
@@ -64,6 +59,13 @@ pub(in super::super) fn build(context: &ParsingContext, node: &NodeProto) -> Bui
         pair,
     };
     let trees = Trees::new(node, &forest)?;
+    let is_defined = rule.base_values.len() == 2 || forest.always_weighs(1);
+    node.expect_attr(
+        "post_transform",
+        transform != PostTransform::Probit || classes != 2 || is_defined,
+        "a transform other than PROBIT, with which onnxruntime leaves the second score undefined in rows without \
+         weights for the second class",
+    )?;
     built(
         node,
         TreeEnsembleClassifier {

@@ -258,6 +258,29 @@ impl Forest {
         node.expect_attr("tree_roots", !forest.roots.is_empty(), "at least one tree")?;
         Ok(forest)
     }
+
+    /// Returns whether each row gets a weight for `target`, since all leaves of some tree have one. The forest is
+    /// known to consist of trees.
+    pub(super) fn always_weighs(&self, target: usize) -> bool {
+        self.roots.iter().any(|root| {
+            let mut open = vec![*root];
+            while let Some(child) = open.pop() {
+                match child {
+                    Child::Branch(branch) => {
+                        let branch = &self.branches[branch];
+                        open.extend([branch.yes, branch.no]);
+                    }
+                    Child::Leaf(leaf) => {
+                        let has_weight = self.leaves[leaf].iter().any(|(own, _)| *own == target);
+                        if !has_weight {
+                            return false;
+                        }
+                    }
+                }
+            }
+            true
+        })
+    }
 }
 
 fn feature(node: &NodeProto, feature: i64) -> TractResult<usize> {
