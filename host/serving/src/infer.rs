@@ -157,16 +157,15 @@ impl Codecs<'_> {
         source: D::Source,
         mut memory: Footprint,
     ) -> Result<(InferRequest, D::Encoder, Footprint), InferError> {
-        let version = Arc::clone(self.version);
         let text_bytes = decoder.text_bytes(&source);
-        let decode = move || {
+        let decode = move |version: &ModelVersion| {
             memory.resize(decoder.decoded_bytes(&source))?;
             let (request, encoder) = decoder.decode(source, version.description())?;
             Ok::<_, InferError>((request, encoder, memory))
         };
         let decoding = self
             .blocking
-            .run_codec(text_bytes, (self.owner, self.deadline), decode);
+            .run_codec(text_bytes, self.terms(), (self.version, decode));
         decoding.await
     }
 
@@ -175,12 +174,15 @@ impl Codecs<'_> {
         encoder: E,
         response: InferResponse,
     ) -> Result<E::Encoded, InferError> {
-        let version = Arc::clone(self.version);
         let text_bytes = encoder.text_bytes(&response);
-        let encode = move || encoder.encode(response, version.description());
+        let encode = move |version: &ModelVersion| encoder.encode(response, version.description());
         let encoding = self
             .blocking
-            .run_codec(text_bytes, (self.owner, self.deadline), encode);
+            .run_codec(text_bytes, self.terms(), (self.version, encode));
         encoding.await
+    }
+
+    fn terms(&self) -> (Owner, Instant) {
+        (self.owner, self.deadline)
     }
 }
