@@ -27,9 +27,8 @@ use crate::timings::{PhaseTimer, Timings};
 use crate::version::ModelVersion;
 use std::sync::Arc;
 use std::time::Instant;
-use wisp_protocol::call::{InferCall, InferRequest, InferResponse, ModelName, Version};
+use wisp_protocol::call::{InferCall, InferRequest, InferResponse};
 use wisp_protocol::codec::{HeldBytes, RequestDecoder, ResponseEncoder};
-use wisp_sandbox::handler::Usage;
 use wisp_tensor::Reservation;
 
 /// A completed inference. Lifetime: one request.
@@ -37,9 +36,6 @@ use wisp_tensor::Reservation;
 pub struct Inferred<E> {
     /// The response, encoded for the protocol of the request.
     pub response: E,
-    pub model: ModelName,
-    pub version: Version,
-    pub usage: Usage,
     pub timings: Timings,
     /// The use of the server by the request, if the response shows it.
     pub shown_usage: Option<UsageCounters>,
@@ -130,9 +126,6 @@ async fn run<D: RequestDecoder>(
     meter.succeed(sent_bytes, cache);
     Ok(Inferred {
         response,
-        model: version.description().model.clone(),
-        version: version.description().version,
-        usage,
         timings,
         shown_usage: serving.options.shows_usage.then(|| meter.used()),
         memory: memory.into_reservation(),
