@@ -76,9 +76,9 @@ async fn run<D: RequestDecoder>(
         .select(&call.selection, call.routing, &charge)
         .await?;
     version.check_inference()?;
-    let meter = serving.meter(&version);
-    charge.measure(&meter);
     let pending = pending.insert(version.statistics().begin());
+    let meter = serving.meter(&version, pending.counters());
+    charge.measure(&meter);
     let owner = slot.owner();
     let source = slot.read(reading).await?;
     timer.finish_read();
