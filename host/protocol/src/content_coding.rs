@@ -15,6 +15,7 @@ pub use inflate::{InflateError, Inflater, Progress};
 use crate::error::{ErrorKind, HasErrorKind};
 use crate::quoted::Quoted;
 use http::{HeaderMap, HeaderName, header};
+use std::borrow::Cow;
 
 /// The codings that this server decodes, as the value of `Accept-Encoding`.
 pub const READ_CODINGS: &str = "gzip, deflate";
@@ -141,12 +142,15 @@ fn thousandths(text: &str) -> Option<u16> {
 
 /// Joins all values of a header into one list, as the standard specifies. A value that is not text
 /// matches nothing.
-fn list(headers: &HeaderMap, name: HeaderName) -> String {
+fn list(headers: &HeaderMap, name: HeaderName) -> Cow<'_, str> {
     let values = headers.get_all(name).iter();
-    let values: Vec<_> = values
-        .map(|value| String::from_utf8_lossy(value.as_bytes()))
-        .collect();
-    values.join(",")
+    let mut values = values.map(|value| String::from_utf8_lossy(value.as_bytes()));
+    let first = values.next().unwrap_or_default();
+    values.fold(first, |mut all, value| {
+        all.to_mut().push(',');
+        all.to_mut().push_str(&value);
+        all
+    })
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ mod console_view;
 mod docs;
 mod error;
 mod predict;
+mod segments;
 mod tfs;
 mod v2;
 

@@ -32,14 +32,19 @@ impl GuestClock {
         GuestClock(Arc::new(Mutex::new(PausableClock {
             before: Duration::ZERO,
             processor_before: None,
-            running_since: Some(Reading::now(false)),
+            running_since: Some(Reading {
+                time: Instant::now(),
+                processor: None,
+            }),
         })))
     }
 
-    pub(crate) fn pause(&self) {
+    /// Stops the clock, and returns the running time by the clock so far.
+    pub(crate) fn pause(&self) -> Duration {
         let mut clock = self.clock();
         let now = clock.read();
         clock.pause(now);
+        clock.before
     }
 
     pub(crate) fn resume(&self) {
@@ -55,11 +60,11 @@ impl GuestClock {
         clock.elapsed(Instant::now())
     }
 
-    /// Returns the running time that counts against the guest's limit: the processor time if the call is driven. By the
-    /// clock, guests would be ended because others keep their thread from its processor.
-    pub(crate) fn used(&self) -> Duration {
+    /// Returns the running time until `now` that counts against the guest's limit: the processor time if the call is
+    /// driven. By the clock, guests would be ended because others keep their thread from its processor.
+    pub(crate) fn used_at(&self, now: Instant) -> Duration {
         let clock = self.clock();
-        clock.used(clock.read())
+        clock.used(clock.reading_at(now))
     }
 
     /// Drives a guest's call; the clock runs only while the call is polled, and measures processor time too.
@@ -85,7 +90,15 @@ impl GuestClock {
 
 impl PausableClock {
     fn read(&self) -> Reading {
-        Reading::now(self.processor_before.is_some())
+        self.reading_at(Instant::now())
+    }
+
+    /// Returns the reading of a clock that shows `now`.
+    fn reading_at(&self, now: Instant) -> Reading {
+        Reading {
+            time: now,
+            processor: self.processor_before.is_some().then(processor_time),
+        }
     }
 
     /// Stops the clock until the first poll, and measures processor time from then on.
@@ -120,17 +133,6 @@ impl PausableClock {
     fn used(&self, now: Reading) -> Duration {
         self.processor(now)
             .unwrap_or_else(|| self.elapsed(now.time))
-    }
-}
-
-// === impl Reading ===
-
-impl Reading {
-    fn now(with_processor: bool) -> Reading {
-        Reading {
-            time: Instant::now(),
-            processor: with_processor.then(processor_time),
-        }
     }
 }
 

@@ -243,19 +243,18 @@ fn conclude(
     state: &mut InstanceState,
 ) -> HandlerOutcome {
     let trap = response.as_ref().err().and_then(trap_cause::cause);
+    let usage = state.usage();
     HandlerOutcome {
         log: state.log.take(),
-        run: GuestRun {
-            usage: state.usage(),
-            trap,
-        },
-        result: result(response, state),
+        run: GuestRun { usage, trap },
+        result: result(response, state, usage),
     }
 }
 
 fn result(
     response: wasmtime::Result<(Result<wire::Response, wire::Failure>,)>,
     state: &InstanceState,
+    usage: Usage,
 ) -> Result<HandlerResponse, HandlerError> {
     let failed = |reason: String| match state.compute_error.clone() {
         Some(error) => HandlerError::Compute(error),
@@ -268,7 +267,7 @@ fn result(
             Ok(HandlerResponse {
                 outputs,
                 parameters,
-                usage: state.usage(),
+                usage,
             })
         }
         Ok((Err(wire::Failure::Client(text)),)) => Err(HandlerError::Client(bounded(&text))),

@@ -146,12 +146,13 @@ impl InstanceState {
     pub(crate) fn time_left(&self) -> Result<Duration, LimitError> {
         // Checked first: a call that was delayed beyond its deadline is not the guest's fault alone, and an
         // inline one can be repeated.
-        let deadline_left = self.deadline.saturating_duration_since(Instant::now());
+        let now = Instant::now();
+        let deadline_left = self.deadline.saturating_duration_since(now);
         if deadline_left.is_zero() {
             return Err(LimitError::Deadline);
         }
         let budget = self.guest_time;
-        let guest_left = budget.checked_sub(self.clock.used());
+        let guest_left = budget.checked_sub(self.clock.used_at(now));
         let guest_left = guest_left.ok_or(LimitError::GuestTime { budget })?;
         Ok(guest_left.min(deadline_left))
     }

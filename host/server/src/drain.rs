@@ -4,6 +4,7 @@
 //! request whose body has not arrived within [`BODY_TIME`] is refused, so that it does not hold up the end.
 //! Readiness, and then accepting, have ended before: see [`crate::serve`].
 
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -38,7 +39,8 @@ pub(crate) struct Drain {
 /// A receiver of the drain signal. Lifetime: a connection.
 #[derive(Debug, Clone)]
 pub(crate) struct DrainWatch {
-    signal: watch::Receiver<()>,
+    /// Shared by all requests, nearly all of which never wait for the signal.
+    signal: Arc<watch::Receiver<()>>,
 }
 
 impl Drain {
@@ -48,7 +50,7 @@ impl Drain {
     }
 
     pub(crate) fn watch(&self) -> DrainWatch {
-        let signal = self.signal.subscribe();
+        let signal = Arc::new(self.signal.subscribe());
         DrainWatch { signal }
     }
 
@@ -78,9 +80,11 @@ impl Drain {
 
 impl DrainWatch {
     /// Completes when draining has begun.
-    pub(crate) async fn begun(mut self) {
+    pub(crate) async fn begun(self) {
+        // The original has seen no signal, so that each of its clones completes.
+        let mut signal = watch::Receiver::clone(&self.signal);
         // If the sender is gone, the server is ending as well.
-        let _ = self.signal.changed().await;
+        let _ = signal.changed().await;
     }
 
     /// Completes when bodies that have not arrived yet must be given up because the server drains.

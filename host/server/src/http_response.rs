@@ -33,6 +33,10 @@ const BEARER: HeaderValue = HeaderValue::from_static("Bearer");
 
 const HEADER_LENGTH: HeaderName = HeaderName::from_static(v2::HEADER_LENGTH);
 
+const TIMINGS: HeaderName = HeaderName::from_static(SERVER_TIMING);
+
+const SHOWN_USAGE: HeaderName = HeaderName::from_static(USAGE);
+
 /// The number of seconds after which a refused client may retry. Queues in this server are short.
 const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("1");
 
@@ -170,7 +174,7 @@ impl HttpResponse {
     /// Adds the timings of the inference as a header.
     pub(crate) fn with_timings(mut self, timings: &Timings) -> HttpResponse {
         if let Ok(timings) = HeaderValue::from_maybe_shared(server_timing(timings)) {
-            self.headers.insert(SERVER_TIMING, timings);
+            self.headers.insert(TIMINGS, timings);
         }
         self
     }
@@ -179,7 +183,7 @@ impl HttpResponse {
     pub(crate) fn with_usage(mut self, shown: Option<&UsageCounters>) -> HttpResponse {
         let value = shown.map(|used| HeaderValue::from_maybe_shared(usage_value(used)));
         if let Some(Ok(value)) = value {
-            self.headers.insert(USAGE, value);
+            self.headers.insert(SHOWN_USAGE, value);
         }
         self
     }

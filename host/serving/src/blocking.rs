@@ -106,21 +106,24 @@ impl BlockingPool {
         self.run(Instant::now() + self.0.longest_wait, work).await
     }
 
-    /// Returns the result of the `codec` of an owner, which decodes or encodes about `text_bytes` bytes of text. Short
-    /// text is handled on the calling thread.
-    pub(crate) async fn run_codec<T, E>(
+    /// Returns the result of the `codec` of an owner for a `model`, which decodes or encodes about `text_bytes` bytes of
+    /// text. Short text is handled on the calling thread.
+    pub(crate) async fn run_codec<M, T, E>(
         &self,
         text_bytes: usize,
         terms: (Owner, Instant),
-        codec: impl FnOnce() -> Result<T, E> + Send + 'static,
+        (model, codec): (&Arc<M>, impl FnOnce(&M) -> Result<T, E> + Send + 'static),
     ) -> Result<T, InferError>
     where
+        M: Send + Sync + 'static,
         T: Send + 'static,
         E: Into<InferError> + Send + 'static,
     {
         if text_bytes < LONG_TEXT_BYTES {
-            return codec().map_err(Into::into);
+            return codec(model).map_err(Into::into);
         }
+        let model = Arc::clone(model);
+        let codec = move || codec(&model);
         self.run_for(terms, codec).await?.map_err(Into::into)
     }
 }
@@ -152,9 +155,9 @@ mod tests {
     async fn short_texts_stay_on_the_thread_and_long_ones_leave_it() -> anyhow::Result<()> {
         let here = current().id();
         for (bytes, stays) in [(0, true), (LONG_TEXT_BYTES, false)] {
-            let codec = || Ok::<_, InferError>(current().id());
+            let codec = |_: &()| Ok::<_, InferError>(current().id());
             let ran = blocking()
-                .run_codec(bytes, (Owner::LOCAL, later()), codec)
+                .run_codec(bytes, (Owner::LOCAL, later()), (&Arc::new(()), codec))
                 .await?;
             assert_eq!(ran == here, stays, "{bytes}");
         }

@@ -1,18 +1,25 @@
 //! The processes that this one has started, those that they have started, and the memory of all of them.
 //!
-//! Children that load models, and the processes of tenants, take memory of the same machine. Linux reports the parent of
-//! each process, so children do not have to be registered. Memory that a process shares with others, such as the program
-//! itself, is not counted again.
+//! Children that load models, and the processes of tenants, take memory of the same machine. Linux reports the children of
+//! each thread, or at least the parent of each process, so children do not have to be registered. Memory that a process
+//! shares with others, such as the program itself, is not counted again.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The directory of Linux's reports about processes.
 const PROC: &str = "/proc";
 
 /// Returns the processes below this one; none where the system does not report them.
 pub(crate) fn find() -> Vec<u32> {
-    below(std::process::id(), &parents(Path::new(PROC)))
+    let (proc, own) = (Path::new(PROC), std::process::id());
+    let main_thread = threads(proc, own).join(own.to_string());
+    if children_file(&main_thread).exists() {
+        return below(own, |process| children(proc, process));
+    }
+    // A kernel that was built without `CONFIG_PROC_CHILDREN`: every process of the machine has to be looked at.
+    let mut children = by_parent(parents(proc));
+    below(own, |process| children.remove(&process).unwrap_or_default())
 }
 
 /// Returns the memory that these processes have for themselves. One that has ended has none.
@@ -22,6 +29,31 @@ pub(crate) fn own_bytes(processes: &[u32], page: u64) -> u64 {
         parse_own(&statm, page)
     });
     bytes.fold(0, u64::saturating_add)
+}
+
+/// Returns the directory of the threads of a process.
+fn threads(proc: &Path, process: u32) -> PathBuf {
+    proc.join(process.to_string()).join("task")
+}
+
+/// Returns the file in which the kernel lists the children of a thread.
+fn children_file(thread: &Path) -> PathBuf {
+    thread.join("children")
+}
+
+/// Returns the processes that the threads of a process have started; none if it has ended.
+fn children(proc: &Path, process: u32) -> Vec<u32> {
+    let threads = std::fs::read_dir(threads(proc, process));
+    let threads = threads.into_iter().flatten().flatten();
+    let mut children: Vec<u32> = Vec::new();
+    for thread in threads {
+        // A thread that ends leaves its children to another one.
+        let listed = std::fs::read_to_string(children_file(&thread.path()));
+        let listed = listed.unwrap_or_default();
+        let numbers = listed.split_ascii_whitespace();
+        children.extend(numbers.filter_map(|number| number.parse::<u32>().ok()));
+    }
+    children
 }
 
 /// Returns all processes with their parents.
@@ -35,19 +67,27 @@ fn parents(proc: &Path) -> Vec<(u32, u32)> {
     processes.collect()
 }
 
-/// Returns the processes below `ancestor`, without itself.
-fn below(ancestor: u32, parents: &[(u32, u32)]) -> Vec<u32> {
+/// Returns the children of each process that has some.
+fn by_parent(parents: Vec<(u32, u32)>) -> HashMap<u32, Vec<u32>> {
     let mut children: HashMap<u32, Vec<u32>> = HashMap::new();
     for (process, parent) in parents {
-        children.entry(*parent).or_default().push(*process);
+        children.entry(parent).or_default().push(process);
     }
-    let mut found = Vec::new();
+    children
+}
+
+/// Returns the processes below `ancestor`, without itself. `children_of` returns the children of a process.
+fn below(ancestor: u32, mut children_of: impl FnMut(u32) -> Vec<u32>) -> Vec<u32> {
+    let mut found: Vec<u32> = Vec::new();
     let mut waiting = vec![ancestor];
     while let Some(process) = waiting.pop() {
-        // Removed, so that no process is found twice: its number may be that of another one by now.
-        let of_process = children.remove(&process).unwrap_or_default();
-        waiting.extend(&of_process);
-        found.extend(of_process);
+        for child in children_of(process) {
+            // Its number may be that of another process by now, so that it seems to be its own ancestor.
+            if child != ancestor && !found.contains(&child) {
+                waiting.push(child);
+                found.push(child);
+            }
+        }
     }
     found
 }
@@ -72,13 +112,14 @@ mod tests {
 
     #[test]
     fn processes_of_processes_are_found_and_others_are_not() {
-        let parents = [(2, 1), (3, 2), (4, 3), (5, 1), (6, 5), (7, 3)];
-        let mut found = below(2, &parents);
+        let children = by_parent(vec![(2, 1), (3, 2), (4, 3), (5, 1), (6, 5), (7, 3)]);
+        let of = |process: u32| children.get(&process).cloned().unwrap_or_default();
+        let mut found = below(2, of);
         found.sort_unstable();
         assert_eq!(found, [3, 4, 7]);
-        assert!(below(6, &parents).is_empty());
+        assert!(below(6, of).is_empty());
         // A number that was used again, so that the processes seem to be a circle.
-        assert_eq!(below(1, &[(2, 1), (1, 2)]).len(), 2);
+        assert_eq!(below(1, |process| vec![3 - process]), [2]);
     }
 
     #[test]
@@ -103,10 +144,17 @@ mod tests {
     fn a_child_is_found_with_its_memory_until_it_has_ended() -> anyhow::Result<()> {
         let mut child = std::process::Command::new("sleep").arg("1000").spawn()?;
         let found = find().contains(&child.id());
+        let is_below = |(process, parent): &(u32, u32)| {
+            *process == child.id() && *parent == std::process::id()
+        };
+        let has_parent = parents(Path::new(PROC)).iter().any(is_below);
         let bytes = own_bytes(&[child.id()], 4096);
         child.kill()?;
         child.wait()?;
-        assert!(found && bytes > 0, "{found} {bytes}");
+        assert!(
+            found && has_parent && bytes > 0,
+            "{found} {has_parent} {bytes}"
+        );
         assert_eq!(own_bytes(&[child.id()], 4096), 0);
         Ok(())
     }

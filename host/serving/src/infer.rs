@@ -27,9 +27,8 @@ use crate::timings::{PhaseTimer, Timings};
 use crate::version::ModelVersion;
 use std::sync::Arc;
 use std::time::Instant;
-use wisp_protocol::call::{InferCall, InferRequest, InferResponse, ModelName, Version};
+use wisp_protocol::call::{InferCall, InferRequest, InferResponse};
 use wisp_protocol::codec::{HeldBytes, RequestDecoder, ResponseEncoder};
-use wisp_sandbox::handler::Usage;
 use wisp_tensor::Reservation;
 
 /// A completed inference. Lifetime: one request.
@@ -37,9 +36,6 @@ use wisp_tensor::Reservation;
 pub struct Inferred<E> {
     /// The response, encoded for the protocol of the request.
     pub response: E,
-    pub model: ModelName,
-    pub version: Version,
-    pub usage: Usage,
     pub timings: Timings,
     /// The use of the server by the request, if the response shows it.
     pub shown_usage: Option<UsageCounters>,
@@ -80,9 +76,9 @@ async fn run<D: RequestDecoder>(
         .select(&call.selection, call.routing, &charge)
         .await?;
     version.check_inference()?;
-    let meter = serving.meter(&version);
-    charge.measure(&meter);
     let pending = pending.insert(version.statistics().begin());
+    let meter = serving.meter(&version, pending.counters());
+    charge.measure(&meter);
     let owner = slot.owner();
     let source = slot.read(reading).await?;
     timer.finish_read();
@@ -130,9 +126,6 @@ async fn run<D: RequestDecoder>(
     meter.succeed(sent_bytes, cache);
     Ok(Inferred {
         response,
-        model: version.description().model.clone(),
-        version: version.description().version,
-        usage,
         timings,
         shown_usage: serving.options.shows_usage.then(|| meter.used()),
         memory: memory.into_reservation(),
@@ -157,16 +150,15 @@ impl Codecs<'_> {
         source: D::Source,
         mut memory: Footprint,
     ) -> Result<(InferRequest, D::Encoder, Footprint), InferError> {
-        let version = Arc::clone(self.version);
         let text_bytes = decoder.text_bytes(&source);
-        let decode = move || {
+        let decode = move |version: &ModelVersion| {
             memory.resize(decoder.decoded_bytes(&source))?;
             let (request, encoder) = decoder.decode(source, version.description())?;
             Ok::<_, InferError>((request, encoder, memory))
         };
         let decoding = self
             .blocking
-            .run_codec(text_bytes, (self.owner, self.deadline), decode);
+            .run_codec(text_bytes, self.terms(), (self.version, decode));
         decoding.await
     }
 
@@ -175,12 +167,15 @@ impl Codecs<'_> {
         encoder: E,
         response: InferResponse,
     ) -> Result<E::Encoded, InferError> {
-        let version = Arc::clone(self.version);
         let text_bytes = encoder.text_bytes(&response);
-        let encode = move || encoder.encode(response, version.description());
+        let encode = move |version: &ModelVersion| encoder.encode(response, version.description());
         let encoding = self
             .blocking
-            .run_codec(text_bytes, (self.owner, self.deadline), encode);
+            .run_codec(text_bytes, self.terms(), (self.version, encode));
         encoding.await
+    }
+
+    fn terms(&self) -> (Owner, Instant) {
+        (self.owner, self.deadline)
     }
 }

@@ -18,7 +18,7 @@ use tokio::time::MissedTickBehavior;
 /// The time between two readings. A reading takes some microseconds, and little can be allocated in between.
 pub const WATCH_PERIOD: Duration = Duration::from_millis(100);
 
-/// The number of readings between two searches for child processes, which look at every process of the machine.
+/// The number of readings between two searches for child processes, which read a file for each thread.
 const READINGS_PER_SEARCH: u32 = 10;
 
 /// Watches the memory of the process for as long as it is polled.

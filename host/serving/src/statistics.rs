@@ -231,6 +231,11 @@ impl PendingRequest {
         self.counters.succeed(took, phases, add_request);
     }
 
+    /// Returns the counters of the version, in which the request is counted.
+    pub(crate) fn counters(&self) -> &VersionCounters {
+        &self.counters
+    }
+
     /// Records the kind of the error with which the request fails.
     pub fn fail(&mut self, kind: ErrorKind) {
         self.outcome = Outcome::Failed(kind);

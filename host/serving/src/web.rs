@@ -46,9 +46,9 @@ pub async fn respond(
     let mut charge = Charge::begin_in_turn(account, serving.options.request_timeout).await?;
     let version = serving.charged_version(&target, &charge).await?;
     let component = version.web_component()?;
-    let meter = serving.meter(&version);
-    charge.measure(&meter);
     let mut pending = version.statistics().begin();
+    let meter = serving.meter(&version, pending.counters());
+    charge.measure(&meter);
     let admitting = async {
         let owner = slot.owner();
         let request = slot.read(reading).await?;

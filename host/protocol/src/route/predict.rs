@@ -5,6 +5,7 @@
 
 use super::call::RestCall;
 use super::error::{RouteError, allow};
+use super::segments::split;
 use crate::call::{InferCall, Selection, Target, VersionChoice};
 use crate::predict::{PredictDecoder, Verb};
 use crate::rest::RestDecoder;
@@ -17,8 +18,8 @@ use http::Method;
 pub(super) fn route(method: &Method, uri_path: &str) -> Result<RestCall, RouteError> {
     // No route has more than four segments. In a longer path, the rest stays joined, and no route
     // matches.
-    let segments: Vec<&str> = uri_path.splitn(6, '/').collect();
-    let (verb, target) = match segments[..] {
+    let mut places = [""; 6];
+    let (verb, target) = match *split(uri_path, &mut places) {
         ["", "health"] => {
             allow(method, Method::GET, "GET")?;
             return Ok(RestCall::Health);

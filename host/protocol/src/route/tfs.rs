@@ -5,6 +5,7 @@
 
 use super::call::RestCall;
 use super::error::{RouteError, allow};
+use super::segments::split;
 use crate::call::{InferCall, Selection, Target, VersionChoice};
 use crate::rest::RestDecoder;
 use crate::routing::RoutingKey;
@@ -29,8 +30,8 @@ fn find(path: &str) -> Result<RestCall, RouteError> {
     };
     // No route has more than six segments, the empty one before the first `/` included. Any
     // further segments stay joined in the seventh, and no route matches.
-    let segments: Vec<&str> = path.splitn(7, '/').collect();
-    let ["", models, ref rest @ ..] = segments[..] else {
+    let mut places = [""; 7];
+    let ["", models, ref rest @ ..] = *split(path, &mut places) else {
         return Err(RouteError::UnknownRoute);
     };
     if !models.eq_ignore_ascii_case("models") {

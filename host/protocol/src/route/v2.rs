@@ -5,6 +5,7 @@
 
 use super::call::RestCall;
 use super::error::{RouteError, allow};
+use super::segments::split;
 use crate::call::{InferCall, Selection, Target, VersionChoice};
 use crate::release::ReleaseChange;
 use crate::rest::RestDecoder;
@@ -21,8 +22,9 @@ pub(super) fn route(
     headers: &HeaderMap,
 ) -> Result<RestCall, RouteError> {
     // Only the name of an uploaded file is in the eighth segment, in which a longer path stays joined.
-    let segments: Vec<&str> = path.splitn(8, '/').collect();
-    let call = match segments[..] {
+    let mut places = [""; 8];
+    let segments = split(path, &mut places);
+    let call = match *segments {
         [""] => RestCall::ServerMetadata,
         ["", "health", "live"] => RestCall::ServerLive,
         ["", "health", "ready"] => RestCall::ServerReady,
@@ -94,7 +96,7 @@ pub(super) fn route(
         }
         ["", "models"] => RestCall::ModelList,
         ["", "models", model, ref rest @ ..] => return model_call(method, headers, (model, rest)),
-        _ => return Err(unsupported_route(&segments)),
+        _ => return Err(unsupported_route(segments)),
     };
     allow(method, Method::GET, "GET")?;
     Ok(call)

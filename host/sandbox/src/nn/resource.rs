@@ -257,8 +257,8 @@ impl InstanceState {
         context: &Resource<NnContext>,
         inputs: Vec<NamedResource>,
     ) -> wasmtime::Result<Result<PreparedCompute, NnError>> {
-        self.clock.pause();
-        self.preprocess.get_or_insert(self.clock.elapsed());
+        let running = self.clock.pause();
+        self.preprocess.get_or_insert(running);
         let compute = Arc::clone(&self.table.get(context)?.compute);
         let mut taken = Vec::with_capacity(inputs.len());
         for (name, handle) in inputs {

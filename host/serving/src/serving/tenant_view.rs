@@ -18,6 +18,7 @@ use crate::tenants::document::limits_document;
 use crate::tenants::tenant_set::Tenant;
 use crate::uploads::limits::UploadLimits;
 use crate::version::ModelVersion;
+use crate::version_counters::VersionCounters;
 use bytes::Bytes;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -138,10 +139,13 @@ impl Serving {
         Some(own.unwrap_or(UploadLimits::default().models))
     }
 
-    /// Starts to measure the usage of the tenant's request for a version.
-    pub(crate) fn meter(&self, version: &ModelVersion) -> Arc<CallMeter> {
+    /// Starts to measure the usage of the tenant's request for a version with these counters.
+    pub(crate) fn meter(
+        &self,
+        version: &ModelVersion,
+        counters: &VersionCounters,
+    ) -> Arc<CallMeter> {
         let description = version.description();
-        let counters = version.statistics().counters();
         let open = || {
             self.options.usage.open(UsageKey {
                 tenant: self.tenant.id.clone(),
