@@ -17,8 +17,8 @@
 //! the server and all clients share all processors, so a client that keeps a processor busy takes it from the server.
 //!
 //! `WISP_BENCH_SECONDS` sets the duration of each measurement (10 by default), except for those of `density`, which takes as
-//! long as its calls. `WISP_BENCH_MODELS` sets its number of models (3000 by default). `WISP` selects another build of the
-//! server, for comparisons.
+//! long as its calls. `WISP_BENCH_MODELS` sets its number of models (3000 by default), and `WISP_BACKEND` their backend.
+//! `WISP` selects another build of the server, for comparisons.
 
 #![allow(clippy::print_stdout, reason = "it reports to the terminal")]
 
