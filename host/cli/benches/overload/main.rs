@@ -6,17 +6,19 @@
 //! - `control`, which is `neighbours` with attacks on a second server,
 //! - `tenants`, with attacks of one tenant and the requests of another, and `tenants-control`, the same with a second server,
 //! - `fairness`, with tenants that all want more than there is,
-//! - `isolation`, with the cost of a worker process.
+//! - `isolation`, with the cost of a worker process,
+//! - `density`, with thousands of models in one process.
 //!
 //! For example `cargo bench --workspace --bench overload -- tenants`. A second argument selects one attack of `neighbours` by
 //! its letter: `neighbours c`. Requests are sent in open loop, from a schedule that does not depend on responses, and
-//! latencies are counted from that schedule; `fairness` and `isolation` send the next request after a response.
+//! latencies are counted from that schedule; `fairness`, `isolation` and `density` send the next request after a response.
 //!
 //! In `capacity`, the server has one processor and the load generator another one. In all other parts nothing is pinned:
 //! the server and all clients share all processors, so a client that keeps a processor busy takes it from the server.
 //!
-//! `WISP_BENCH_SECONDS` sets the duration of each measurement (10 by default). `WISP` selects another
-//! build of the server, for comparisons.
+//! `WISP_BENCH_SECONDS` sets the duration of each measurement (10 by default), except for those of `density`, which takes as
+//! long as its calls. `WISP_BENCH_MODELS` sets its number of models (3000 by default), and `WISP_BACKEND` their backend.
+//! `WISP` selects another build of the server, for comparisons.
 
 #![allow(clippy::print_stdout, reason = "it reports to the terminal")]
 
@@ -24,9 +26,18 @@ mod attack;
 mod capacity;
 mod client;
 mod clock;
+mod density;
 mod fairness;
+mod fetch;
 mod isolation;
+mod matrix;
 mod neighbours;
+#[allow(dead_code, reason = "each user of it uses a part of it")]
+#[path = "../../../../tests/harness/numbers.rs"]
+mod numbers;
+#[allow(dead_code, reason = "each user of it uses a part of it")]
+#[path = "../../../../tests/harness/onnx.rs"]
+mod onnx;
 mod open_loop;
 mod outcome;
 mod png;
@@ -55,7 +66,9 @@ fn main() -> Result<()> {
     let part = arguments.next();
     let letter = arguments.next();
     let repository = Repository::create()?;
-    println!("Each measurement takes {seconds} s.");
+    if part.as_deref() != Some("density") {
+        println!("Each measurement takes {seconds} s.");
+    }
     let attack = |target: Target| -> Result<()> {
         let attacks = neighbours::attacks(letter.as_deref())?;
         neighbours::measure(&repository, target, &attacks, time)
@@ -73,8 +86,10 @@ fn main() -> Result<()> {
         Some("tenants-control") => tenants::measure(&repository, Target::Other, time),
         Some("fairness") => fairness::measure(&repository, time),
         Some("isolation") => isolation::measure(&repository, time),
+        Some("density") => density::measure(&repository),
         Some(other) => bail!(
-            "`{other}` is not `capacity`, `neighbours`, `control`, `tenants`, `tenants-control`, `fairness` or `isolation`"
+            "`{other}` is not `capacity`, `neighbours`, `control`, `tenants`, `tenants-control`, `fairness`, `isolation` or \
+             `density`"
         ),
     }
 }

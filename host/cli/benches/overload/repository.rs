@@ -56,6 +56,11 @@ impl Repository {
         self.directory.join("models")
     }
 
+    /// Returns a directory for models of one part only, one for each name.
+    pub(crate) fn others(&self, name: &str) -> PathBuf {
+        self.directory.join("others").join(name)
+    }
+
     /// Returns a directory for tenants, one for each name.
     pub(crate) fn tenants(&self, name: &str) -> PathBuf {
         self.directory.join("tenants").join(name)
@@ -76,7 +81,7 @@ impl Drop for Repository {
 
 /// Returns the directory of the components that the build of `wisp-artifacts` created last.
 ///
-/// The crate's own constants are not used, so that this benchmark builds with anyhow alone.
+/// The crate's own constants are not used, so that this benchmark builds with anyhow and prost alone.
 fn guests() -> Result<PathBuf> {
     let builds = Path::new(env!("CARGO_BIN_EXE_wisp")).with_file_name("build");
     let mut newest = None;

@@ -82,12 +82,30 @@ pub(crate) fn load() -> Vec<u8> {
     json("/v2/repository/models/own/load", "{}")
 }
 
+/// Returns a request of a matrix: one row of this many ones.
+pub(crate) fn ones(model: &str, columns: u16) -> Vec<u8> {
+    let data = vec!["1"; usize::from(columns)].join(",");
+    let body = format!(
+        r#"{{"inputs":[{{"name":"x","datatype":"FP32","shape":[1,{columns}],"data":[{data}]}}]}}"#
+    );
+    json(&format!("/v2/models/{model}/infer"), &body)
+}
+
 /// Returns the request with a key.
 pub(crate) fn with_key(request: &[u8], key: &str) -> Vec<u8> {
+    with_header(request, &format!("authorization: Bearer {key}"))
+}
+
+/// Returns the request with another header.
+pub(crate) fn with_header(request: &[u8], header: &str) -> Vec<u8> {
     let line = request.windows(2).position(|bytes| bytes == b"\r\n");
     let (line, rest) = request.split_at(line.unwrap_or(request.len()));
-    let header = format!("\r\nauthorization: Bearer {key}");
-    [line, header.as_bytes(), rest].concat()
+    [line, b"\r\n", header.as_bytes(), rest].concat()
+}
+
+/// Returns a request of the metrics.
+pub(crate) fn metrics() -> Vec<u8> {
+    b"GET /metrics HTTP/1.1\r\nhost: localhost\r\n\r\n".to_vec()
 }
 
 /// Returns a health check.

@@ -5,6 +5,7 @@ use crate::repository::Repository;
 use anyhow::{Context, Result};
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -50,13 +51,18 @@ fn wait_for(
         .stderr(Stdio::null());
     let mut child = spawn(&mut command)?;
     let stdout = child.stdout.take();
-    // The address comes with the first line. The process is killed on drop from here on.
+    // The addresses come with the first line. The process is killed on drop from here on.
     let mut server = Server::new(child, ([127, 0, 0, 1], 0).into());
     let mut line = String::new();
     BufReader::new(stdout.context("no output")?).read_line(&mut line)?;
-    let address = line.split("http://").nth(1).context("no address")?;
-    let address = address.split_whitespace().next().unwrap_or_default();
-    let address = address.trim_end_matches(':');
-    server.address = address.parse().with_context(|| line.clone())?;
+    let address = address_after(&line, "http://");
+    server.address = address.with_context(|| format!("no address in `{line}`"))?;
+    server.metrics = address_after(&line, "metrics on ");
     Ok(server)
+}
+
+/// Returns the address that follows this text in the line.
+fn address_after(line: &str, text: &str) -> Option<SocketAddr> {
+    let address = line.split(text).nth(1)?.split_whitespace().next()?;
+    address.trim_end_matches([':', ',']).parse().ok()
 }

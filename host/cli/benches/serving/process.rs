@@ -14,6 +14,8 @@ pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     /// The address for gRPC, if it differs from `address`.
     grpc: Option<SocketAddr>,
+    /// The address of the metrics, if it is known.
+    pub(crate) metrics: Option<SocketAddr>,
 }
 
 /// Pins the calling process to one cpu. Does nothing if there is only one cpu, or no `taskset`.
@@ -59,6 +61,7 @@ impl Server {
             child,
             address,
             grpc: None,
+            metrics: None,
         }
     }
 
@@ -90,10 +93,26 @@ impl Server {
 
     /// Returns the proportional set size in bytes.
     pub(crate) fn proportional_memory(&self) -> Result<f64> {
-        let rollup = std::fs::read_to_string(format!("/proc/{}/smaps_rollup", self.child.id()))?;
-        let line = rollup.lines().find(|line| line.starts_with("Pss:"));
+        self.memory("smaps_rollup", "Pss:")
+    }
+
+    /// Returns the resident memory in bytes.
+    pub(crate) fn resident_memory(&self) -> Result<f64> {
+        self.memory("status", "VmRSS:")
+    }
+
+    /// Returns the highest resident memory so far in bytes.
+    pub(crate) fn peak_memory(&self) -> Result<f64> {
+        self.memory("status", "VmHWM:")
+    }
+
+    /// Returns a size in bytes from a file of the kernel about the process.
+    fn memory(&self, file: &str, field: &str) -> Result<f64> {
+        let sizes = std::fs::read_to_string(format!("/proc/{}/{file}", self.child.id()))?;
+        let line = sizes.lines().find(|line| line.starts_with(field));
         let kilobytes = line.and_then(|line| line.split_whitespace().nth(1));
-        Ok(kilobytes.context("no Pss")?.parse::<f64>()? * 1024.0)
+        let kilobytes = kilobytes.with_context(|| format!("no {field}"))?;
+        Ok(kilobytes.parse::<f64>()? * 1024.0)
     }
 }
 
