@@ -285,11 +285,15 @@ impl<'a> Layer<'a> {
         let hidden = self.hidden;
         let mut products = Vec::new();
         // The last gate of a GRU multiplies another state than the two others.
-        let parts = match self.kind {
-            Kind::Gru => vec![0..2 * hidden, 2 * hidden..3 * hidden],
-            kind => vec![0..kind.gates() * hidden],
+        let all = self.kind.gates() * hidden;
+        let split = match self.kind {
+            Kind::Gru => 2 * hidden,
+            Kind::Lstm | Kind::Rnn => all,
         };
-        for part in parts {
+        for part in [0..split, split..all] {
+            if part.is_empty() {
+                continue;
+            }
             let bias = bias.as_ref();
             products.push(Product {
                 matrix: writer.slice(&recurrent, 1, part.clone()),

@@ -5,8 +5,9 @@
 //! is not shared.
 //!
 //! The memory of a graph is what the loading thread has allocated and not freed, if the allocator counts it, and at least
-//! the size of its files. ONNX Runtime has an allocator of its own, so its graphs count as twice their files, and so do
-//! all graphs without a measurement.
+//! the size of its files. rten packs a second copy of the weights on other threads, so its graphs count as at least twice
+//! their files. ONNX Runtime has an allocator of its own, so its graphs count as twice their files, and so do all graphs
+//! without a measurement.
 
 use crate::file_state::FileState;
 use crate::memory_ledger::MemoryPart;
@@ -22,8 +23,11 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use wisp_backend::model_outline::ModelOutline;
 use wisp_backend::{Graph, LoadOptions};
 
-/// The backend whose memory the allocator of the program does not know.
+/// The backend that has another allocator than the program.
 const FOREIGN_ALLOCATOR: &str = "onnxruntime";
+
+/// The backend that allocates a copy of the weights on other threads than the loading one.
+const PACKED_ELSEWHERE: &str = "rten";
 
 /// The memory of a graph without a measurement, in terms of its files.
 const FILE_FACTOR: u64 = 2;
@@ -128,11 +132,13 @@ impl SharedGraphs {
     ) -> Result<LoadedGraph, LoadError> {
         let (loaded, measured) = self.measure(load);
         let mut loaded = loaded?;
+        let twice = identity.bytes.saturating_mul(FILE_FACTOR);
         loaded.memory = MemoryPart {
             key: identity.key.clone(),
             bytes: match measured {
+                Some(bytes) if loaded.backend == PACKED_ELSEWHERE => bytes.max(twice),
                 Some(bytes) if loaded.backend != FOREIGN_ALLOCATOR => bytes.max(identity.bytes),
-                _ => identity.bytes.saturating_mul(FILE_FACTOR),
+                _ => twice,
             },
         };
         loaded.measured_bytes = measured.unwrap_or(0);
@@ -326,6 +332,7 @@ mod tests {
                 FOREIGN_ALLOCATOR,
                 200,
             ),
+            (Some((|| Some(5)) as AllocationMeter), PACKED_ELSEWHERE, 200),
             (Some((|| None) as AllocationMeter), "test", 200),
         ] {
             let graphs = SharedGraphs {
