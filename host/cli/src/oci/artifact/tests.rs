@@ -164,12 +164,12 @@ fn hostile_manifests_are_refused() -> Result<()> {
         (
             "/layers/1/annotations",
             json!({TITLE: "2/x"}),
-            "no part of version 1",
+            "not part of version 1",
         ),
         (
             "/layers/1/annotations",
             json!({TITLE: "01/x"}),
-            "no part of version 1",
+            "not part of version 1",
         ),
         (
             "/layers/1/annotations",
@@ -193,7 +193,7 @@ fn hostile_manifests_are_refused() -> Result<()> {
         ),
         ("/annotations", json!(null), "no valid"),
         ("/layers", json!([]), "no file of version 1"),
-        ("/schemaVersion", json!("two"), "not one of OCI"),
+        ("/schemaVersion", json!("two"), "not an OCI manifest"),
     ] {
         let mut hostile = manifest.clone();
         *hostile

@@ -355,7 +355,7 @@ fn names_and_signing_keys_with_an_error_are_no_tenants() -> anyhow::Result<()> {
     };
     for (name, part) in [
         ("dns:*.example", "`dns:*.example`"),
-        ("acme", "no name of a client certificate"),
+        ("acme", "is not a name of a client certificate"),
         ("dn:CN=a", "is listed twice"),
     ] {
         let error = changed("acme", &rename(name));
