@@ -93,8 +93,8 @@ fn hostile_names_of_files_are_refused_and_nothing_is_written() -> Result<()> {
         ("1/a\u{0}b", "control character"),
         ("", "empty name"),
         (".bashrc", "hidden files"),
-        ("2/model.onnx", "no part of version 1"),
-        ("1", "no part of version 1"),
+        ("2/model.onnx", "not part of version 1"),
+        ("1", "not part of version 1"),
         ("1/model.onnx", "two files"),
         ("1/model.onnx/x", "as a directory"),
     ] {
