@@ -1,8 +1,8 @@
 //! LSTM, GRU and RNN that tract does not compute, as a Scan over the steps of their sequences.
 //!
 //! tract has these operators with their default activations, without limits for the inputs of the gates, and for
-//! sequences that all have the full length; and it fails where both states of an LSTM are zero at first and read at
-//! last. The nodes here compute what ONNX Runtime does: behind the end of a sequence the outputs are zero, and its last
+//! sequences that all have the full length. It fails where both states of an LSTM are zero at first and read at last, and
+//! in a GRU that reads one number in each step. The nodes here compute what ONNX Runtime does: behind the end of a sequence the outputs are zero, and its last
 //! states are those of its own last step, or zero if it has none. A negative length, and one beyond the sequence, is an
 //! index out of range.
 //!
@@ -138,6 +138,7 @@ impl<'a> Layer<'a> {
             || self.is_coupled()
             || self.has_other_lengths()
             || self.has_equal_states()
+            || self.has_single_numbers()
     }
 
     /// Returns whether sequences may end before the last step. tract checks lengths that follow from sizes, and
@@ -163,6 +164,18 @@ impl<'a> Layer<'a> {
             && (is_read(0) || is_read(1))
             && is_constant(FIRST_STATE)
             && is_constant(FIRST_STATE + 1)
+    }
+
+    /// Returns whether each step of a GRU reads one number, and the reset gate multiplies a product. tract fails if there
+    /// are four steps or more, since the product of all steps is then stored column by column.
+    fn has_single_numbers(&self) -> bool {
+        let weights = self.site.values.shape(self.site.input(WEIGHTS));
+        let size = weights.and_then(|sizes| sizes.get(2).copied().flatten());
+        self.kind == Kind::Gru && self.resets_product() && size == Some(1)
+    }
+
+    fn resets_product(&self) -> bool {
+        self.site.integer("linear_before_reset", 0) != 0
     }
 
     fn is_coupled(&self) -> bool {
@@ -316,7 +329,7 @@ impl<'a> Layer<'a> {
             products,
             peepholes,
             is_coupled: self.is_coupled(),
-            resets_product: self.site.integer("linear_before_reset", 0) != 0,
+            resets_product: self.resets_product(),
             zero: writer.float(0.0),
             one: writer.float(1.0),
         }

@@ -55,6 +55,10 @@ fn rewritten_from(opset: i64, nodes: Vec<NodeProto>) -> Vec<NodeProto> {
                 dims: vec![1, 20, 5],
                 ..weights("sized", DataType::Float)
             },
+            TensorProto {
+                dims: vec![1, 15, 1],
+                ..weights("narrow", DataType::Float)
+            },
             tensor("full", DataType::Int32, &[3, 3]),
         ],
         node: nodes,
@@ -180,6 +184,15 @@ fn an_lstm_whose_states_begin_as_constants_and_are_both_read_is_replaced() {
     node.input.extend(["", "x", "x"].map(str::to_owned));
     let kept = vec![node, reader()];
     assert_eq!(rewritten_from(14, kept.clone()), kept);
+}
+
+#[test]
+fn a_gru_that_reads_one_number_in_each_step_is_replaced_if_it_resets_a_product() {
+    let mut node = layer("GRU");
+    node.input[1] = "narrow".to_owned();
+    assert_eq!(rewritten(node.clone()), [node.clone()]);
+    let nodes = rewritten(with_integer(node, "linear_before_reset", 1));
+    assert_eq!(scans(&nodes).len(), 1);
 }
 
 #[test]
