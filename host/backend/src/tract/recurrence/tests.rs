@@ -1,7 +1,7 @@
 //! Tests of which recurrent operators are replaced, and by what. `tests/differential.rs` computes the replacements.
 
 use super::scan;
-use crate::onnx::node_builder::{operator, with_float, with_integer, with_text};
+use crate::onnx::node_builder::{operator, with_float, with_integer, with_integers, with_text};
 use crate::onnx::node_parts::attribute;
 use crate::onnx::rewriter::rewrite;
 use crate::onnx::test_graphs::{model, tensor, value};
@@ -174,16 +174,36 @@ fn lengths_end_sequences_unless_they_follow_from_sizes() {
 }
 
 #[test]
-fn an_lstm_whose_states_begin_as_constants_and_are_both_read_is_replaced() {
+fn an_lstm_whose_states_begin_as_equals_and_are_both_read_is_replaced() {
     let mut node = layer("LSTM");
     node.output.push("cell".to_owned());
     assert_eq!(rewritten(node.clone()), [node.clone()]);
     let reader = || operator("Relu", &["cell"], "z");
     let nodes = rewritten_from(14, vec![node.clone(), reader()]);
     assert_eq!(scans(&nodes).len(), 1);
-    node.input.extend(["", "x", "x"].map(str::to_owned));
-    let kept = vec![node, reader()];
-    assert_eq!(rewritten_from(14, kept.clone()), kept);
+    let sources = || {
+        vec![
+            operator("Identity", &["x"], "copy"),
+            operator("Transpose", &["copy"], "turned"),
+            operator("Transpose", &["x"], "turned_too"),
+            with_integers(operator("Transpose", &["x"], "other"), "perm", vec![1]),
+        ]
+    };
+    for (h, c, is_replaced) in [
+        ("x", "x", true),
+        ("copy", "x", true),
+        ("turned", "turned_too", true),
+        ("turned", "other", false),
+        ("x", "turned", false),
+        ("x", "lengths", false),
+    ] {
+        let mut node = node.clone();
+        node.input.extend(["", h, c].map(str::to_owned));
+        let mut nodes = sources();
+        nodes.extend([node, reader()]);
+        let nodes = rewritten_from(14, nodes);
+        assert_eq!(!scans(&nodes).is_empty(), is_replaced, "{h} and {c}");
+    }
 }
 
 #[test]
