@@ -143,8 +143,8 @@ impl<'a> Layer<'a> {
             || self.has_single_numbers()
     }
 
-    /// Returns whether sequences may end before the last step. tract checks lengths that follow from sizes, and
-    /// reverses all steps of a sequence.
+    /// Returns whether sequences may end before the last step. tract checks lengths that are sizes, and reverses all
+    /// steps of a sequence.
     fn has_other_lengths(&self) -> bool {
         let lengths = self.site.input(LENGTHS);
         let is_full = || origin(self.site.values, lengths) == Origin::Sizes;

@@ -8,12 +8,28 @@ use std::collections::HashSet;
 /// The number of nodes before a value that are compared with those before another one.
 const MAX_COMPARED: usize = 32;
 
+/// The operators whose results consist of the numbers of their inputs.
+const COPIES: &[&str] = &[
+    "Cast",
+    "Concat",
+    "Expand",
+    "Gather",
+    "Identity",
+    "Reshape",
+    "Slice",
+    "Squeeze",
+    "Tile",
+    "Unsqueeze",
+];
+
 /// What determines a value. tract knows all but those that depend on contents before it computes them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Origin {
     Constants,
     /// The sizes of other values, and constants.
     Sizes,
+    /// Numbers that are computed from sizes.
+    ComputedSizes,
     Contents,
 }
 
@@ -21,20 +37,25 @@ pub(super) enum Origin {
 pub(super) fn origin(values: &Values<'_>, name: &str) -> Origin {
     let mut open = vec![name.to_owned()];
     let mut seen = HashSet::new();
-    let mut origin = Origin::Constants;
+    let (mut has_sizes, mut is_computed) = (false, false);
     while let Some(name) = open.pop() {
         if name.is_empty() || !seen.insert(name.clone()) || values.tensor(&name).is_some() {
             continue;
         }
         match values.producer(&name) {
-            Some(node) if is_onnx(node, &["Shape", "Size"]) => origin = Origin::Sizes,
+            Some(node) if is_onnx(node, &["Shape", "Size"]) => has_sizes = true,
             Some(node) if inner_graphs(node).next().is_none() => {
+                is_computed |= !node.input.is_empty() && !is_onnx(node, COPIES);
                 open.extend(node.input.iter().cloned());
             }
             _ => return Origin::Contents,
         }
     }
-    origin
+    match (has_sizes, is_computed) {
+        (false, _) => Origin::Constants,
+        (true, false) => Origin::Sizes,
+        (true, true) => Origin::ComputedSizes,
+    }
 }
 
 /// Returns whether two values follow from the same one through equal nodes. tract takes them for one value.

@@ -162,15 +162,18 @@ fn lengths_end_sequences_unless_they_follow_from_sizes() {
     assert_eq!(step.input.len(), 3);
     let shape = || operator("Shape", &["x"], "shape");
     let full = || operator("Gather", &["shape", "full"], "sizes");
+    let shorter = || operator("Sub", &["sizes", "full"], "shorter");
     let ended = |lengths: &str, direction: &str| {
         let node = with_text(layer("GRU"), "direction", direction);
         let node = with_lengths(node, lengths);
-        !scans(&rewritten_from(14, vec![shape(), full(), node])).is_empty()
+        let nodes = vec![shape(), full(), shorter(), node];
+        !scans(&rewritten_from(14, nodes)).is_empty()
     };
     assert!(ended("full", "forward"));
     assert!(!ended("sizes", "forward"));
     assert!(!ended("sizes", "bidirectional"));
     assert!(ended("sizes", "reverse"));
+    assert!(ended("shorter", "forward"));
 }
 
 #[test]
