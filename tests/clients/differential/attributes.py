@@ -314,6 +314,13 @@ def sequences(numbers):
             yield case(f"{direction}_parameters", operator, x, weights, outputs=2, **parameters, **common)
             if operator == "GRU":
                 yield case(f"{direction}_reset_clip", operator, x, weights, outputs=2, linear_before_reset=1, clip=0.3, **common)
+    narrow = {"w": numbers(1, 3 * hidden, 1), "r": numbers(1, 3 * hidden, hidden), "b": numbers(1, 6 * hidden)}
+    x = {"x": numbers(steps, batch, 1)}
+    yield case("narrow_reset", "GRU", x, narrow, outputs=2, hidden_size=hidden, linear_before_reset=1, opset=14)
+    weights = {"w": numbers(1, 4 * hidden, size), "r": numbers(1, 4 * hidden, hidden)}
+    inputs = {"x": numbers(steps, batch, size), "h": numbers(1, batch, hidden)}
+    order = ["x", "w", "r", "", "", "h", "h"]
+    yield case("equal_states", "LSTM", inputs, weights, order=order, outputs=3, hidden_size=hidden, opset=14)
     nodes = [helper.make_node("Shape", ["x"], ["s"]), helper.make_node("ConstantOfShape", ["s"], ["y0"])]
     yield Case("ConstantOfShape/default", nodes, {"x": numbers(2, 3)}, right=[np.zeros((2, 3), F)], accuracy="bits")
 

@@ -25,15 +25,18 @@ pub(super) fn output_type(
         | ("TopK" | "MaxPool", 1)
         | ("Unique", 1..)
         | ("SequenceLength", _) => Some(DataType::Int64),
-        ("Dropout", 1) => Some(DataType::Bool),
+        ("Dropout", 1) | ("OptionalHasElement", _) => Some(DataType::Bool),
         (
             "Equal" | "Greater" | "Less" | "GreaterOrEqual" | "LessOrEqual" | "And" | "Or" | "Not"
             | "Xor" | "IsNaN" | "IsInf",
             _,
         ) => Some(DataType::Bool),
         ("BitCast" | "Cast", _) => number("to"),
-        ("CastLike" | "Where" | "DequantizeLinear", _) => input(1),
-        ("OneHot", _) => input(2),
+        ("CastLike" | "Where" | "RMSNormalization", _) => input(1),
+        ("DequantizeLinear", _) => number("output_dtype").or_else(|| input(1)),
+        ("OneHot", _) | ("Attention", 2) => input(2),
+        ("BatchNormalization", 1..) | ("LinearAttention", 1) => input(3),
+        ("LayerNormalization", 1..) => or_float(number("stash_type")),
         ("QuantizeLinear", _) => input(2).or_else(|| number("output_dtype")),
         ("MatMulInteger" | "ConvInteger", _) => Some(DataType::Int32),
         ("QLinearMatMul" | "QLinearConv", _) => input(7),
@@ -72,4 +75,50 @@ fn constant_type(node: &NodeProto) -> Option<DataType> {
         "value_string" | "value_strings" => Some(DataType::String),
         _ => None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::onnx::node_builder::{operator, with_integer};
+
+    #[test]
+    fn outputs_have_the_type_of_the_input_or_the_attribute_that_determines_it() {
+        const TYPES: [DataType; 4] = [
+            DataType::Float16,
+            DataType::Float,
+            DataType::Double,
+            DataType::Bfloat16,
+        ];
+        let output = |node: &NodeProto, position: usize| {
+            output_type(node, position, &|input| TYPES.get(input).copied())
+        };
+        for (op_type, position, expected) in [
+            ("Relu", 0, DataType::Float16),
+            ("TopK", 1, DataType::Int64),
+            ("OptionalHasElement", 0, DataType::Bool),
+            ("RMSNormalization", 0, DataType::Float),
+            ("DequantizeLinear", 0, DataType::Float),
+            ("Attention", 0, DataType::Float16),
+            ("Attention", 1, DataType::Float16),
+            ("Attention", 2, DataType::Double),
+            ("BatchNormalization", 0, DataType::Float16),
+            ("BatchNormalization", 1, DataType::Bfloat16),
+            ("LinearAttention", 1, DataType::Bfloat16),
+            ("LayerNormalization", 0, DataType::Float16),
+            ("LayerNormalization", 2, DataType::Float),
+        ] {
+            let node = operator(op_type, &[], "y");
+            assert_eq!(output(&node, position), Some(expected), "{op_type}");
+        }
+        for (op_type, attribute, position) in [
+            ("Cast", "to", 0),
+            ("DequantizeLinear", "output_dtype", 0),
+            ("LayerNormalization", "stash_type", 1),
+        ] {
+            let node = operator(op_type, &[], "y");
+            let node = with_integer(node, attribute, DataType::Double as i64);
+            assert_eq!(output(&node, position), Some(DataType::Double), "{op_type}");
+        }
+    }
 }

@@ -1,10 +1,12 @@
 //! LSTM, GRU and RNN that tract does not compute, as a Scan over the steps of their sequences.
 //!
 //! tract has these operators with their default activations, without limits for the inputs of the gates, and for
-//! sequences that all have the full length; and it fails where both states of an LSTM are zero at first and read at
-//! last. The nodes here compute what ONNX Runtime does: behind the end of a sequence the outputs are zero, and its last
-//! states are those of its own last step, or zero if it has none. A negative length, and one beyond the sequence, is an
-//! index out of range.
+//! sequences that all have the full length. It fails where both states of an LSTM are equal at first and read at last,
+//! and in a GRU that reads one number in each step.
+//!
+//! The nodes here compute what ONNX Runtime does: behind the end of a sequence the outputs are zero, and its last states
+//! are those of its own last step, or zero if it has none. A negative length, and one beyond the sequence, is an index
+//! out of range.
 //!
 //! What does not depend on the state before a step is computed for all steps at once, outside the loop.
 
@@ -17,7 +19,7 @@ mod writer;
 use self::activation::Activation;
 use self::cell::{Cell, Kind, Product};
 use self::lengths::Lengths;
-use self::origin::{Origin, origin};
+use self::origin::{Origin, are_same, origin};
 use self::writer::Writer;
 use crate::onnx::node_builder::{operator, with_graph, with_integer, with_integers};
 use crate::onnx::node_parts::attribute;
@@ -138,31 +140,43 @@ impl<'a> Layer<'a> {
             || self.is_coupled()
             || self.has_other_lengths()
             || self.has_equal_states()
+            || self.has_single_numbers()
     }
 
-    /// Returns whether sequences may end before the last step. tract checks lengths that follow from sizes, and
-    /// reverses all steps of a sequence.
+    /// Returns whether sequences may end before the last step. tract checks lengths that are sizes, and reverses all
+    /// steps of a sequence.
     fn has_other_lengths(&self) -> bool {
         let lengths = self.site.input(LENGTHS);
         let is_full = || origin(self.site.values, lengths) == Origin::Sizes;
         !lengths.is_empty() && (self.backwards == [true] || !is_full())
     }
 
-    /// Returns whether the first states of an LSTM may be equal constants, and the last ones are both read. tract then
-    /// confuses their axes, and fails if the batch has several sequences.
+    /// Returns whether the first states of an LSTM may be equal, and the last ones are both read. tract then confuses their
+    /// axes, and fails if the batch has several sequences.
     fn has_equal_states(&self) -> bool {
         let is_read = |output| {
             let name = self.site.output(output);
             !name.is_empty() && self.site.values.is_read(name)
         };
-        let is_constant =
-            |input| origin(self.site.values, self.site.input(input)) != Origin::Contents;
+        let [h, c] = [FIRST_STATE, FIRST_STATE + 1].map(|input| self.site.input(input));
+        let is_constant = |state| origin(self.site.values, state) != Origin::Contents;
         self.kind == Kind::Lstm
             && self.backwards.len() == 1
             && is_read(2)
             && (is_read(0) || is_read(1))
-            && is_constant(FIRST_STATE)
-            && is_constant(FIRST_STATE + 1)
+            && (are_same(self.site.values, h, c) || (is_constant(h) && is_constant(c)))
+    }
+
+    /// Returns whether each step of a GRU reads one number, and the reset gate multiplies a product. tract fails if there
+    /// are four steps or more, since the product of all steps is then stored column by column.
+    fn has_single_numbers(&self) -> bool {
+        let weights = self.site.values.shape(self.site.input(WEIGHTS));
+        let size = weights.and_then(|sizes| sizes.get(2).copied().flatten());
+        self.kind == Kind::Gru && self.resets_product() && size == Some(1)
+    }
+
+    fn resets_product(&self) -> bool {
+        self.site.integer("linear_before_reset", 0) != 0
     }
 
     fn is_coupled(&self) -> bool {
@@ -320,7 +334,7 @@ impl<'a> Layer<'a> {
             products,
             peepholes,
             is_coupled: self.is_coupled(),
-            resets_product: self.site.integer("linear_before_reset", 0) != 0,
+            resets_product: self.resets_product(),
             zero: writer.float(0.0),
             one: writer.float(1.0),
         }

@@ -3,6 +3,7 @@
 //! tract packs weights for the kernels that it chooses when it optimizes a model for given sizes. Plans for different
 //! sizes use few different kernels, so most of them contain the same packed weights.
 
+use std::alloc::Layout;
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -13,6 +14,7 @@ use tract_onnx::tract_core::ops::matmul::optimized::{MatMulOperand, OptMatMul, P
 use tract_onnx::tract_core::tract_linalg::mmm::{
     EagerPackedInput, MMMInputValue, PackedMatrixStorage,
 };
+use tract_onnx::tract_core::tract_linalg::pack::PackedFormat;
 
 /// The number of bytes from which a constant is worth sharing.
 const MIN_BYTES: usize = 1024;
@@ -25,9 +27,18 @@ pub(super) struct SharedConstants {
 
 #[derive(Debug, Default)]
 struct Known {
-    /// Packed matrices, by their size in bytes.
-    packed: Candidates<usize, Blob>,
-    tensors: Candidates<(DatumType, TVec<usize>), Tensor>,
+    packed: Candidates<(Layout, Panels), Blob>,
+    tensors: Candidates<(DatumType, TVec<usize>, Layout), Tensor>,
+}
+
+/// The panels of a packed matrix, each of which ends with bytes that no result depends on. tract writes zeros there only
+/// in debug builds, so they may differ among equal matrices.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Panels {
+    /// The size of a panel in bytes.
+    size: usize,
+    /// The number of bytes of a panel that have meaning.
+    used: usize,
 }
 
 /// Values that may be equal, by a key that is equal if they are.
@@ -99,12 +110,13 @@ impl Known {
             let shared = PackedMatrixStorage::new_batched(storage.batch_shape(), values);
             return Some(Arc::new(shared.into_tensor(tensor.datum_type())));
         }
-        let bytes = tensor.as_plain_ram()?.as_bytes();
+        let plain = tensor.as_plain_ram()?;
+        let bytes = plain.as_bytes();
         // Strings are references to their bytes.
         if bytes.len() < MIN_BYTES || !tensor.datum_type().is_copy() {
             return None;
         }
-        let key = (tensor.datum_type(), tensor.shape().into());
+        let key = (tensor.datum_type(), tensor.shape().into(), *plain.layout());
         let is_equal = |other: &Tensor| {
             let other = other.as_plain_ram();
             other.is_some_and(|other| other.as_bytes() == bytes)
@@ -116,15 +128,42 @@ impl Known {
         let Some(packed) = value.downcast_mut::<EagerPackedInput>() else {
             return;
         };
+        let panels = Panels::of(packed);
         let blob = &packed.packed;
         if blob.as_bytes().len() < MIN_BYTES {
             return;
         }
-        let is_equal = |other: &Blob| *other == **blob;
-        let found = (self.packed).find_or_add(blob.as_bytes().len(), blob, is_equal);
+        let is_equal = |other: &Blob| panels.are_equal(other, blob);
+        let found = (self.packed).find_or_add((*blob.layout(), panels), blob, is_equal);
         if let Some(found) = found {
             packed.packed = found;
         }
+    }
+}
+
+// === impl Panels ===
+
+impl Panels {
+    fn of(packed: &EagerPackedInput) -> Panels {
+        let size = packed.panel_bytes;
+        let used = match packed.fact.format.downcast_ref::<PackedFormat>() {
+            Some(format) => {
+                let numbers = packed.fact.k.saturating_mul(format.r);
+                numbers.saturating_mul(format.dt.size_of()).min(size)
+            }
+            // The other formats have no such bytes.
+            None => size,
+        };
+        Panels { size, used }
+    }
+
+    /// Returns whether two matrices in these panels have the same numbers.
+    fn are_equal(&self, left: &[u8], right: &[u8]) -> bool {
+        let used = |bytes: &[u8]| bytes.len().min(self.used);
+        let size = self.size.max(1);
+        left.len() == right.len()
+            && (left.chunks(size).zip(right.chunks(size)))
+                .all(|(left, right)| left.get(..used(left)) == right.get(..used(right)))
     }
 }
 
@@ -185,6 +224,43 @@ mod tests {
             MatMulOperand::Input(_) => None,
         });
         values.map(|value| value.packed.as_ptr()).collect()
+    }
+
+    /// Packs a matrix of 24 columns in panels of 8, with these bytes where tract writes nothing in releases.
+    fn packed_with(padding: u8, last: f32) -> EagerPackedInput {
+        let (rows, columns) = (16, 24);
+        let format = PackedFormat::new(DatumType::F32, 8, 32);
+        let mut numbers: Vec<f32> = (0..384_u16).map(f32::from).collect();
+        *numbers.last_mut().unwrap() = last;
+        let matrix = Tensor::from_shape(&[rows, columns], &numbers).unwrap();
+        let value = format.pack_tensor(&matrix, 0, 1).unwrap();
+        let mut packed = value.downcast_ref::<EagerPackedInput>().unwrap().clone();
+        let used = rows * 8 * size_of::<f32>();
+        assert!(packed.panel_bytes > used);
+        let mut blob = (*packed.packed).clone();
+        for panel in blob.as_bytes_mut().chunks_mut(packed.panel_bytes) {
+            panel[used..].fill(padding);
+        }
+        packed.packed = Arc::new(blob);
+        packed
+    }
+
+    #[test]
+    fn packed_weights_are_equal_whatever_follows_their_panels() {
+        let mut known = Known::default();
+        let [first, mut equal, mut other] =
+            [(0, 1.0), (255, 1.0), (0, 2.0)].map(|(padding, last)| packed_with(padding, last));
+        for packed in [&mut first.clone(), &mut equal, &mut other] {
+            known.share_packed(packed);
+        }
+        assert!(Arc::ptr_eq(&first.packed, &equal.packed));
+        assert!(!Arc::ptr_eq(&first.packed, &other.packed));
+        // Another division into panels is another matrix.
+        let mut divided = first.clone();
+        divided.packed = Arc::new((*first.packed).clone());
+        divided.panel_bytes /= 2;
+        known.share_packed(&mut divided);
+        assert!(!Arc::ptr_eq(&first.packed, &divided.packed));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Tests of which recurrent operators are replaced, and by what. `tests/differential.rs` computes the replacements.
 
 use super::scan;
-use crate::onnx::node_builder::{operator, with_float, with_integer, with_text};
+use crate::onnx::node_builder::{operator, with_float, with_integer, with_integers, with_text};
 use crate::onnx::node_parts::attribute;
 use crate::onnx::rewriter::rewrite;
 use crate::onnx::test_graphs::{model, tensor, value};
@@ -54,6 +54,10 @@ fn rewritten_from(opset: i64, nodes: Vec<NodeProto>) -> Vec<NodeProto> {
             TensorProto {
                 dims: vec![1, 20, 5],
                 ..weights("sized", DataType::Float)
+            },
+            TensorProto {
+                dims: vec![1, 15, 1],
+                ..weights("narrow", DataType::Float)
             },
             tensor("full", DataType::Int32, &[3, 3]),
         ],
@@ -158,28 +162,60 @@ fn lengths_end_sequences_unless_they_follow_from_sizes() {
     assert_eq!(step.input.len(), 3);
     let shape = || operator("Shape", &["x"], "shape");
     let full = || operator("Gather", &["shape", "full"], "sizes");
+    let shorter = || operator("Sub", &["sizes", "full"], "shorter");
     let ended = |lengths: &str, direction: &str| {
         let node = with_text(layer("GRU"), "direction", direction);
         let node = with_lengths(node, lengths);
-        !scans(&rewritten_from(14, vec![shape(), full(), node])).is_empty()
+        let nodes = vec![shape(), full(), shorter(), node];
+        !scans(&rewritten_from(14, nodes)).is_empty()
     };
     assert!(ended("full", "forward"));
     assert!(!ended("sizes", "forward"));
     assert!(!ended("sizes", "bidirectional"));
     assert!(ended("sizes", "reverse"));
+    assert!(ended("shorter", "forward"));
 }
 
 #[test]
-fn an_lstm_whose_states_begin_as_constants_and_are_both_read_is_replaced() {
+fn an_lstm_whose_states_begin_as_equals_and_are_both_read_is_replaced() {
     let mut node = layer("LSTM");
     node.output.push("cell".to_owned());
     assert_eq!(rewritten(node.clone()), [node.clone()]);
     let reader = || operator("Relu", &["cell"], "z");
     let nodes = rewritten_from(14, vec![node.clone(), reader()]);
     assert_eq!(scans(&nodes).len(), 1);
-    node.input.extend(["", "x", "x"].map(str::to_owned));
-    let kept = vec![node, reader()];
-    assert_eq!(rewritten_from(14, kept.clone()), kept);
+    let sources = || {
+        vec![
+            operator("Identity", &["x"], "copy"),
+            operator("Transpose", &["copy"], "turned"),
+            operator("Transpose", &["x"], "turned_too"),
+            with_integers(operator("Transpose", &["x"], "other"), "perm", vec![1]),
+        ]
+    };
+    for (h, c, is_replaced) in [
+        ("x", "x", true),
+        ("copy", "x", true),
+        ("turned", "turned_too", true),
+        ("turned", "other", false),
+        ("x", "turned", false),
+        ("x", "lengths", false),
+    ] {
+        let mut node = node.clone();
+        node.input.extend(["", h, c].map(str::to_owned));
+        let mut nodes = sources();
+        nodes.extend([node, reader()]);
+        let nodes = rewritten_from(14, nodes);
+        assert_eq!(!scans(&nodes).is_empty(), is_replaced, "{h} and {c}");
+    }
+}
+
+#[test]
+fn a_gru_that_reads_one_number_in_each_step_is_replaced_if_it_resets_a_product() {
+    let mut node = layer("GRU");
+    node.input[1] = "narrow".to_owned();
+    assert_eq!(rewritten(node.clone()), [node.clone()]);
+    let nodes = rewritten(with_integer(node, "linear_before_reset", 1));
+    assert_eq!(scans(&nodes).len(), 1);
 }
 
 #[test]

@@ -200,8 +200,8 @@ fn a_tree_may_be_deeper_than_a_stack() {
     assert_eq!(values(&outputs[0].tensor), [0.0, depth as f32]);
 }
 
-/// Returns a classifier with PROBIT and two classes, whose leaves have a weight for the class of each in `ids`.
-fn two_classes(ids: [i64; 3], base_values: &[f32]) -> OnnxFile {
+/// Returns a classifier of two classes, whose leaves have a weight for the class of each in `ids`.
+fn two_classes(transform: &str, ids: [i64; 3], base_values: &[f32]) -> OnnxFile {
     let mut attributes = tree();
     attributes.retain(|attribute| attribute.name.starts_with("nodes_"));
     attributes.extend([
@@ -210,7 +210,7 @@ fn two_classes(ids: [i64; 3], base_values: &[f32]) -> OnnxFile {
         ints("class_ids", &ids),
         floats("class_weights", &[0.5, 0.25, 1.0]),
         ints("classlabels_int64s", &[3, 7]),
-        text("post_transform", "PROBIT"),
+        text("post_transform", transform),
     ]);
     if !base_values.is_empty() {
         attributes.push(floats("base_values", base_values));
@@ -225,7 +225,7 @@ fn probit_of_two_classes_is_refused_only_where_a_row_may_lack_the_second_score()
         ([0, 0, 0], vec![0.25]),
         ([0, 1, 1], vec![]),
     ] {
-        let reason = refusal(load_file(two_classes(ids, &base_values)));
+        let reason = refusal(load_file(two_classes("PROBIT", ids, &base_values)));
         assert!(reason.contains("post_transform"), "{ids:?}: {reason}");
     }
     // The values of ONNX Runtime: those of no weight are PROBIT of 0.
@@ -236,7 +236,24 @@ fn probit_of_two_classes_is_refused_only_where_a_row_may_lack_the_second_score()
         ([0, 0, 0], vec![0.0, 0.25], [0.0, infinite]),
         ([0, 1, 1], vec![0.0, 0.25], [0.0, infinite]),
     ] {
-        let graph = load_file(two_classes(ids, &base_values)).unwrap();
+        let graph = load_file(two_classes("PROBIT", ids, &base_values)).unwrap();
+        let outputs = graph.compute(&[fp32("x", &[1, 2], &[1.0, 2.0])]).unwrap();
+        assert_eq!(values(&outputs[1].tensor), expected, "{ids:?}");
+    }
+}
+
+#[test]
+fn one_base_value_of_two_classes_is_refused_where_a_row_may_lack_the_second_score() {
+    let load = |ids, base_values: &[f32]| load_file(two_classes("NONE", ids, base_values));
+    let reason = refusal(load([0, 1, 1], &[0.25]));
+    assert!(reason.contains("base_values"), "{reason}");
+    // Here the second score follows from the first, which is the sum of the weights of the row.
+    for (ids, base_values, expected) in [
+        ([0, 0, 0], vec![0.25], [0.25, 0.75]),
+        ([1, 1, 1], vec![0.25], [0.0, 0.5]),
+        ([0, 1, 1], vec![], [-0.5, 0.5]),
+    ] {
+        let graph = load(ids, &base_values).unwrap();
         let outputs = graph.compute(&[fp32("x", &[1, 2], &[1.0, 2.0])]).unwrap();
         assert_eq!(values(&outputs[1].tensor), expected, "{ids:?}");
     }

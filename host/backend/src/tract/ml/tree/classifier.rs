@@ -59,12 +59,18 @@ pub(in super::super) fn build(context: &ParsingContext, node: &NodeProto) -> Bui
         pair,
     };
     let trees = Trees::new(node, &forest)?;
-    let is_defined = rule.base_values.len() == 2 || forest.always_weighs(1);
+    let is_defined = classes != 2 || rule.base_values.len() == 2 || forest.always_weighs(1);
+    let undefined = "with which onnxruntime leaves the second score undefined in rows without weights for the second \
+                     class";
     node.expect_attr(
         "post_transform",
-        transform != PostTransform::Probit || classes != 2 || is_defined,
-        "a transform other than PROBIT, with which onnxruntime leaves the second score undefined in rows without \
-         weights for the second class",
+        transform != PostTransform::Probit || is_defined,
+        || format!("a transform other than PROBIT, {undefined}"),
+    )?;
+    node.expect_attr(
+        "base_values",
+        rule.base_values.len() != 1 || rule.pair.is_some() || is_defined,
+        || format!("another number than one, {undefined}"),
     )?;
     built(
         node,
