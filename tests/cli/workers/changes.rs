@@ -18,6 +18,15 @@ fn set(tenants: &Tenants, id: &str, change: &SettingsChange) -> Result<()> {
     Ok(())
 }
 
+/// Gives the tenant `other` a worker.
+fn isolate_other(tenants: &Tenants) -> Result<()> {
+    let change = SettingsChange {
+        isolation: Some(IsolationChange::To(Isolation::Worker)),
+        ..SettingsChange::default()
+    };
+    set(tenants, "other", &change)
+}
+
 /// Returns the limit on the data of a process, in bytes.
 fn data_limit(process: u32) -> Result<u64> {
     let limits = fs::read_to_string(format!("/proc/{process}/limits"))?;
@@ -35,14 +44,7 @@ fn workers_divide_half_of_the_memory_of_their_server() -> Result<()> {
     tenants.infer("own", &tenants.acme)?.ok()?;
     let first = tenants.worker()?;
     ensure!(data_limit(first)? == 64 << 30, "it is the only one");
-    set(
-        &tenants,
-        "other",
-        &SettingsChange {
-            isolation: Some(IsolationChange::To(Isolation::Worker)),
-            ..SettingsChange::default()
-        },
-    )?;
+    isolate_other(&tenants)?;
     wait_until("the other tenant has a worker", || {
         let answered = tenants.infer("shared", &tenants.other);
         answered.is_ok_and(|answer| answer.status == 200) && tenants.workers().len() == 2
@@ -68,6 +70,22 @@ fn workers_divide_half_of_the_memory_of_their_server() -> Result<()> {
     let mut workers = tenants.workers().into_iter();
     let first = workers.find(|worker| Some(*worker) != second);
     ensure!(data_limit(first.context("no first worker")?)? == 32 << 30);
+    Ok(())
+}
+
+#[test]
+fn the_first_worker_of_a_tenant_has_its_part_however_soon_it_starts_after_a_change() -> Result<()> {
+    let tenants = Tenants::start(Isolation::Worker, &["--memory-limit-bytes=137438953472"])?;
+    isolate_other(&tenants)?;
+    // One of the first requests after the change, while the tenant `acme` has no worker either.
+    wait_until("the other tenant has a worker", || {
+        let answered = tenants.infer("shared", &tenants.other);
+        answered.is_ok_and(|answer| answer.status == 200) && tenants.workers().len() == 1
+    })?;
+    ensure!(
+        data_limit(tenants.worker()?)? == 32 << 30,
+        "it is one of two"
+    );
     Ok(())
 }
 
