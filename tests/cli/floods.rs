@@ -265,20 +265,18 @@ pub(super) fn victim_is_well(server: &Serve) -> Result<()> {
 }
 
 /// Classifies wines until `over` is set, at least one. Each response is the right one, or a refusal if the flood is one of
-/// inferences and has all permits. Returns the number of right ones.
+/// inferences and has all permits. Returns the number of all, each of which has begun as an inference.
 fn neighbor(server: &Serve, over: &AtomicBool) -> Result<usize> {
-    let mut answers = 0;
+    let mut asked = 0;
     loop {
         let response = classify(server)?;
         match response.status {
             503 => drop(response.error(503)?),
-            _ => {
-                check_class(&response)?;
-                answers += 1;
-            }
+            _ => check_class(&response)?,
         }
+        asked += 1;
         if over.load(Relaxed) {
-            return Ok(answers);
+            return Ok(asked);
         }
     }
 }
@@ -291,7 +289,7 @@ fn inferences(server: &Serve) -> Result<u64> {
     Ok(count("success")? + count("fail")?)
 }
 
-/// Sends the frames of a flood while a neighbor asks. Returns whether the connection has ended, and the right answers of the
+/// Sends the frames of a flood while a neighbor asks. Returns whether the connection has ended, and the inferences of the
 /// neighbor.
 fn flood(server: &Serve, client: &mut Client, flood: &Flood) -> Result<(bool, usize)> {
     let over = AtomicBool::new(false);
@@ -303,8 +301,8 @@ fn flood(server: &Serve, client: &mut Client, flood: &Flood) -> Result<(bool, us
                 != Err(std::sync::mpsc::RecvTimeoutError::Timeout);
         }
         over.store(true, Relaxed);
-        let answers = neighbor.join().ok().context("the neighbor has panicked")?;
-        Ok((ended, answers.context(flood.name)?))
+        let asked = neighbor.join().ok().context("the neighbor has panicked")?;
+        Ok((ended, asked.context(flood.name)?))
     })
 }
 
@@ -320,7 +318,7 @@ fn a_flood_of_frames_ends_its_connection_or_costs_little_and_others_are_answered
         let before = resident_bytes(server.id())?;
         let begun_before = inferences(&server)?;
         let mut client = Client::open(&server, &attack.settings)?;
-        let (ended, answers) = flood(&server, &mut client, &attack)?;
+        let (ended, asked) = flood(&server, &mut client, &attack)?;
         ensure!(
             ended || attack.fate == Fate::Open,
             "{}: the connection stays open",
@@ -339,7 +337,7 @@ fn a_flood_of_frames_ends_its_connection_or_costs_little_and_others_are_answered
         );
         // Of those that are reset at once, nearly none begins.
         let begun = inferences(&server)? - begun_before;
-        let of_attack = begun.saturating_sub(u64::try_from(answers)?);
+        let of_attack = begun.saturating_sub(u64::try_from(asked)?);
         ensure!(
             !attack.name.starts_with("rapid reset") || of_attack < MAX_BEGUN,
             "{}: {of_attack} inferences have begun",

@@ -204,6 +204,11 @@ impl Access {
 // === impl RequestCaller ===
 
 impl RequestCaller {
+    /// Returns the services of all tenants.
+    pub(crate) fn namespaces(&self) -> &Namespaces {
+        &self.namespaces
+    }
+
     /// Returns the service of the tenant when the request began.
     pub(crate) fn serving(&self) -> &Arc<Serving> {
         &self.serving

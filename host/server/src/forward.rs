@@ -98,8 +98,11 @@ impl Forwarder {
         } = request;
         let serving = caller.serving();
         let call = serving.admit_forwarded(is_inference).await?;
-        let (slot, worker) = self.slot(&tenant_now(caller)?);
+        let tenant = tenant_now(caller)?;
+        self.look_if_new(&tenant.id, caller.namespaces());
+        let (slot, worker) = self.slot(&tenant);
         let progress = body.progress();
+        let body = body.for_worker_of(&tenant);
         let mut unsent = head::forwarded((head, caller.role()), id, body);
         for _ in 0..ATTEMPTS {
             let mut sender = slot.sender().await?;
@@ -134,6 +137,14 @@ impl Forwarder {
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             looks.tick().await;
+            self.look(namespaces);
+        }
+    }
+
+    /// Looks at the tenants before the first worker of one of them is started, which may have been added since the last look.
+    /// The memory of a worker depends on their number.
+    fn look_if_new(&self, tenant: &TenantId, namespaces: &Namespaces) {
+        if !self.slots().current.contains_key(tenant) {
             self.look(namespaces);
         }
     }

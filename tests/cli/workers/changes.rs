@@ -1,9 +1,11 @@
 //! Tests of workers whose tenants get other settings while they run.
 
 use super::Tenants;
-use crate::harness::{component, wait_until};
+use crate::harness::victim::{check_class, wine};
+use crate::harness::{component, root, wait_until};
 use anyhow::{Context, Result, ensure};
 use std::fs;
+use std::thread;
 use wisp_serving::tenants::isolation::Isolation;
 use wisp_serving::tenants::settings_change::{IsolationChange, SettingsChange};
 use wisp_serving::tenants::tenant_file::TenantFile;
@@ -18,6 +20,15 @@ fn set(tenants: &Tenants, id: &str, change: &SettingsChange) -> Result<()> {
     Ok(())
 }
 
+/// Gives the tenant `other` a worker.
+fn isolate_other(tenants: &Tenants) -> Result<()> {
+    let change = SettingsChange {
+        isolation: Some(IsolationChange::To(Isolation::Worker)),
+        ..SettingsChange::default()
+    };
+    set(tenants, "other", &change)
+}
+
 /// Returns the limit on the data of a process, in bytes.
 fn data_limit(process: u32) -> Result<u64> {
     let limits = fs::read_to_string(format!("/proc/{process}/limits"))?;
@@ -28,6 +39,46 @@ fn data_limit(process: u32) -> Result<u64> {
     Ok(bytes.context("no limit")?.parse()?)
 }
 
+/// Returns the least memory of a worker without `--threads`.
+fn least_bytes() -> Result<u64> {
+    let processors = thread::available_parallelism()?.get();
+    Ok((768 << 20) + (64 << 20) * u64::try_from(processors)?)
+}
+
+#[test]
+fn the_least_memory_of_a_worker_is_enough_for_a_model_with_a_handler() -> Result<()> {
+    const CLIENTS: usize = 16;
+    const CALLS: usize = 20;
+    let limit = format!("--worker-memory-bytes={}", least_bytes()?);
+    let tenants = Tenants::start(Isolation::Worker, &[limit.as_str()])?;
+    let version = tenants
+        .directory
+        .path()
+        .join("tenants/acme/models/handled/1");
+    fs::create_dir_all(&version)?;
+    let graph = root().join("examples/wine/1/model.onnx");
+    fs::copy(graph, version.join("model.onnx"))?;
+    fs::copy(component("wine")?, version.join("handler.wasm"))?;
+    let body = wine().to_string();
+    let infer = || -> Result<()> {
+        let request = "POST /v2/models/handled/infer";
+        check_class(&tenants.ask(request, &tenants.acme, body.as_bytes())?)
+    };
+    infer()?;
+    let worker = tenants.worker()?;
+    thread::scope(|scope| -> Result<()> {
+        let client = || (0..CALLS).try_for_each(|_| infer());
+        let clients: Vec<_> = (0..CLIENTS).map(|_| scope.spawn(client)).collect();
+        for client in clients {
+            client.join().ok().context("a client has panicked")??;
+        }
+        Ok(())
+    })?;
+    ensure!(tenants.worker()? == worker, "the worker has ended");
+    ensure!(data_limit(worker)? == least_bytes()?);
+    Ok(())
+}
+
 #[test]
 fn workers_divide_half_of_the_memory_of_their_server() -> Result<()> {
     // More than the least parts of two workers on any machine.
@@ -35,23 +86,14 @@ fn workers_divide_half_of_the_memory_of_their_server() -> Result<()> {
     tenants.infer("own", &tenants.acme)?.ok()?;
     let first = tenants.worker()?;
     ensure!(data_limit(first)? == 64 << 30, "it is the only one");
-    set(
-        &tenants,
-        "other",
-        &SettingsChange {
-            isolation: Some(IsolationChange::To(Isolation::Worker)),
-            ..SettingsChange::default()
-        },
-    )?;
+    isolate_other(&tenants)?;
     wait_until("the other tenant has a worker", || {
         let answered = tenants.infer("shared", &tenants.other);
         answered.is_ok_and(|answer| answer.status == 200) && tenants.workers().len() == 2
     })?;
     let mut workers = tenants.workers().into_iter();
     let second = workers.find(|worker| *worker != first);
-    let processors = std::thread::available_parallelism()?.get();
-    let least = (512 << 20) + (64 << 20) * u64::try_from(processors)?;
-    ensure!(data_limit(second.context("no second worker")?)? == least);
+    ensure!(data_limit(second.context("no second worker")?)? == least_bytes()?);
     // The first one starts again, as one of two.
     set(
         &tenants,
@@ -68,6 +110,22 @@ fn workers_divide_half_of_the_memory_of_their_server() -> Result<()> {
     let mut workers = tenants.workers().into_iter();
     let first = workers.find(|worker| Some(*worker) != second);
     ensure!(data_limit(first.context("no first worker")?)? == 32 << 30);
+    Ok(())
+}
+
+#[test]
+fn the_first_worker_of_a_tenant_has_its_part_however_soon_it_starts_after_a_change() -> Result<()> {
+    let tenants = Tenants::start(Isolation::Worker, &["--memory-limit-bytes=137438953472"])?;
+    isolate_other(&tenants)?;
+    // One of the first requests after the change, while the tenant `acme` has no worker either.
+    wait_until("the other tenant has a worker", || {
+        let answered = tenants.infer("shared", &tenants.other);
+        answered.is_ok_and(|answer| answer.status == 200) && tenants.workers().len() == 1
+    })?;
+    ensure!(
+        data_limit(tenants.worker()?)? == 32 << 30,
+        "it is one of two"
+    );
     Ok(())
 }
 

@@ -26,7 +26,7 @@ pub(crate) struct TenancyArgs {
 
     /// Memory in bytes that the worker process of a tenant with the isolation `worker` may allocate. A worker that needs
     /// more ends, and its requests fail [default: an equal part of half of the server's memory for each tenant with this
-    /// isolation, at least 512 MiB and 64 MiB per processor].
+    /// isolation, at least 768 MiB and 64 MiB per processor].
     #[arg(
         long,
         value_name = "N",

@@ -16,7 +16,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll};
-use wisp_serving::tenants::tenant_set::NotAuthenticated;
+use wisp_serving::tenants::tenant_set::{NotAuthenticated, Tenant};
 use wisp_serving::{BodyError, InferError};
 
 /// The body of a forwarded request. Lifetime: one request.
@@ -26,6 +26,8 @@ pub(crate) struct ForwardedRequestBody {
     drain: DrainWatch,
     /// Set if the body consists of any number of messages of this caller, which end when the server drains.
     stream_of: Option<RequestCaller>,
+    /// The tenant of the worker, with the settings that it has there; `None` until the worker is chosen.
+    worker_of: Option<Arc<Tenant>>,
     /// Completes when the rest of the body is no longer waited for. Created on the first wait, since small bodies arrive
     /// with their heads.
     given_up: Option<GivenUp>,
@@ -122,6 +124,7 @@ impl ForwardedRequestBody {
             progress: Arc::new(progress),
             drain,
             stream_of,
+            worker_of: None,
             given_up: None,
         }
     }
@@ -131,16 +134,20 @@ impl ForwardedRequestBody {
         Arc::clone(&self.progress)
     }
 
-    /// Returns the state in which a stream ends now: refused if the key of its caller is not valid any more, and given up if
-    /// its worker has other rules for signatures or other grants than its tenant, so that the client opens another one.
+    /// Returns the body for a worker of this tenant, which may have other settings than the caller had when it was
+    /// identified.
+    pub(super) fn for_worker_of(self, tenant: &Arc<Tenant>) -> ForwardedRequestBody {
+        ForwardedRequestBody {
+            worker_of: Some(Arc::clone(tenant)),
+            ..self
+        }
+    }
+
+    /// Returns the state in which the body ends now, if it is a stream.
     fn early_end(&self) -> Option<BodyState> {
         let caller = self.stream_of.as_ref()?;
-        let began_as = caller.serving().tenant();
-        match caller.renewed() {
-            Err(_) => Some(BodyState::Refused),
-            Ok(serving) if !serving.tenant().loads_as(began_as) => Some(BodyState::GivenUp),
-            Ok(_) => None,
-        }
+        let worker_of = self.worker_of.as_ref();
+        end_of_stream(caller, worker_of.unwrap_or(caller.serving().tenant()))
     }
 
     /// Completes when the rest of the body is not waited for any more.
@@ -155,6 +162,17 @@ impl ForwardedRequestBody {
             given_up
         });
         given_up.as_mut().poll(cx)
+    }
+}
+
+/// Returns the state in which a stream of this caller ends now: refused if the key is not valid any more, and given up if its
+/// worker, which is that of this tenant, has other rules for signatures or other grants than the tenant has now. The client
+/// then opens another one.
+fn end_of_stream(caller: &RequestCaller, worker_of: &Tenant) -> Option<BodyState> {
+    match caller.renewed() {
+        Err(_) => Some(BodyState::Refused),
+        Ok(serving) if !serving.tenant().loads_as(worker_of) => Some(BodyState::GivenUp),
+        Ok(_) => None,
     }
 }
 
@@ -219,5 +237,43 @@ impl fmt::Debug for ForwardedRequestBody {
         f.debug_struct("ForwardedRequestBody")
             .field("progress", &self.progress)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::access::Access;
+    use std::collections::BTreeSet;
+    use wisp_serving::namespaces::Namespaces;
+    use wisp_serving::registry::Registry;
+    use wisp_serving::tenants::tenant_grant::TenantGrant;
+    use wisp_serving::{Serving, ServingOptions};
+
+    #[test]
+    fn a_stream_goes_on_if_its_worker_has_the_settings_that_the_tenant_has_now()
+    -> anyhow::Result<()> {
+        let serving = Serving::new(Registry::default(), None, ServingOptions::default());
+        let access = Access::new(Arc::new(Namespaces::local(Arc::new(serving))));
+        let path = "/inference.GRPCInferenceService/ModelStreamInfer";
+        let (head, ()) = http::Request::post(path).body(())?.into_parts();
+        let caller = access.admit_grpc(&head).ok().flatten();
+        let caller = caller.ok_or_else(|| anyhow::anyhow!("no caller"))?;
+        let now = caller.serving().tenant();
+        assert_eq!(end_of_stream(&caller, now), None);
+        // A change that waits for the next look at the tenants does not end a stream.
+        let heavier = Tenant {
+            weight: 2,
+            ..Tenant::clone(now)
+        };
+        assert_eq!(end_of_stream(&caller, &heavier), None);
+        // The worker was started with a grant that the tenant has lost, even if the caller never had it.
+        let granted = Tenant {
+            grants: BTreeSet::from([TenantGrant::Clock]),
+            ..Tenant::clone(now)
+        };
+        let ended = end_of_stream(&caller, &granted);
+        assert_eq!(ended, Some(BodyState::GivenUp));
+        Ok(())
     }
 }

@@ -3,7 +3,7 @@
 //!
 //! `wisp check` runs the same cases. The caller of this module provides the calls.
 
-use super::contained_path::contained;
+use super::contained_path::contained_from;
 use crate::owner::Owner;
 use crate::version::ModelVersion;
 use std::path::{Path, PathBuf};
@@ -31,7 +31,7 @@ pub(crate) fn failure(
     let directory = model_directory.join("cases");
     let paths = case_paths(&directory);
     paths.iter().find_map(|path| {
-        let case = read(&directory, path, version);
+        let case = read((model_directory, &directory), path, version);
         let reason = case
             .and_then(|case| run(&case, version, (call, owner)))
             .err()?;
@@ -53,11 +53,16 @@ fn case_paths(directory: &Path) -> Vec<PathBuf> {
     paths
 }
 
-fn read(directory: &Path, path: &Path, version: &ModelVersion) -> Result<GoldenCase, String> {
+/// Reads a case. The files of its inputs are named from the directory of the cases, and are in that of the model.
+fn read(
+    (model_directory, directory): (&Path, &Path),
+    path: &Path,
+    version: &ModelVersion,
+) -> Result<GoldenCase, String> {
     let text = read_regular(path, MAX_FILE_BYTES);
     let text = text.map_err(|error| format!("it cannot be read: {error}"))?;
     let read = |file: &str| {
-        let path = contained(directory, Path::new(file)).ok()??;
+        let path = contained_from(model_directory, directory, Path::new(file)).ok()??;
         read_regular(&path, MAX_FILE_BYTES).ok()
     };
     GoldenCase::parse(&text, version.description(), &read)
