@@ -1,7 +1,8 @@
 //! The constants that the plans of a graph have in common, of which it keeps one copy.
 //!
 //! tract packs weights for the kernels that it chooses when it optimizes a model for given sizes. Plans for different
-//! sizes use few different kernels, so most of them contain the same packed weights.
+//! sizes use few different kernels, so most of them contain the same packed weights. Weights in the bodies of loops are not
+//! shared.
 
 use std::alloc::Layout;
 use std::collections::HashMap;
@@ -184,13 +185,17 @@ impl<K: Eq + Hash, T> Candidates<K, T> {
         is_equal: impl Fn(&T) -> bool,
     ) -> Option<Arc<T>> {
         let candidates = self.0.entry(key).or_default();
+        let is_known = |other: &Weak<T>| std::ptr::eq(other.as_ptr(), Arc::as_ptr(value));
+        if candidates.iter().any(is_known) {
+            return None;
+        }
         let mut existing = candidates.iter().filter_map(Weak::upgrade);
-        let found = existing.find(|other| Arc::ptr_eq(other, value) || is_equal(other));
+        let found = existing.find(|other| is_equal(other));
         drop(existing);
         if found.is_none() {
             candidates.push(Arc::downgrade(value));
         }
-        found.filter(|found| !Arc::ptr_eq(found, value))
+        found
     }
 
     fn forget_dropped(&mut self) {
