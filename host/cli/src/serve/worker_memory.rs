@@ -5,12 +5,11 @@
 //! model takes. A limit cannot be changed while its process runs, so a worker keeps its part until it ends. The workers of
 //! one tenant, of which an old one ends while a new one serves, count as one.
 
-use super::memory_limits::memory_limit_bytes;
+use super::memory_limits::{memory_limit_bytes, server_threads};
 use crate::options::ServeArgs;
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::available_parallelism;
 use wisp_serving::tenants::tenant_id::TenantId;
 
 /// The memory of all workers if that of the machine is unknown.
@@ -63,13 +62,9 @@ impl WorkerMemory {
     pub(super) fn of(args: &ServeArgs) -> WorkerMemory {
         let configured = args.tenancy.worker_memory_bytes;
         let configured = configured.map(|bytes| u64::try_from(bytes).unwrap_or(u64::MAX));
-        let processors = available_parallelism().unwrap_or(NonZeroUsize::MIN);
-        let threads = args
-            .threads
-            .map_or(processors, |threads| threads.max(processors));
         WorkerMemory::by(match configured {
             Some(bytes) => Rule::Each(bytes),
-            None => Rule::divided(memory_limit_bytes(args), threads),
+            None => Rule::divided(memory_limit_bytes(args), server_threads(args)),
         })
     }
 
