@@ -13,7 +13,7 @@ use std::process::Stdio;
 const SIZE: u16 = 512;
 
 /// The memory of the process besides its models that may grow while it answers: code, threads, connections and one load.
-const OTHER_BYTES: u64 = 24 << 20;
+const OTHER_BYTES: u64 = 32 << 20;
 
 /// Returns the file of a model with weights of 1 MiB, which differ for each number.
 fn weights(number: u16) -> Vec<u8> {

@@ -74,6 +74,11 @@ pub trait Graph: Send + Sync + std::fmt::Debug {
         None
     }
 
+    /// Drops the preparation for inputs of these shapes, if there is one.
+    fn forget_preparation(&self, inputs: &[NamedTensor]) {
+        let _ = inputs;
+    }
+
     /// Returns the declarations of the file that computing has shown to be wrong, as sentences for a warning.
     /// The signature contains the computed shapes instead.
     fn wrong_declarations(&self) -> &[String] {

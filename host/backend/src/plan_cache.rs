@@ -51,6 +51,13 @@ impl<P> PlanCache<P> {
         slot
     }
 
+    /// Removes the plan for `sizes`, if there is one.
+    pub(crate) fn remove(&self, sizes: &[u32]) {
+        let removed = self.slots().pop(sizes);
+        // Outside the lock, as above.
+        drop(removed);
+    }
+
     fn slots(&self) -> MutexGuard<'_, Slots<P>> {
         // No code panics while the lock is held.
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
@@ -81,6 +88,15 @@ mod tests {
         // 2 was evicted by 3, since 1 had been used later.
         plan(2);
         assert_eq!(builds.load(Ordering::Relaxed), 4);
+    }
+
+    #[test]
+    fn a_removed_plan_is_built_again() {
+        let cache = PlanCache::new(2);
+        cache.slot(&[1]).get_or_init(|| 1);
+        cache.remove(&[1]);
+        assert!(cache.find(&[1]).is_none());
+        assert_eq!(*cache.slot(&[1]).get_or_init(|| 2), 2);
     }
 
     #[test]

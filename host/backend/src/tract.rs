@@ -522,6 +522,12 @@ impl Graph for TractGraph {
         self.sample.inputs(&self.symbolic.signature)
     }
 
+    fn forget_preparation(&self, inputs: &[NamedTensor]) {
+        if let Ok(ordered) = in_signature_order(self.signature(), inputs) {
+            self.plans.remove(&self.sizes(&ordered));
+        }
+    }
+
     fn preparation_capacity(&self) -> Option<NonZeroUsize> {
         Some(self.plans.capacity())
     }

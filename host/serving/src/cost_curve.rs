@@ -14,5 +14,5 @@ mod row_sizes;
 
 pub use self::choice::{BatchingDecision, choose};
 pub use self::curve::{CostCurve, CostPoint, GraphCost};
-pub(crate) use self::measurement::prepare;
 pub use self::measurement::{Unmeasured, measure};
+pub(crate) use self::measurement::{forget_unused, prepare};

@@ -334,6 +334,10 @@ impl Graph for PerRowGraph {
         self.graph.sample_inputs()
     }
 
+    fn forget_preparation(&self, inputs: &[NamedTensor]) {
+        self.graph.forget_preparation(inputs);
+    }
+
     fn preparation_capacity(&self) -> Option<NonZeroUsize> {
         self.graph.preparation_capacity()
     }

@@ -159,6 +159,11 @@ impl Graph for DefaultedGraph {
         self.plain.preparation_capacity()
     }
 
+    fn forget_preparation(&self, inputs: &[NamedTensor]) {
+        let (graph, inputs) = self.choose(inputs);
+        graph.forget_preparation(&inputs);
+    }
+
     fn wrong_declarations(&self) -> &[String] {
         self.plain.wrong_declarations()
     }

@@ -1,7 +1,7 @@
-//! The checks that the operators of a plan need before they compute: which each of them needs, and those of indices
+//! The checks of operators before they compute: the kind that each operator of a plan needs, and the checks of indices
 //! and divisors.
 //!
-//! What follows from the model alone is checked when a plan is built.
+//! Conditions that depend on the model alone are checked when a plan is built.
 
 use super::guard::RefusedValue;
 use tract_onnx::prelude::{DatumType, TValue, TractResult, TypedFact, TypedModel, TypedNode};

@@ -8,7 +8,7 @@
 //! are those of its own last step, or zero if it has none. A negative length, and one beyond the sequence, is an index
 //! out of range.
 //!
-//! What does not depend on the state before a step is computed for all steps at once, outside the loop.
+//! Values that do not depend on the state before a step are computed for all steps at once, outside the loop.
 
 mod activation;
 mod cell;

@@ -141,6 +141,32 @@ pub(crate) fn prepare(graph: &dyn Graph, policy: &BatchPolicy) {
     }
 }
 
+/// Drops what the backend has prepared in a measurement and no batch of this policy uses. Of rows of several sizes, only a
+/// single one of the first size stays.
+pub(crate) fn forget_unused(graph: &dyn Graph, policy: Option<&BatchPolicy>) {
+    let capacity = graph.preparation_capacity();
+    if capacity.is_none() {
+        return;
+    }
+    let has_variable_rows = has_variable_inner_axes(graph.signature());
+    let is_used = |size: u32| {
+        let policy = policy.filter(|_| !has_variable_rows);
+        let allowed = policy.filter(|policy| size <= policy.max_batch_size.get());
+        allowed.is_some_and(|policy| policy.sizes.allows(u64::from(size)))
+    };
+    for (index, row) in measured_rows(graph).iter().enumerate() {
+        for size in sizes_to_measure(capacity, has_variable_rows) {
+            let is_single = index == 0 && *size == 1;
+            if !is_single
+                && !is_used(*size)
+                && let Some(inputs) = repeated(row, *size)
+            {
+                graph.forget_preparation(&inputs);
+            }
+        }
+    }
+}
+
 /// Returns the numbers of rows to measure.
 fn sizes_to_measure(capacity: Option<NonZeroUsize>, has_variable_rows: bool) -> &'static [u32] {
     match capacity {

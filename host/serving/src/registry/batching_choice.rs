@@ -2,7 +2,9 @@
 
 use crate::batcher::policy::BatchPolicy;
 use crate::call_durations::ExecutionMode;
-use crate::cost_curve::{BatchingDecision, CostCurve, GraphCost, Unmeasured, choose, prepare};
+use crate::cost_curve::{
+    BatchingDecision, CostCurve, GraphCost, Unmeasured, choose, forget_unused, prepare,
+};
 use crate::per_row_graph::has_independent_rows;
 use crate::registry::batching::{Batching, settings};
 use crate::registry::graph_loader::{GraphLoader, KnownCost, LoadedGraph};
@@ -197,10 +199,10 @@ fn by_measurement(
         Err(reason) => return off(&reason.to_string()),
     };
     let decision = by_cost(max_batch_size, &known.cost, threads);
-    if let Some(policy) = &decision.policy
-        && known.is_stored
-    {
-        prepare(graph, policy);
+    match &decision.policy {
+        policy if !known.is_stored => forget_unused(graph, policy.as_ref()),
+        Some(policy) => prepare(graph, policy),
+        None => {}
     }
     decision
 }
@@ -288,6 +290,7 @@ mod tests {
     struct Recording {
         signature: Signature,
         computed: Mutex<Vec<u32>>,
+        forgotten: Mutex<Vec<u32>>,
     }
 
     impl Graph for Recording {
@@ -307,6 +310,11 @@ mod tests {
 
         fn preparation_capacity(&self) -> Option<NonZeroUsize> {
             NonZeroUsize::new(64)
+        }
+
+        fn forget_preparation(&self, inputs: &[NamedTensor]) {
+            let rows = inputs[0].tensor.shape().dimensions()[0];
+            self.forgotten.lock().unwrap().push(rows);
         }
     }
 
@@ -417,7 +425,7 @@ mod tests {
     }
 
     #[test]
-    fn a_graph_of_known_cost_only_prepares_the_sizes_of_its_batches() {
+    fn a_graph_is_prepared_for_the_sizes_of_its_batches_only() {
         let points = [
             (1, 100),
             (2, 110),
@@ -438,15 +446,17 @@ mod tests {
             has_variable_rows: false,
             preparation_capacity: NonZeroUsize::new(64),
         };
-        for (text, is_stored, expected) in [
-            ("", true, &[2, 4, 8, 1][..]),
-            ("max_batch_size = 5", true, &[2, 4, 1]),
-            // The measurement has prepared them.
-            ("", false, &[]),
+        for (text, is_stored, expected, forgotten) in [
+            ("", true, &[2, 4, 8, 1][..], &[][..]),
+            ("max_batch_size = 5", true, &[2, 4, 1], &[]),
+            // The measurement has prepared them, and others.
+            ("", false, &[], &[16, 32]),
+            ("max_batch_size = 5", false, &[], &[8, 16, 32]),
         ] {
             let graph = Recording {
                 signature: graph(&[-1, 2], Rows::Independent).signature,
                 computed: Mutex::default(),
+                forgotten: Mutex::default(),
             };
             let known = || -> Result<KnownCost, Unmeasured> {
                 Ok(KnownCost {
@@ -456,6 +466,7 @@ mod tests {
             };
             let decision = decide(&model_file(text), &graph, NonZeroUsize::MIN, &known);
             assert_eq!(*graph.computed.lock().unwrap(), expected, "{decision}");
+            assert_eq!(*graph.forgotten.lock().unwrap(), forgotten, "{decision}");
             assert_eq!(decision.cost, Some(cost.clone()));
         }
     }

@@ -6,9 +6,9 @@ use crate::pb::tensor_proto::DataType;
 
 /// The names of values that follow from the lengths of the sequences.
 pub(super) struct Lengths {
-    /// Whether a step is before the end of a sequence, for all steps and sequences.
+    /// For all steps and sequences, true if the step is before the end of the sequence.
     pub(super) steps: String,
-    /// Whether a sequence has steps at all.
+    /// For all sequences, true if the sequence has steps at all.
     pub(super) any: String,
 }
 

@@ -22,7 +22,7 @@ const COPIES: &[&str] = &[
     "Unsqueeze",
 ];
 
-/// What determines a value. tract knows all but those that depend on contents before it computes them.
+/// The source of a value. For tract, all but those that depend on contents are constant before a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Origin {
     Constants,
