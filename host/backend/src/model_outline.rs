@@ -7,6 +7,8 @@ mod class_names;
 mod known_operators;
 
 use self::class_names::{ClassNames, Node};
+#[cfg(feature = "onnx")]
+pub(crate) use self::known_operators::MICROSOFT;
 use self::known_operators::{ML_DOMAIN, has_domain, has_operator};
 use crate::bounded_file::open_regular;
 use crate::wire_reader::{WireReader, invalid};

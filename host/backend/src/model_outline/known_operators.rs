@@ -2,11 +2,13 @@
 //!
 //! `tests/clients/onnxruntime_operators.py` writes the list from the release that the tests use.
 
-use crate::onnx::node_parts::MICROSOFT;
 use std::sync::LazyLock;
 
 /// The domain of the operators of scikit-learn's converter: trees, scalers, encoders.
 pub(super) const ML_DOMAIN: &str = "ai.onnx.ml";
+
+/// The domain of ONNX Runtime's own operators.
+pub(crate) const MICROSOFT: &str = "com.microsoft";
 
 /// The domains whose operators ONNX Runtime has. The empty one is that of the standard operators.
 const DOMAINS: [&str; 4] = ["", "ai.onnx", ML_DOMAIN, MICROSOFT];

@@ -1,9 +1,7 @@
 //! The parts of nodes that rewrites and checks of graphs look at: domains, attributes and inner graphs.
 
+pub(crate) use crate::model_outline::MICROSOFT;
 use crate::pb::{AttributeProto, GraphProto, NodeProto, OperatorSetIdProto};
-
-/// The domain of ONNX Runtime's own operators.
-pub(crate) const MICROSOFT: &str = "com.microsoft";
 
 /// Returns whether this is the domain of ONNX's own operators, which has two names.
 pub(crate) fn is_onnx_domain(domain: &str) -> bool {
